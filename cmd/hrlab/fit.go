@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"hrlab/hrstyle"
+)
+
+// engineFlags choose what a verb runs on.
+type engineFlags struct {
+	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory."`
+}
+
+// open opens the engine and says on what it runs.
+func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, error) {
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: f.Device, VGG: f.VGG})
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.messages, "device: %s (%s)\n", engine.Device.Name, engine.Device.Why)
+	if v := engine.VGG; v != nil {
+		fmt.Fprintln(c.messages, "VGG19:", v.Label)
+	}
+	return engine, nil
+}
+
+// configFlags are the fields of hrstyle.Config; what is not given comes from Default, or Reference.
+type configFlags struct {
+	Reference     bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
+	Size          *int      `placeholder:"500" help:"Longer side of the result in pixels."`
+	Square        *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
+	StyleSize     *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
+	Gram          *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
+	Steps         *int      `placeholder:"1000" help:"Updates to make."`
+	ContentWeight *float64  `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
+	StyleWeight   *float64  `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
+	LayerWeights  []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
+	LearningRate  *float64  `placeholder:"0.005" help:"Adam's learning rate."`
+	WeightDecay   *float64  `placeholder:"0" help:"L2 weight decay."`
+	Seed          *int64    `placeholder:"0" help:"Seed of the initial generator."`
+	Init          *string   `placeholder:"FILE" help:"Start from this generator instead."`
+}
+
+// config applies the flags to Default or Reference.
+func (f configFlags) config() (hrstyle.Config, error) {
+	c := hrstyle.Default
+	if f.Reference {
+		c = hrstyle.Reference
+	}
+	set(&c.Size, f.Size)
+	set(&c.Square, f.Square)
+	set(&c.StyleSize, f.StyleSize)
+	set(&c.Steps, f.Steps)
+	set(&c.ContentWeight, f.ContentWeight)
+	set(&c.StyleWeight, f.StyleWeight)
+	set(&c.LearningRate, f.LearningRate)
+	set(&c.WeightDecay, f.WeightDecay)
+	set(&c.Seed, f.Seed)
+	set(&c.Init, f.Init)
+	set(&c.Gram, (*hrstyle.Gram)(f.Gram))
+	if n := len(f.LayerWeights); n > 0 && n != len(c.LayerWeights) {
+		return c, fmt.Errorf("layer-weights: %d numbers; allowed: 5 (conv1_1, conv2_1, conv3_1, conv4_1, conv5_1)", n)
+	}
+	copy(c.LayerWeights[:], f.LayerWeights)
+	return c, nil
+}
+
+func set[T any](field, flag *T) {
+	if flag != nil {
+		*field = *flag
+	}
+}
+
+type fitCmd struct {
+	Content string `placeholder:"FILE" help:"The picture to change (PNG, JPEG)."`
+	Style   string `placeholder:"FILE" help:"The picture whose look it gets (PNG, JPEG)."`
+	configFlags
+	Resume          string `placeholder:"FILE" help:"Go on from a checkpoint; only --steps, --report-every and --checkpoint-every may change its settings."`
+	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (it is saved on Ctrl-C anyway)."`
+	engineFlags
+	ReportEvery *int   `placeholder:"10" help:"Steps from one report to the next."`
+	Out         string `placeholder:"FILE" help:"Where the result goes (.png, .jpg); default: CONTENT_STYLE.png here."`
+	Generator   string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
+	JSON        string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
+}
+
+// Run fits.
+func (f *fitCmd) Run(ctx context.Context, c *console) error {
+	start, pair, err := f.load()
+	if err != nil {
+		return err
+	}
+	config := &start.Config
+	if f.Out == "" {
+		f.Out = stem(pair.Content.Name) + "_" + stem(pair.Style.Name) + ".png"
+	}
+	if config.Checkpoint == "" {
+		config.Checkpoint = strings.TrimSuffix(f.Out, filepath.Ext(f.Out)) + ".checkpoint.safetensors"
+	}
+	lines, err := f.checkOutputs(c, config.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer lines.Close() //nolint:errcheck // every line was written and checked
+	engine, err := f.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+
+	bar := c.newProgress(start.Step, config.Steps)
+	fit := engine.Fit(ctx, pair, *config)
+	if f.Resume != "" {
+		fit = engine.Resume(ctx, pair, start)
+	}
+	var last hrstyle.Step
+	for step, stepErr := range fit {
+		last, err = step, stepErr
+		if err != nil {
+			break
+		}
+		bar.report(step)
+		if err = writeJSON(lines, step, engine.VGG); err != nil {
+			break
+		}
+	}
+	bar.close()
+	if last.Ok() {
+		err = errors.Join(err, f.save(last, engine.VGG))
+	}
+	switch {
+	case last.Ok() && errors.Is(err, context.Canceled):
+		fmt.Fprintf(c.messages, "stopped at step %d of %d; %s has the picture so far. Go on with:\n  %s\n", last.N, config.Steps, f.Out, f.resumeCommand(config.Checkpoint))
+	case last.Ok() && err != nil:
+		err = fmt.Errorf("%w; %s has the picture of step %d", err, f.Out, last.N)
+	case err == nil:
+		fmt.Fprintf(c.messages, "%s: %d steps in %.0f s\n", f.Out, last.N, last.Elapsed.Seconds())
+	}
+	return err
+}
+
+// load reads the pictures and makes the state to start from: step 0 of the flags' settings, or a checkpoint.
+func (f *fitCmd) load() (*hrstyle.Checkpoint, hrstyle.Pair, error) {
+	start := &hrstyle.Checkpoint{}
+	var err error
+	if f.Resume != "" {
+		steps := f.Steps
+		f.Steps = nil
+		if !reflect.ValueOf(f.configFlags).IsZero() {
+			return nil, hrstyle.Pair{}, errors.New("--resume takes its settings from the checkpoint; allowed with it: --steps, --report-every, --checkpoint-every")
+		}
+		if start, err = hrstyle.LoadCheckpoint(f.Resume); err != nil {
+			return nil, hrstyle.Pair{}, err
+		}
+		set(&start.Config.Steps, steps)
+		if start.Step > start.Config.Steps {
+			return nil, hrstyle.Pair{}, fmt.Errorf("%s is at step %d already: steps %d; allowed: %d or more", f.Resume, start.Step, start.Config.Steps, start.Step)
+		}
+		if f.Content == "" {
+			f.Content = start.Content
+		}
+		if f.Style == "" {
+			f.Style = start.Style
+		}
+	} else if start.Config, err = f.config(); err != nil {
+		return nil, hrstyle.Pair{}, err
+	}
+	set(&start.Config.ReportEvery, f.ReportEvery)
+	set(&start.Config.CheckpointEvery, f.CheckpointEvery)
+	if err := start.Config.Validate(); err != nil {
+		return nil, hrstyle.Pair{}, err
+	}
+	if f.Content == "" || f.Style == "" {
+		return nil, hrstyle.Pair{}, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
+	}
+	pair, err := hrstyle.LoadPair(f.Content, f.Style)
+	return start, pair, err
+}
+
+// checkOutputs finds out before the fit whether its results can be written, and opens the file of JSON lines.
+func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, error) {
+	if err := hrstyle.CheckOutput(f.Out); err != nil {
+		return nil, err
+	}
+	for _, path := range []string{checkpoint, f.Generator} {
+		if path != "" {
+			if err := hrstyle.CheckWritable(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch mode := os.O_TRUNC; f.JSON {
+	case "":
+		return nopCloser{io.Discard}, nil
+	case "-":
+		return nopCloser{c.out}, nil
+	default:
+		if f.Resume != "" {
+			mode = os.O_APPEND
+		}
+		return os.OpenFile(f.JSON, os.O_CREATE|os.O_WRONLY|mode, 0o666)
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+func (f *fitCmd) save(step hrstyle.Step, vgg *hrstyle.VGG) error {
+	err := hrstyle.SavePicture(f.Out, step.Picture(), describeFit(step, vgg))
+	if f.Generator != "" {
+		err = errors.Join(err, step.Generator().Save(f.Generator))
+	}
+	return err
+}
+
+// describeFit is the comment in a result's metadata.
+func describeFit(step hrstyle.Step, vgg *hrstyle.VGG) string {
+	c := step.Generator().Config
+	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, step.N, vgg.Label)
+}
+
+// resumeCommand is the command line that goes on with this fit.
+func (f *fitCmd) resumeCommand(checkpoint string) string {
+	command := "hrlab fit --resume " + quote(checkpoint) + " --out " + quote(f.Out)
+	for _, flag := range []struct{ name, value, usual string }{
+		{"vgg", f.VGG, "auto"},
+		{"device", f.Device, "auto"},
+		{"generator", f.Generator, ""},
+		{"json", f.JSON, ""},
+	} {
+		if flag.value != flag.usual {
+			command += " --" + flag.name + " " + quote(flag.value)
+		}
+	}
+	return command
+}
+
+// quote quotes a word for a POSIX shell where it needs to be.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func stem(path string) string {
+	base := filepath.Base(path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// line is a report: unweighted losses, and seconds since the first step began.
+type line struct {
+	Step    int     `json:"step"`
+	Total   float64 `json:"total"`
+	Content float64 `json:"content"`
+	Style   float64 `json:"style"`
+	Seconds float64 `json:"seconds"`
+	VGG     string  `json:"vgg,omitempty"` // "random" where the losses are not those of VGG19
+}
+
+// writeJSON writes a report as one line at once.
+func writeJSON(w io.Writer, s hrstyle.Step, vgg *hrstyle.VGG) error {
+	l := line{Step: s.N, Total: s.Total, Content: s.Content, Style: s.Style, Seconds: s.Elapsed.Seconds()}
+	if vgg.Random() {
+		l.VGG = "random"
+	}
+	return json.NewEncoder(w).Encode(l)
+}

@@ -1,0 +1,92 @@
+// Command hrlab transfers the look of one photograph to another and helps to choose the weights: see README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/device"
+)
+
+// verbs is the command line: a verb a file.
+type verbs struct {
+	Setup  setupCmd  `cmd:"" help:"Build what this machine lacks: the XLA:CPU plugin. Done once."`
+	Doctor doctorCmd `cmd:"" help:"Say what was found, what is missing and the command that mends it."`
+	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
+	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
+	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
+}
+
+// console is where a verb writes: what was asked for to out, everything else to messages.
+type console struct {
+	out, messages io.Writer
+	terminal      bool // messages is one
+}
+
+func main() {
+	if err := withEnvironment(); err != nil {
+		fmt.Fprintln(os.Stderr, "hrlab:", err)
+	}
+	os.Exit(run(os.Args[1:]))
+}
+
+// withEnvironment starts the program over, once, with the variables that XLA and the allocator read only at the start
+// of a process.
+func withEnvironment() error {
+	const done = "HRLAB_ENVIRONMENT"
+	missing := device.Environment()
+	if os.Getenv(done) != "" || len(missing) == 0 {
+		return os.Unsetenv(done) // children decide for themselves
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, append(append(os.Environ(), missing...), done+"=1"))
+}
+
+// run executes one command line and returns the exit code: 0, 1 for a failure of the work itself, 2 for something the
+// user can mend, 130 for an interruption.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+
+	var v verbs
+	parser := kong.Must(&v,
+		kong.Name("hrlab"),
+		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
+	)
+	command, err := parser.Parse(args)
+	if err == nil {
+		err = command.Run()
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		return 130
+	}
+	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
+	if errors.Is(err, hrstyle.ErrDiverged) {
+		return 1
+	}
+	return 2
+}
+
+// oneLine is an error's text without line breaks: libraries' errors may carry stack traces after the first line.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

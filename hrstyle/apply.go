@@ -1,0 +1,59 @@
+package hrstyle
+
+import (
+	"fmt"
+	"image"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"golang.org/x/image/draw"
+)
+
+// Apply runs a generator on any picture, at the picture's own size. It refuses beforehand what memory cannot hold and
+// names the largest size that fits.
+//
+// A generator is fitted for one picture; on others, and at other sizes, it carries the look over as well as it can.
+func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA, error) {
+	w, h := picture.Bounds().Dx(), picture.Bounds().Dy()
+	if err := checkSides(w, h); err != nil {
+		return nil, fmt.Errorf("%s: %w", picture.Name, err)
+	}
+	if err := e.checkMemory(picture.Name, w, h, applyMemory); err != nil {
+		return nil, err
+	}
+	padded := pad(picture)
+	var values []float32
+	err := try(picture.Name, func() {
+		exec := e.exec("apply", func(in []*Node) []*Node {
+			return []*Node{newGenerator(in[0]).generate(in[1])}
+		})
+		b := padded.Bounds()
+		flat, x := upload(e, g.flat, parameterCount), upload(e, padded.normalised(), 1, b.Dy(), b.Dx(), 3)
+		out := exec.MustExec(flat, x)
+		values = download[float32](out[0])
+		free([]*tensors.Tensor{flat, x, out[0]}...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := denormalised(values, padded.Bounds().Dx(), padded.Bounds().Dy())
+	return out.SubImage(image.Rect(0, 0, w, h)).(*image.NRGBA), nil
+}
+
+// pad repeats the last row and column until both sides are multiples of 4.
+func pad(p Picture) Picture {
+	b := p.Bounds()
+	w, h := (b.Dx()+3)/4*4, (b.Dy()+3)/4*4
+	if w == b.Dx() && h == b.Dy() {
+		return p
+	}
+	out := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h { // a row or column past the edge shows the edge: draw from a point clamped to the picture
+		row := b.Min.Y + min(y, b.Dy()-1)
+		draw.Draw(out, image.Rect(0, y, b.Dx(), y+1), p.Image, image.Pt(b.Min.X, row), draw.Src)
+		for x := b.Dx(); x < w; x++ {
+			draw.Draw(out, image.Rect(x, y, x+1, y+1), p.Image, image.Pt(b.Max.X-1, row), draw.Src)
+		}
+	}
+	return Picture{p.Name, out}
+}

@@ -1,0 +1,180 @@
+package hrstyle
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"hrlab/hrstyle/safetensors"
+)
+
+// Generator is a fitted HRNet: 64,607 parameters, and how they came about.
+type Generator struct {
+	Step   int    // updates made
+	Config Config // of its fit
+	VGG    string // the label of the weights it was fitted with
+
+	flat []float32 // in the order of parameters
+}
+
+// Checkpoint is the whole state of a fit after Step updates. Config may be changed in what does not alter the updates
+// already made, such as Steps, before [Engine.Resume].
+type Checkpoint struct {
+	Config         Config
+	Step           int
+	Elapsed        time.Duration
+	Content, Style string // the names of the pictures
+
+	flat    []float32
+	moments [2][]float32 // Adam's, in the order of flat
+	pair    string       // digest of the pictures as fitted
+	vgg     string       // digest of the weights
+}
+
+// Save writes the parameters to a safetensors file in PyTorch's names and shapes (LAYER.reduce.weight [out,in,k,k] …).
+func (g *Generator) Save(path string) error {
+	metadata, err := describe("generator", g.Step, g.Config)
+	if err != nil {
+		return err
+	}
+	metadata["vgg"] = g.VGG
+	return safetensors.Write(path, cut("", g.flat), metadata)
+}
+
+// LoadGenerator reads a generator file or a checkpoint; metadata may be absent, tensors may not.
+func LoadGenerator(path string) (*Generator, error) {
+	file, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	g := &Generator{VGG: file.Metadata["vgg"]}
+	if g.flat, err = join(file, ""); err != nil {
+		return nil, err
+	}
+	if file.Metadata["config"] != "" {
+		g.Step, g.Config, err = described(path, file.Metadata)
+	}
+	return g, err
+}
+
+// Save writes the checkpoint to a safetensors file: a generator's tensors, and Adam's moments as m.* and v.*.
+func (c *Checkpoint) Save(path string) error {
+	metadata, err := describe("checkpoint", c.Step, c.Config)
+	if err != nil {
+		return err
+	}
+	metadata["elapsed"], metadata["pair"], metadata["vgg"] = c.Elapsed.String(), c.pair, c.vgg
+	metadata["content"], metadata["style"] = c.Content, c.Style
+	tensors := cut("", c.flat)
+	for i, prefix := range momentPrefix {
+		for name, t := range cut(prefix, c.moments[i]) {
+			tensors[name] = t
+		}
+	}
+	return safetensors.Write(path, tensors, metadata)
+}
+
+var momentPrefix = [2]string{"m.", "v."}
+
+// LoadCheckpoint reads a file that Checkpoint.Save wrote; the Config's Checkpoint is path.
+func LoadCheckpoint(path string) (*Checkpoint, error) {
+	file, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	m := file.Metadata
+	if m["format"] != "hrlab checkpoint" {
+		return nil, fmt.Errorf("%s: not a checkpoint: a fit writes one with --checkpoint-every, or when it is stopped", path)
+	}
+	c := &Checkpoint{Content: m["content"], Style: m["style"], pair: m["pair"], vgg: m["vgg"]}
+	if c.Step, c.Config, err = described(path, m); err != nil {
+		return nil, err
+	}
+	c.Config.Checkpoint = path
+	if c.Elapsed, err = time.ParseDuration(m["elapsed"]); err != nil {
+		return nil, fmt.Errorf("%s: metadata elapsed: %w", path, err)
+	}
+	if c.flat, err = join(file, ""); err != nil {
+		return nil, err
+	}
+	for i, prefix := range momentPrefix {
+		if c.moments[i], err = join(file, prefix); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// matches says whether the checkpoint, if it is of an earlier fit, is one of these pictures and weights.
+func (c *Checkpoint) matches(pair string, vgg *VGG) error {
+	switch {
+	case c.pair == "":
+		return nil
+	case c.pair != pair:
+		return errors.New("the checkpoint is of other pictures, or of other sizes of them: resume with those it was begun with")
+	case c.vgg != vgg.Digest:
+		return fmt.Errorf("the checkpoint was begun with other VGG19 weights (%.12s), not %s", c.vgg, vgg.Label)
+	}
+	return nil
+}
+
+func describe(kind string, step int, config Config) (map[string]string, error) {
+	text, err := json.Marshal(config)
+	return map[string]string{"format": "hrlab " + kind, "step": strconv.Itoa(step), "config": string(text)}, err
+}
+
+func described(path string, metadata map[string]string) (step int, config Config, err error) {
+	if err = json.Unmarshal([]byte(metadata["config"]), &config); err == nil {
+		step, err = strconv.Atoi(metadata["step"])
+	}
+	if err == nil && step < 0 {
+		err = errors.New("a negative step")
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: metadata: %w", path, err)
+	}
+	return step, config, err
+}
+
+// cut makes tensors of a flat vector.
+func cut(prefix string, flat []float32) map[string]safetensors.Tensor {
+	tensors := map[string]safetensors.Tensor{}
+	for _, p := range parameters {
+		tensors[prefix+p.name] = safetensors.Tensor{Shape: p.shape, Data: flat[p.begin:p.end]}
+	}
+	return tensors
+}
+
+// join makes a flat vector of tensors.
+func join(file *safetensors.File, prefix string) ([]float32, error) {
+	flat := make([]float32, 0, parameterCount)
+	for _, p := range parameters {
+		t, err := file.Tensor(prefix+p.name, p.shape...)
+		if err != nil {
+			return nil, fmt.Errorf("%w (a generator of hrlab has it)", err)
+		}
+		flat = append(flat, t.Data...)
+	}
+	return flat, nil
+}
+
+// digest is the sha256 of vectors and their lengths.
+func digest(vectors ...[]float32) string {
+	hash := sha256.New()
+	for _, v := range vectors {
+		buf := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+4*len(v)), uint64(len(v)))
+		for _, x := range v {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
+		}
+		hash.Write(buf)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}

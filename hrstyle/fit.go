@@ -1,0 +1,337 @@
+package hrstyle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+	"math"
+	"time"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// ErrDiverged says that a loss became NaN or infinite.
+var ErrDiverged = errors.New("the fit diverged")
+
+// Step is a moment of a fit: after N updates. It stays valid when the fit goes on.
+type Step struct {
+	N                     int
+	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
+	Elapsed               time.Duration // since the first step began, earlier parts of a resumed fit included
+
+	w, h      int
+	picture   []float32
+	generator *Generator
+}
+
+// Picture is the output after N updates, at the fitted size.
+func (s Step) Picture() *image.NRGBA { return denormalised(s.picture, s.w, s.h) }
+
+// Generator is the generator after N updates.
+func (s Step) Generator() *Generator { return s.generator }
+
+// Ok says whether the step exists: a fit that fails at once has none.
+func (s Step) Ok() bool { return s.generator != nil }
+
+// Last runs a fit to its end and returns the last step that it yielded, with its error.
+func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
+	for last, err = range fit { //nolint:revive // the last values are what is wanted
+	}
+	return last, err
+}
+
+// Fit optimises a generator for pair and yields steps 0, ReportEvery, 2·ReportEvery … and config.Steps.
+//
+// An error ends it and comes with the last good step, if there was one (Step.Ok): ErrDiverged, wrapped, naming term
+// and step, when a loss becomes NaN or infinite; the context's cause when that is cancelled, within a step.
+func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		start := &Checkpoint{Config: config, flat: initialParameters(config.Seed)}
+		if config.Init != "" {
+			g, err := LoadGenerator(config.Init)
+			if err != nil {
+				yield(Step{}, err)
+				return
+			}
+			start.flat = g.flat
+		}
+		start.moments = [2][]float32{make([]float32, parameterCount), make([]float32, parameterCount)}
+		e.fit(ctx, pair, start, yield)
+	}
+}
+
+// Resume goes on with the fit of a checkpoint, which must be of the same pictures and VGG19 weights. The result equals
+// that of a fit that was never interrupted.
+func (e *Engine) Resume(ctx context.Context, pair Pair, from *Checkpoint) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) { e.fit(ctx, pair, from, yield) }
+}
+
+// fit is THE loop. It looks at every step's losses, but only once the next step is on its way, so that the device
+// never waits for the host except where a step is reported.
+func (e *Engine) fit(ctx context.Context, pair Pair, start *Checkpoint, yield func(Step, error) bool) {
+	var last Step
+	fail := func(err error) { yield(last, err) }
+	p, err := e.newProblem(pair, start)
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer p.close()
+
+	config, due := p.config, func(n, every int) bool { return every > 0 && n%every == 0 || n == p.config.Steps }
+	var running *tensors.Tensor // losses of the step that the device is busy with
+	for n := start.Step; n <= config.Steps; n++ {
+		cause := context.Cause(ctx)
+		var out stepOutputs
+		if err := try(fmt.Sprintf("step %d", n), func() { out = p.step(n) }); err != nil {
+			fail(err)
+			return
+		}
+		if running != nil {
+			if _, err := readLosses(running, n-1); err != nil {
+				fail(err)
+				return
+			}
+		}
+		running = out.losses
+		if due(n, config.ReportEvery) || cause != nil {
+			losses, err := readLosses(out.losses, n)
+			if err != nil {
+				fail(err)
+				return
+			}
+			running = nil
+			last = p.report(n, losses, out.picture)
+			stopped := cause != nil || !yield(last, nil)
+			if stopped && config.Checkpoint != "" {
+				if err := p.checkpoint(n).Save(config.Checkpoint); err != nil && cause != nil {
+					cause = errors.Join(cause, err)
+				}
+			}
+			if cause != nil {
+				fail(cause)
+			}
+			if stopped {
+				return
+			}
+		}
+		if config.Checkpoint != "" && config.CheckpointEvery > 0 && n > start.Step && due(n, config.CheckpointEvery) {
+			if err := p.checkpoint(n).Save(config.Checkpoint); err != nil {
+				fail(err)
+				return
+			}
+		}
+		free(append(p.state, out.picture)...)
+		p.state = out.state
+	}
+}
+
+// knobs are the numbers that change from step to step or from trial to trial, as one input of the step's graph.
+const (
+	knobContent = iota
+	knobStyle
+	knobRate
+	knobVariance
+	knobDecay
+	knobLayers // as many as StyleLayers
+	knobCount  = knobLayers + len(StyleLayers)
+)
+
+const beta1, beta2, adamEps = 0.9, 0.999, 1e-8
+
+// knobs of update n (counted from 0). Adam's bias corrections are folded in: knobRate is the learning rate divided by
+// 1-β₁ⁿ⁺¹, knobVariance √(1-β₂ⁿ⁺¹).
+func (c Config) knobs(n int) []float64 {
+	rate := c.LearningRate
+	if c.DecayEvery > 0 {
+		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
+	}
+	t := float64(n + 1)
+	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
+	return append(values, c.LayerWeights[:]...)
+}
+
+// stepInputs are the inputs of the step's graph, in order.
+type stepInputs struct {
+	state   []*Node // parameters and Adam's two moments, [parameterCount] each
+	knobs   *Node   // [knobCount]
+	content *Node   // [1,H,W,3]
+	map4_2  *Node   // the content target [1,H/8,W/8,512]
+	grams   []*Node // the style targets [C,C]
+	vgg     *vggGraph
+}
+
+func (e *Engine) stepInputs(in []*Node) stepInputs {
+	return stepInputs{in[:3], in[3], in[4], in[5], in[6:11], e.vggGraph(in[11:])}
+}
+
+func (in stepInputs) knob(i int) *Node { return Reshape(SliceAxis(in.knobs, 0, AxisRange(i, i+1))) }
+
+// losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
+func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
+	g = newGenerator(in.state[0])
+	picture = g.generate(in.content)
+	in.vgg.forward(picture)
+
+	// The losses see copies of the maps, so that their gradients are had one by one and VGG19's is done by hand.
+	maps, names, heads := map[string]*Node{}, append(StyleLayers[:], contentLayer), []*Node{}
+	for _, name := range names {
+		maps[name] = Identity(in.vgg.maps[name])
+		heads = append(heads, maps[name])
+	}
+	content = contentLoss(maps[contentLayer], in.map4_2)
+	style = styleLoss(maps, in.grams, SliceAxis(in.knobs, 0, AxisRange(knobLayers, knobCount)), mode)
+	total = Add(Mul(in.knob(knobContent), content), Mul(in.knob(knobStyle), style))
+	gradients := map[string]*Node{}
+	for i, d := range Gradient(total, heads...) {
+		gradients[names[i]] = d
+	}
+	d := StopGradient(in.vgg.backward(gradients))
+	return g, picture, total, content, style, g.gradient(ReduceAllSum(Mul(picture, d)))
+}
+
+// stepGraph is one update: losses and picture of the state that comes in, and the state after Adam (Kingma and Ba,
+// arXiv 1412.6980, algorithm 1).
+func (e *Engine) stepGraph(mode Gram) func([]*Node) []*Node {
+	return func(inputs []*Node) []*Node {
+		in := e.stepInputs(inputs)
+		_, picture, total, content, style, gradient := in.losses(mode)
+		p, m, v := in.state[0], in.state[1], in.state[2]
+		gradient = Add(gradient, Mul(in.knob(knobDecay), p))
+		m = Add(MulScalar(m, beta1), MulScalar(gradient, 1-beta1))
+		v = Add(MulScalar(v, beta2), MulScalar(Square(gradient), 1-beta2))
+		p = Sub(p, Mul(in.knob(knobRate), Div(m, AddScalar(Div(Sqrt(v), in.knob(knobVariance)), adamEps))))
+		return []*Node{p, m, v, Stack([]*Node{total, content, style}, 0), picture}
+	}
+}
+
+// targetsGraph returns contentLayer's map and the Gram matrices of a picture.
+func (e *Engine) targetsGraph(mode Gram) func([]*Node) []*Node {
+	return func(in []*Node) []*Node {
+		vgg := e.vggGraph(in[1:])
+		vgg.forward(in[0])
+		out := []*Node{vgg.maps[contentLayer]}
+		for i, name := range StyleLayers {
+			out = append(out, gram(vgg.maps[name], i, mode))
+		}
+		return out
+	}
+}
+
+// problem is what a fit needs on the device.
+type problem struct {
+	engine *Engine
+	config Config
+	names  [2]string // of the pictures
+	digest string    // of the pictures as fitted
+	w, h   int
+	exec   *Exec
+	state  []*tensors.Tensor // parameters and Adam's moments
+	fixed  []any             // content picture and targets, then VGG19
+	began  time.Time
+}
+
+func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
+	c := start.Config
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if e.VGG == nil {
+		return nil, errors.New("this engine was opened without VGG19 weights (vgg none): it can only apply generators")
+	}
+	content, style, err := pair.fitted(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: content.Bounds().Dx(), h: content.Bounds().Dy()}
+	x, y := content.normalised(), style.normalised()
+	p.digest = digest(x, y, []float32{float32(p.w)})
+	if err := start.matches(p.digest, e.VGG); err != nil {
+		return nil, err
+	}
+	if err := e.checkMemory("fitting", p.w, p.h, fitMemory); err != nil {
+		return nil, err
+	}
+	err = try(fmt.Sprintf("preparing a fit of %dx%d", p.w, p.h), func() {
+		p.place(start, x, y, style.Bounds().Dx(), style.Bounds().Dy())
+	})
+	p.began = time.Now().Add(-start.Elapsed)
+	return p, err
+}
+
+// place puts state, pictures and targets on the device: content is [1,H,W,3], style [1,styleH,styleW,3].
+func (p *problem) place(start *Checkpoint, content, style []float32, styleW, styleH int) {
+	e, mode := p.engine, p.config.Gram
+	e.prepare()
+	targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
+	x, y := upload(e, content, 1, p.h, p.w, 3), upload(e, style, 1, styleH, styleW, 3)
+	ofContent := targets.MustExec(append([]any{x}, e.prepared...)...)
+	ofStyle := targets.MustExec(append([]any{y}, e.prepared...)...)
+	free(append(ofContent[1:], ofStyle[0], y)...)
+	p.fixed = []any{x, ofContent[0]}
+	for _, g := range ofStyle[1:] {
+		p.fixed = append(p.fixed, g)
+	}
+	p.fixed = append(p.fixed, e.prepared...)
+	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
+		p.state = append(p.state, upload(e, values, parameterCount))
+	}
+	p.exec = e.exec("step "+string(mode), e.stepGraph(mode))
+}
+
+type stepOutputs struct {
+	state           []*tensors.Tensor
+	losses, picture *tensors.Tensor
+}
+
+// step starts update n and does not wait for it.
+func (p *problem) step(n int) stepOutputs {
+	knobs := upload(p.engine, p.config.knobs(n), knobCount)
+	defer free(knobs) // the device keeps it as long as it needs it
+	out := p.exec.MustExec(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
+	return stepOutputs{out[:3], out[3], out[4]}
+}
+
+func (p *problem) report(n int, losses [3]float64, picture *tensors.Tensor) Step {
+	return Step{
+		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: time.Since(p.began),
+		w: p.w, h: p.h, picture: download[float32](picture),
+		generator: &Generator{Step: n, Config: p.config, VGG: p.engine.VGG.Label, flat: download[float32](p.state[0])},
+	}
+}
+
+func (p *problem) checkpoint(n int) *Checkpoint {
+	return &Checkpoint{
+		Config: p.config, Step: n, Elapsed: time.Since(p.began), Content: p.names[0], Style: p.names[1],
+		flat: download[float32](p.state[0]), moments: [2][]float32{download[float32](p.state[1]), download[float32](p.state[2])},
+		pair: p.digest, vgg: p.engine.VGG.Digest,
+	}
+}
+
+func (p *problem) close() {
+	free(p.state...)
+	for _, t := range p.fixed[:len(p.fixed)-len(p.engine.prepared)] {
+		free(t.(*tensors.Tensor))
+	}
+}
+
+func free(list ...*tensors.Tensor) {
+	for _, t := range list {
+		t.MustFinalizeAll()
+	}
+}
+
+// readLosses waits for the losses of step n, and frees them.
+func readLosses(t *tensors.Tensor, n int) (losses [3]float64, err error) {
+	losses = [3]float64(download[float64](t))
+	free(t)
+	for _, i := range []int{1, 2, 0} {
+		if v := losses[i]; math.IsNaN(v) || math.IsInf(v, 0) {
+			return losses, fmt.Errorf("%w: the %s loss is %v at step %d", ErrDiverged, [3]string{"total", "content", "style"}[i], v, n)
+		}
+	}
+	return losses, nil
+}

@@ -1,0 +1,240 @@
+// Package safetensors reads and writes tensors in the safetensors format: eight bytes of header length, a JSON
+// header of names, types, shapes and offsets, then the values in little-endian order.
+//
+// Values are float32 in memory; F32, F16 and BF16 are read, F32 is written. Every offset of a header is checked
+// before anything is allocated, so a foreign file can waste no memory.
+//
+// Format: https://github.com/huggingface/safetensors, "Format".
+package safetensors
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes/bfloat16"
+	"github.com/gomlx/compute/dtypes/float16"
+	"github.com/google/renameio/v2"
+)
+
+// MaxHeader is the longest header accepted, in bytes; the reference implementation has the same limit.
+const MaxHeader = 100_000_000
+
+// Tensor is a dense array of float32 in row-major order; len(Data) is the product of Shape.
+type Tensor struct {
+	Shape []int
+	Data  []float32
+}
+
+// entry is a tensor as the header describes it.
+type entry struct {
+	DType   string  `json:"dtype"`
+	Shape   []int   `json:"shape"`
+	Offsets []int64 `json:"data_offsets"` // begin and end, counted from the end of the header
+}
+
+// File is an open safetensors file. Tensors are read when they are asked for.
+type File struct {
+	Metadata map[string]string
+
+	name    string
+	r       io.ReaderAt
+	close   func() error
+	data    int64 // where the values begin
+	entries map[string]entry
+}
+
+// Open reads the header of the file at path.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", path)
+	}
+	var file *File
+	if err == nil {
+		file, err = Read(path, f, info.Size())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	file.close = f.Close
+	return file, nil
+}
+
+// plain drops the system call from a file error: "weights.safetensors: no such file or directory".
+func plain(path string, err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// Read reads the header of size bytes at r; name is for messages.
+func Read(name string, r io.ReaderAt, size int64) (*File, error) {
+	bad := func(format string, args ...any) (*File, error) {
+		return nil, fmt.Errorf("%s: not a safetensors file: %s", name, fmt.Sprintf(format, args...))
+	}
+	var head [8]byte
+	if size < 8 {
+		return bad("%d bytes is too short for a header", size)
+	}
+	if _, err := r.ReadAt(head[:], 0); err != nil {
+		return nil, plain(name, err)
+	}
+	length := binary.LittleEndian.Uint64(head[:])
+	if length > MaxHeader || int64(length) > size-8 {
+		return bad("a header of %d bytes in a file of %d", length, size)
+	}
+	header := make([]byte, length)
+	if _, err := r.ReadAt(header, 8); err != nil {
+		return nil, plain(name, err)
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(header, &raw); err != nil {
+		return bad("the header is no JSON: %v", err)
+	}
+	f := &File{name: name, r: r, close: func() error { return nil }, data: 8 + int64(length), entries: map[string]entry{}}
+	for key, message := range raw {
+		if key == "__metadata__" {
+			if err := json.Unmarshal(message, &f.Metadata); err != nil {
+				return bad("__metadata__ is no map of strings")
+			}
+			continue
+		}
+		var e entry
+		if err := json.Unmarshal(message, &e); err != nil {
+			return bad("tensor %q: %v", key, err)
+		}
+		if err := e.check(size - f.data); err != nil {
+			return nil, fmt.Errorf("%s: tensor %q: %w", name, key, err)
+		}
+		f.entries[key] = e
+	}
+	return f, nil
+}
+
+// width is the bytes of a value of each type of the format.
+var width = map[string]int64{
+	"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+	"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+}
+
+// check says whether the entry's type, shape and offsets agree and lie within the size bytes of values.
+func (e entry) check(size int64) error {
+	count := int64(1)
+	for _, n := range e.Shape {
+		if n < 0 || n > 0 && count > size/int64(n) {
+			return fmt.Errorf("shape %v is more than the file's %d bytes", e.Shape, size)
+		}
+		count *= int64(n)
+	}
+	bytes, ok := width[e.DType]
+	switch {
+	case !ok:
+		return fmt.Errorf("unknown type %q", e.DType)
+	case len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0]:
+		return fmt.Errorf("offsets %v are no range", e.Offsets)
+	case e.Offsets[1] > size:
+		return fmt.Errorf("ends at byte %d of %d: the file is truncated", e.Offsets[1], size)
+	case e.Offsets[1]-e.Offsets[0] != count*bytes:
+		return fmt.Errorf("%s of shape %v takes %d bytes, but the header gives it %d", e.DType, e.Shape, count*bytes, e.Offsets[1]-e.Offsets[0])
+	}
+	return nil
+}
+
+// Names lists the tensors in alphabetical order.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
+
+// Tensor reads the tensor called name, which must have the given shape (none: any) and only finite values.
+func (f *File) Tensor(name string, shape ...int) (Tensor, error) {
+	fail := func(format string, args ...any) (Tensor, error) {
+		return Tensor{}, fmt.Errorf("%s: tensor %q %s", f.name, name, fmt.Sprintf(format, args...))
+	}
+	e, ok := f.entries[name]
+	if !ok {
+		return fail("is missing")
+	}
+	if len(shape) > 0 && !slices.Equal(shape, e.Shape) {
+		return fail("has shape %v; it must be %v", e.Shape, shape)
+	}
+	raw := make([]byte, e.Offsets[1]-e.Offsets[0])
+	if _, err := f.r.ReadAt(raw, f.data+e.Offsets[0]); err != nil && len(raw) > 0 {
+		return fail("cannot be read: %v", err)
+	}
+	t := Tensor{Shape: e.Shape, Data: make([]float32, len(raw)/int(width[e.DType]))}
+	switch e.DType {
+	case "F32":
+		for i := range t.Data {
+			t.Data[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+	case "F16":
+		for i := range t.Data {
+			t.Data[i] = float16.FromBits(binary.LittleEndian.Uint16(raw[2*i:])).Float32()
+		}
+	case "BF16":
+		for i := range t.Data {
+			t.Data[i] = bfloat16.FromBits(binary.LittleEndian.Uint16(raw[2*i:])).Float32()
+		}
+	default:
+		return fail("is %s; allowed: F32, F16, BF16", e.DType)
+	}
+	for i, v := range t.Data {
+		if v-v != 0 { // NaN and both infinities
+			return fail("holds %v at index %d; every value must be finite", v, i)
+		}
+	}
+	return t, nil
+}
+
+// Close closes the underlying file.
+func (f *File) Close() error { return f.close() }
+
+// Write writes tensors as F32 and metadata to path, by way of a temporary file beside it: a crash leaves the old
+// file or the new one. A tensor whose data and shape disagree is a programming error and panics.
+func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
+	header := map[string]any{}
+	if len(metadata) > 0 {
+		header["__metadata__"] = metadata
+	}
+	names, end := slices.Sorted(maps.Keys(tensors)), int64(0)
+	for _, name := range names {
+		t, count := tensors[name], 1
+		for _, n := range t.Shape {
+			count *= n
+		}
+		if count != len(t.Data) {
+			panic(fmt.Sprintf("tensor %q of shape %v has %d values", name, t.Shape, len(t.Data)))
+		}
+		e := entry{"F32", t.Shape, []int64{end, end + 4*int64(count)}}
+		header[name], end = e, e.Offsets[1]
+	}
+	text, err := json.Marshal(header)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for len(text)%8 != 0 { // values begin at a multiple of eight, as the format recommends
+		text = append(text, ' ')
+	}
+	buf := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(text)+int(end)), uint64(len(text)))
+	buf = append(buf, text...)
+	for _, name := range names {
+		for _, v := range tensors[name].Data {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		}
+	}
+	if err := renameio.WriteFile(path, buf, 0o666); err != nil {
+		return plain(path, err)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package hrstyle
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"hrlab/hrstyle/safetensors"
+)
+
+// vgg19 lists VGG19's convolutions up to conv5_1 (Simonyan and Zisserman, arXiv 1409.1556, table 1, column E), each
+// 3x3 with zero padding 1 and a ReLU; pool says that a 2x2 max pool comes before. index is torchvision's, rms the root
+// mean square of the map after ReLU over photographs, which random filters are scaled to.
+var vgg19 = []struct {
+	name  string
+	index int
+	out   int
+	pool  bool
+	rms   float64
+}{
+	{"conv1_1", 0, 64, false, 0.33},
+	{"conv1_2", 2, 64, false, 1.48},
+	{"conv2_1", 5, 128, true, 1.18},
+	{"conv2_2", 7, 128, false, 1.48},
+	{"conv3_1", 10, 256, true, 1.57},
+	{"conv3_2", 12, 256, false, 1.74},
+	{"conv3_3", 14, 256, false, 3.04},
+	{"conv3_4", 16, 256, false, 5.30},
+	{"conv4_1", 19, 512, true, 5.30},
+	{"conv4_2", 21, 512, false, 4.25},
+	{"conv4_3", 23, 512, false, 2.55},
+	{"conv4_4", 25, 512, false, 0.95},
+	{"conv5_1", 28, 512, true, 0.69},
+}
+
+// contentLayer is the map that the content loss compares; StyleLayers are those of the style loss.
+const contentLayer = "conv4_2"
+
+// StyleLayers names the maps that the style loss compares, in the order of Config.LayerWeights.
+var StyleLayers = [5]string{"conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"}
+
+// VGG holds VGG19's convolutions up to conv5_1, frozen.
+type VGG struct {
+	Label  string // where the weights come from, for people: a file's name and digest, or what random filters mean
+	Digest string // the file's sha256 in hexadecimal, or "random"
+
+	weights []safetensors.Tensor // kernel [out,in,3,3] and bias [out] of every convolution
+}
+
+// LoadVGG reads weights from a safetensors file in torchvision's names (features.N.weight, features.N.bias), float32,
+// float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and deviation.
+func LoadVGG(path string) (*VGG, error) {
+	file, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	v, in := &VGG{}, 3
+	for _, l := range vgg19 {
+		name := fmt.Sprintf("features.%d", l.index)
+		kernel, err := file.Tensor(name+".weight", l.out, in, 3, 3)
+		if err != nil {
+			return nil, err
+		}
+		bias, err := file.Tensor(name+".bias", l.out)
+		if err != nil {
+			return nil, err
+		}
+		v.weights, in = append(v.weights, kernel, bias), l.out
+	}
+	digest, err := fileDigest(path)
+	if err != nil {
+		return nil, err
+	}
+	v.Digest, v.Label = digest, fmt.Sprintf("%s (sha256 %s…)", filepath.Base(path), digest[:12])
+	return v, nil
+}
+
+// fileDigest is the sha256 of a file in hexadecimal.
+func fileDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// RandomVGG draws He-normal filters from a fixed seed and scales every layer so that its map has the size that VGG19's
+// has on photographs. Random filters are a published stand-in for trained ones (He, Wang, Hopcroft, "A Powerful
+// Generative Model Using Random Weights for the Deep Image Representation", NIPS 2016), yet results differ: say so
+// wherever they are shown.
+func RandomVGG() *VGG {
+	random := rand.New(rand.NewPCG(19, 0)) //nolint:gosec // reproducible on purpose
+	v, in := &VGG{Label: "random filters, not VGG19", Digest: "random"}, 3
+	before := 1.0 // root mean square of a normalised picture
+	for _, l := range vgg19 {
+		// He-normal filters keep the root mean square; the factor moves it from the layer before to this one.
+		deviation := math.Sqrt(2/float64(9*in)) * l.rms / before
+		kernel := safetensors.Tensor{Shape: []int{l.out, in, 3, 3}, Data: make([]float32, l.out*in*9)}
+		for i := range kernel.Data {
+			kernel.Data[i] = float32(random.NormFloat64() * deviation)
+		}
+		v.weights = append(v.weights, kernel, safetensors.Tensor{Shape: []int{l.out}, Data: make([]float32, l.out)})
+		in, before = l.out, l.rms
+	}
+	return v
+}
+
+// Random says that the filters are random: losses and pictures are not those of VGG19.
+func (v *VGG) Random() bool { return v.Digest == "random" }
+
+// vggGraph builds VGG19 and its gradient. The gradient is written by hand because automatic differentiation would flip
+// and transpose 11 million weights in every step: here that is done once (prepareVGG).
+type vggGraph struct {
+	kernels, flipped, biases []*Node // [3,3,in,out], [3,3,out,in], [out]
+	native                   bool    // convolve by the backend's own operation instead of patches and a matrix product
+
+	maps    map[string]*Node // every map after its ReLU
+	pooling []poolNodes      // in the order of vgg19; zero where there is no pool
+}
+
+type poolNodes struct{ in, out *Node }
+
+// prepareVGG turns kernels [out,in,3,3] into those of vggGraph, in the order of its fields.
+func prepareVGG(kernels []*Node) (prepared []*Node) {
+	for _, k := range kernels {
+		prepared = append(prepared, TransposeAllAxes(k, 2, 3, 1, 0))
+	}
+	for _, k := range kernels {
+		prepared = append(prepared, Reverse(TransposeAllAxes(k, 2, 3, 0, 1), 0, 1))
+	}
+	return prepared
+}
+
+// forward computes the maps of a normalised picture [1,H,W,3].
+func (v *vggGraph) forward(x *Node) {
+	v.maps, v.pooling = map[string]*Node{}, make([]poolNodes, len(vgg19))
+	for i, l := range vgg19 {
+		if l.pool {
+			v.pooling[i] = poolNodes{x, maxPool(x)}
+			x = v.pooling[i].out
+		}
+		x = relu(Add(v.conv(x, v.kernels[i]), Reshape(v.biases[i], 1, 1, 1, -1)))
+		v.maps[l.name] = x
+	}
+}
+
+// backward returns the gradient of a loss with respect to the picture, given its gradients with respect to the maps.
+func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
+	for i := len(vgg19) - 1; i >= 0; i-- {
+		m := v.maps[vgg19[i].name]
+		if own := gradients[vgg19[i].name]; d == nil {
+			d = own
+		} else if own != nil {
+			d = Add(d, own)
+		}
+		d = v.conv(Where(positive(m), d, ZerosLike(d)), v.flipped[i])
+		if p := v.pooling[i]; p.in != nil {
+			d = Gradient(ReduceAllSum(Mul(p.out, StopGradient(d))), p.in)[0]
+		}
+	}
+	return d
+}
+
+func (v *vggGraph) conv(x, kernel *Node) *Node {
+	if v.native {
+		return Convolve(x, kernel).PadSame().Done()
+	}
+	return pixelwise(patches(x, 1), kernel)
+}
+
+// maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as pairwise maxima: quicker and far
+// smaller in memory than GoMLX's MaxPool and its gradient.
+func maxPool(x *Node) *Node {
+	for _, axis := range []int{1, 2} {
+		n := x.Shape().Dim(axis) / 2 * 2
+		even := SliceAxis(x, axis, AxisRange(0, n).Stride(2))
+		odd := SliceAxis(x, axis, AxisRange(1, n).Stride(2))
+		x = Where(GreaterThan(odd, even), odd, even)
+	}
+	return x
+}
