@@ -59,8 +59,8 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 // outputs names a file for every picture and finds out whether it can be written.
 func (a *applyCmd) outputs() ([]string, error) {
 	outs := []string{a.Out}
-	info, err := os.Stat(a.Out)
-	if isDir := err == nil && info.IsDir(); isDir || filepath.Ext(a.Out) == "" {
+	info, statErr := os.Stat(a.Out)
+	if statErr == nil && info.IsDir() || filepath.Ext(a.Out) == "" {
 		if err := os.MkdirAll(a.Out, 0o777); err != nil {
 			return nil, err
 		}
@@ -71,6 +71,7 @@ func (a *applyCmd) outputs() ([]string, error) {
 	} else if len(a.Pictures) > 1 {
 		return nil, fmt.Errorf("--out %s: is a file for %d pictures; name a directory", a.Out, len(a.Pictures))
 	}
+	var err error
 	taken := map[string]string{}
 	for i, out := range outs {
 		if other := taken[out]; other != "" {

@@ -41,7 +41,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 	defer engine.Close()
 
 	config := hrstyle.Default
-	config.Size, config.Steps, config.ReportEvery = 128, 200, 20
+	config.Size, config.Steps, config.ContentWeight, config.ReportEvery = 128, 200, 30, 20
 	if engine.Device.Kind == device.Go {
 		config.Size, config.Steps = 96, 100
 	}

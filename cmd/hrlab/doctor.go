@@ -16,7 +16,9 @@ type doctorCmd struct{}
 
 // Run prints a line a thing: what was found, or what is missing and the command that mends it.
 func (*doctorCmd) Run(c *console) error {
-	say := func(name, format string, args ...any) { fmt.Fprintf(c.out, "%-24s %s\n", name, fmt.Sprintf(format, args...)) }
+	say := func(name, format string, args ...any) {
+		fmt.Fprintf(c.out, "%-24s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	say("system", "%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if v, err := mem.VirtualMemory(); err == nil {
 		say("memory", "%.1f GB, %.1f free", float64(v.Total)/1e9, float64(v.Available)/1e9)

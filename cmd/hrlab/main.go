@@ -65,10 +65,12 @@ func run(args []string) int {
 	parser := kong.Must(&v,
 		kong.Name("hrlab"),
 		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
-		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	command, err := parser.Parse(args)
 	if err == nil {
 		err = command.Run()

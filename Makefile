@@ -1,0 +1,42 @@
+# hrlab: two commands are enough. make demo sets everything up and fits a pair; make test sets everything up and tests.
+
+# The pure Go backend's matrix product is ten times slower without.
+export GOEXPERIMENT := $(if $(filter x86_64,$(shell uname -m)),simd)
+HRLAB := .build/hrlab
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: tools build ## set everything up, fit the built-in pair and show before and after (folder demo)
+	@$(HRLAB) setup || echo "going on in pure Go" >&2
+	@$(HRLAB) demo
+
+test: tools build ## set everything up and run every test
+	$(HRLAB) setup
+	HRLAB_TEST_REQUIRE_XLA=1 go test -timeout 30m ./...
+	go test -race -timeout 10m $(RACE)
+
+# -race where no cgo device is involved.
+RACE := ./hrstyle/safetensors ./hrstyle/sample
+
+check: tools ## lint, vet, formatting
+	go vet ./...
+	go tool -modfile=.ci/tools/go.mod golangci-lint run
+	go mod tidy -diff
+
+bench: tools build ## whole steps beside PyTorch's, as ratios
+	$(HRLAB) setup
+	@bench/run
+
+soak: tools ## the fuzzers, ten minutes each
+	go test -fuzz FuzzRead -fuzztime 10m ./hrstyle/safetensors
+
+build:
+	@go build -o $(HRLAB) ./cmd/hrlab
+
+tools:
+	@command -v go >/dev/null || { echo "Go 1.26 is missing: https://go.dev/dl" >&2; exit 2; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev" >&2; exit 2; }
+	@command -v python3 >/dev/null || { echo "Python 3 is missing: apt-get install python3" >&2; exit 2; }
+
+.PHONY: help demo test check bench soak build tools

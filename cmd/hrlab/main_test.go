@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"flag"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+)
+
+var update = flag.Bool("update", false, "rewrite the scripts' expected output")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hrlab": main})
+}
+
+// Every command line of testdata/script, as a user would type it. The scripts run in pure Go with random filters
+// unless they say otherwise, which every machine can.
+func TestScripts(t *testing.T) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("REAL_HOME", home)
+			env.Setenv("HRLAB_DEVICE", "go")
+			env.Setenv("HRLAB_VGG", "random")
+			return pictures(env.WorkDir)
+		},
+	})
+}
+
+// fails runs hrlab with all but the first argument: it must print one line that matches the first, and nothing else,
+// and end with exit code 2.
+func fails(ts *testscript.TestScript, _ bool, args []string) {
+	var exit *exec.ExitError
+	if err := ts.Exec("hrlab", args[1:]...); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		ts.Fatalf("%v; want exit code 2", err)
+	}
+	if text := ts.ReadFile("stdout"); text != "" {
+		ts.Fatalf("stdout is not empty")
+	}
+	text := ts.ReadFile("stderr")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "device: ") || strings.HasPrefix(l, "VGG19: ") })
+	if len(lines) != 1 || !regexp.MustCompile(args[0]).MatchString(lines[0]) {
+		ts.Fatalf("want one line that matches %q", args[0])
+	}
+}
+
+// waitFor waits until a file has a line.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	for range 600 {
+		if data, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(data), "\n") {
+			return
+		}
+		time.Sleep(time.Second / 10)
+	}
+	ts.Fatalf("no line in %s after a minute", args[0])
+}
+
+// pictures draws what the scripts use.
+func pictures(dir string) error {
+	for name, save := range map[string]func(path string) error{
+		"content.png":     func(path string) error { return hrstyle.SavePicture(path, sample.Content(64, 48), "") },
+		"style's two.jpg": func(path string) error { return hrstyle.SavePicture(path, sample.Style(48, 48), "") },
+		"tiny.png":        func(path string) error { return hrstyle.SavePicture(path, sample.Content(1, 1), "") },
+	} {
+		if err := save(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "content.png"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cut.png"), data[:len(data)/2], 0o666); err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(data[16:], 30000) // width and height in the header
+	binary.BigEndian.PutUint32(data[20:], 30000)
+	binary.BigEndian.PutUint32(data[29:], crc32.ChecksumIEEE(data[12:29]))
+	return os.WriteFile(filepath.Join(dir, "huge.png"), data, 0o666)
+}
