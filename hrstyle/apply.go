@@ -29,7 +29,7 @@ func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA, error) {
 		})
 		b := padded.Bounds()
 		flat, x := upload(e, g.flat, parameterCount), upload(e, padded.normalised(), 1, b.Dy(), b.Dx(), 3)
-		out := exec.MustExec(flat, x)
+		out := exec.MustCall(flat, x)
 		values = download[float32](out[0])
 		free([]*tensors.Tensor{flat, x, out[0]}...)
 	})

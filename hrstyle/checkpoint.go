@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -53,7 +54,7 @@ func LoadGenerator(path string) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	g := &Generator{VGG: file.Metadata["vgg"]}
 	if g.flat, err = join(file, ""); err != nil {
 		return nil, err
@@ -74,9 +75,7 @@ func (c *Checkpoint) Save(path string) error {
 	metadata["content"], metadata["style"] = c.Content, c.Style
 	tensors := cut("", c.flat)
 	for i, prefix := range momentPrefix {
-		for name, t := range cut(prefix, c.moments[i]) {
-			tensors[name] = t
-		}
+		maps.Copy(tensors, cut(prefix, c.moments[i]))
 	}
 	return safetensors.Write(path, tensors, metadata)
 }
@@ -89,7 +88,7 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	m := file.Metadata
 	if m["format"] != "hrlab checkpoint" {
 		return nil, fmt.Errorf("%s: not a checkpoint: a fit writes one with --checkpoint-every, or when it is stopped", path)

@@ -38,7 +38,7 @@ func (s Step) Ok() bool { return s.generator != nil }
 
 // Last runs a fit to its end and returns the last step that it yielded, with its error.
 func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
-	for last, err = range fit { //nolint:revive // the last values are what is wanted
+	for last, err = range fit {
 	}
 	return last, err
 }
@@ -268,8 +268,8 @@ func (p *problem) place(start *Checkpoint, content, style []float32, styleW, sty
 	e.prepare()
 	targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
 	x, y := upload(e, content, 1, p.h, p.w, 3), upload(e, style, 1, styleH, styleW, 3)
-	ofContent := targets.MustExec(append([]any{x}, e.prepared...)...)
-	ofStyle := targets.MustExec(append([]any{y}, e.prepared...)...)
+	ofContent := targets.MustCall(append([]any{x}, e.prepared...)...)
+	ofStyle := targets.MustCall(append([]any{y}, e.prepared...)...)
 	free(append(ofContent[1:], ofStyle[0], y)...)
 	p.fixed = []any{x, ofContent[0]}
 	for _, g := range ofStyle[1:] {
@@ -291,7 +291,7 @@ type stepOutputs struct {
 func (p *problem) step(n int) stepOutputs {
 	knobs := upload(p.engine, p.config.knobs(n), knobCount)
 	defer free(knobs) // the device keeps it as long as it needs it
-	out := p.exec.MustExec(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
+	out := p.exec.MustCall(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
 	return stepOutputs{out[:3], out[3], out[4]}
 }
 

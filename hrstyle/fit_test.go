@@ -13,11 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph"
-
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // small is a fit of a few milliseconds a step.
@@ -247,7 +247,7 @@ func TestGramMeanEqualsSumAt500(t *testing.T) {
 				targets = append(targets, gram(maps[name], i, mode))
 			}
 			return []*Node{styleLoss(of(in[0]), targets, Const(in[0].Graph(), Default.LayerWeights[:]), mode)}
-		}).MustExec(append([]any{upload(e, content.normalised(), 1, 500, 500, 3), upload(e, style.normalised(), 1, 500, 500, 3)}, e.prepared...)...)
+		}).MustCall(append([]any{upload(e, content.normalised(), 1, 500, 500, 3), upload(e, style.normalised(), 1, 500, 500, 3)}, e.prepared...)...)
 		losses = append(losses, download[float64](out[0])[0])
 	}
 	if !(math.Abs(losses[0]-losses[1]) <= 1e-9*losses[0]) {
@@ -412,7 +412,7 @@ func TestRandomVGG(t *testing.T) {
 		}
 		return out
 	})
-	for i, out := range exec.MustExec(append([]any{upload(e, p.normalised(), 1, 96, 96, 3)}, e.prepared...)...) {
+	for i, out := range exec.MustCall(append([]any{upload(e, p.normalised(), 1, 96, 96, 3)}, e.prepared...)...) {
 		if r := download[float64](out)[0] / vgg19[i].rms; r < 0.5 || r > 2 {
 			t.Errorf("%s: root mean square is %.2f of VGG19's", names[i], r)
 		}

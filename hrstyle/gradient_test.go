@@ -6,10 +6,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"hrlab/hrstyle/device"
+
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
-
-	"hrlab/hrstyle/device"
 )
 
 // Every gradient that is not GoMLX's own in one piece, against finite differences in float64, on both devices.
@@ -19,15 +19,17 @@ func TestGradients(t *testing.T) {
 		return func(x, w *Node) *Node { return pixelwise(patches(x, stride), w) }
 	}
 	for name, f := range map[string]func(x, w *Node) *Node{
-		"upsample 2":         upsampleBy(2),
-		"upsample 4":         upsampleBy(4),
-		"convolution":        strided(1),
-		"strided 2":          strided(2),
-		"strided 4":          strided(4),
-		"max pool":           func(x, _ *Node) *Node { return maxPool(x) },
-		"instance norm":      func(x, _ *Node) *Node { return instanceNorm(x) },
-		"ReLU":               func(x, _ *Node) *Node { return relu(x) },
-		"max pool, odd side": func(x, _ *Node) *Node { return maxPool(SliceAxis(SliceAxis(x, 1, AxisRange(0, 7)), 2, AxisRange(0, 11))) },
+		"upsample 2":    upsampleBy(2),
+		"upsample 4":    upsampleBy(4),
+		"convolution":   strided(1),
+		"strided 2":     strided(2),
+		"strided 4":     strided(4),
+		"max pool":      func(x, _ *Node) *Node { return maxPool(x) },
+		"instance norm": func(x, _ *Node) *Node { return instanceNorm(x) },
+		"ReLU":          func(x, _ *Node) *Node { return relu(x) },
+		"max pool, odd side": func(x, _ *Node) *Node {
+			return maxPool(SliceAxis(SliceAxis(x, 1, AxisRange(0, 7)), 2, AxisRange(0, 11)))
+		},
 	} {
 		for _, kind := range []device.Kind{device.CPU, device.Go} {
 			t.Run(fmt.Sprintf("%s/%s", name, kind), func(t *testing.T) {
@@ -49,11 +51,11 @@ func TestGradients(t *testing.T) {
 				value := MustNewExec(e.Device.Backend, func(in []*Node) []*Node { return []*Node{loss(in[0], in[1])} })
 				defer value.Finalize()
 				at := func(x []float64) float64 {
-					return download[float64](value.MustExec(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])[0]
+					return download[float64](value.MustCall(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])[0]
 				}
 				gradient := MustNewExec(e.Device.Backend, func(in []*Node) []*Node { return Gradient(loss(in[0], in[1]), in[0]) })
 				defer gradient.Finalize()
-				got := download[float64](gradient.MustExec(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])
+				got := download[float64](gradient.MustCall(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])
 				compareDifferences(t, x, got, at)
 			})
 		}
@@ -79,7 +81,7 @@ func TestVGGGradient(t *testing.T) {
 					v.forward(in[0])
 					return []*Node{build(v)}
 				})
-				return download[float64](exec.MustExec(append([]any{upload(e, x, 1, h, w, 3)}, e.prepared...)...)[0])
+				return download[float64](exec.MustCall(append([]any{upload(e, x, 1, h, w, 3)}, e.prepared...)...)[0])
 			}
 			names := append(StyleLayers[:], contentLayer)
 			half := func(v *vggGraph) *Node { // half the sum of squares: its gradient with respect to a map is the map

@@ -26,12 +26,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"hrlab/hrstyle/device"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/support/exceptions"
-
-	"hrlab/hrstyle/device"
 )
 
 // Config says how a pair is fitted. Start from [Default] or [Reference] and change fields: zero is a value, not a
@@ -73,7 +73,7 @@ type Config struct {
 	CheckpointEvery int    `json:"checkpoint_every"`
 }
 
-// AsContent, as a StyleSize, is the same as Size.
+// AsContent is the StyleSize that is the same as Size.
 const AsContent = -1
 
 // Reference is the authors' run: 500x500 whatever the aspect ratio, the style picture at its own size, Gram sums.
@@ -247,7 +247,11 @@ func (e *Engine) prepare() {
 		kernels = append(kernels, upload(e, e.VGG.weights[i].Data, e.VGG.weights[i].Shape...))
 		biases = append(biases, upload(e, e.VGG.weights[i+1].Data, e.VGG.weights[i+1].Shape...))
 	}
-	for _, t := range graph.MustExecOnceN(e.Device.Backend, prepareVGG, kernels...) {
+	prepared, err := graph.CallOnceN(e.Device.Backend, prepareVGG, kernels...)
+	if err != nil {
+		panic(err) // try turns it into an error again
+	}
+	for _, t := range prepared {
 		e.prepared = append(e.prepared, t)
 	}
 	for _, t := range kernels {

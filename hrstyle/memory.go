@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shirou/gopsutil/v4/mem"
-
 	"hrlab/hrstyle/device"
+
+	"github.com/shirou/gopsutil/v4/mem"
 )
 
 // Peak memory as measured on XLA:CPU and pure Go: bytes a pixel of the fitted or applied picture.

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph"
-
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/safetensors"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // openTest opens an engine of the given kind and type for tests.
@@ -150,7 +150,7 @@ func (g golden) compareTensors(p *problem, tolerance, gradientTolerance float64)
 	exec := MustNewExec(p.engine.Device.Backend, tapGraph(p.engine, &names))
 	defer exec.Finalize()
 	knobs := upload(p.engine, p.config.knobs(0), knobCount)
-	out := exec.MustExec(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
+	out := exec.MustCall(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
 	worst, largest := map[string]float64{}, 0.0
 	for _, par := range parameters {
 		largest = max(largest, absMax(g.tensor("grad."+par.name).Data))

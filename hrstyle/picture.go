@@ -48,8 +48,7 @@ func LoadPair(content, style string) (Pair, error) {
 // LoadPicture reads one picture, as LoadPair does.
 func LoadPicture(path string) (Picture, error) {
 	fail := func(err error) (Picture, error) {
-		var pathErr *os.PathError
-		if errors.As(err, &pathErr) {
+		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 			err = pathErr.Err
 		}
 		return Picture{}, fmt.Errorf("%s: %w", path, err)
@@ -58,7 +57,7 @@ func LoadPicture(path string) (Picture, error) {
 	if err != nil {
 		return fail(err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return fail(errors.New("not a regular file"))
 	}
@@ -185,8 +184,7 @@ func CheckWritable(path string) error {
 	}
 	f, err := renameio.NewPendingFile(path)
 	if err != nil {
-		var pathErr *os.PathError
-		if errors.As(err, &pathErr) {
+		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 			err = pathErr.Err
 		}
 		return fmt.Errorf("%s: cannot be written: %w", path, err)

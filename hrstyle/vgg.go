@@ -9,10 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	. "github.com/gomlx/gomlx/core/graph"
+	"slices"
 
 	"hrlab/hrstyle/safetensors"
+
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // vgg19 lists VGG19's convolutions up to conv5_1 (Simonyan and Zisserman, arXiv 1409.1556, table 1, column E), each
@@ -61,7 +62,7 @@ func LoadVGG(path string) (*VGG, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	v, in := &VGG{}, 3
 	for _, l := range vgg19 {
 		name := fmt.Sprintf("features.%d", l.index)
@@ -89,7 +90,7 @@ func fileDigest(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	hash := sha256.New()
 	if _, err := io.Copy(hash, f); err != nil {
 		return "", err
@@ -159,9 +160,9 @@ func (v *vggGraph) forward(x *Node) {
 
 // backward returns the gradient of a loss with respect to the picture, given its gradients with respect to the maps.
 func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
-	for i := len(vgg19) - 1; i >= 0; i-- {
-		m := v.maps[vgg19[i].name]
-		if own := gradients[vgg19[i].name]; d == nil {
+	for i, l := range slices.Backward(vgg19) {
+		m := v.maps[l.name]
+		if own := gradients[l.name]; d == nil {
 			d = own
 		} else if own != nil {
 			d = Add(d, own)

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/image/draw"
-
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+
+	"golang.org/x/image/draw"
 )
 
 type demoCmd struct {
@@ -53,7 +53,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	defer lines.Close() //nolint:errcheck // every line was written and checked
+	defer lines.Close()
 
 	bar := c.newProgress(0, config.Steps)
 	var steps []hrstyle.Step

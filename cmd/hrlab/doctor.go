@@ -6,10 +6,10 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/shirou/gopsutil/v4/mem"
-
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+
+	"github.com/shirou/gopsutil/v4/mem"
 )
 
 type doctorCmd struct{}

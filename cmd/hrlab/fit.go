@@ -231,7 +231,7 @@ func describeFit(step hrstyle.Step, vgg *hrstyle.VGG) string {
 
 // resumeCommand is the command line that goes on with this fit.
 func (f *fitCmd) resumeCommand(checkpoint string) string {
-	command := "hrlab fit --resume " + quote(checkpoint) + " --out " + quote(f.Out)
+	command := []string{"hrlab fit --resume", quote(checkpoint), "--out", quote(f.Out)}
 	for _, flag := range []struct{ name, value, usual string }{
 		{"vgg", f.VGG, "auto"},
 		{"device", f.Device, "auto"},
@@ -239,10 +239,10 @@ func (f *fitCmd) resumeCommand(checkpoint string) string {
 		{"json", f.JSON, ""},
 	} {
 		if flag.value != flag.usual {
-			command += " --" + flag.name + " " + quote(flag.value)
+			command = append(command, "--"+flag.name, quote(flag.value))
 		}
 	}
-	return command
+	return strings.Join(command, " ")
 }
 
 // quote quotes a word for a POSIX shell where it needs to be.

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+
+	"github.com/alecthomas/kong"
 )
 
 // verbs is the command line: a verb a file.
@@ -24,6 +24,7 @@ type verbs struct {
 	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
+	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
 }
 
 // console is where a verb writes: what was asked for to out, everything else to messages.

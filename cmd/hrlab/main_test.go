@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' expected output")

@@ -6,11 +6,11 @@ import (
 	"os"
 	"time"
 
+	"hrlab/hrstyle"
+
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
-
-	"hrlab/hrstyle"
 )
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -1,9 +1,22 @@
 // Package device finds, opens and installs what a graph can run on: CUDA and XLA:CPU through PJRT plugins, and pure Go,
 // which needs nothing and is slow.
 //
-// Plugins are shared libraries in go-xla's layout. They are looked for in the directories of PJRT_PLUGIN_LIBRARY_PATH
-// or, where that is not set, in ~/.local/lib/go-xla, /usr/local/lib/go-xla and the folder nvidia of each. Opening a
-// device never touches the network; InstallCPU does.
+//	d, err := device.Open(device.Auto)
+//	…
+//	defer d.Finalize()
+//	exec := graph.MustNewExec(d.Backend, …)
+//
+// Plugins are shared libraries named pjrt_c_api_cpu…_plugin.so and pjrt_c_api_cuda…_plugin.so. They are looked for in the
+// directories of PJRT_PLUGIN_LIBRARY_PATH or, where that is not set, in go-xla's: ~/.local/lib/go-xla,
+// /usr/local/lib/go-xla and the folder nvidia of each. The first found is taken. Opening a device never touches the
+// network.
+//
+// InstallCPU builds the XLA:CPU plugin from a Python wheel, on linux/amd64 with python3, pip and clang++, into
+//
+//	~/.local/lib/go-xla/hrlab-cpu-<hash>/         the plugin, its two libraries (640 MB) and a program that checks them
+//	~/.local/lib/go-xla/pjrt_c_api_cpu_plugin.so  a link to the plugin
+//
+// where every program made with go-xla finds it too. To remove it, remove the two.
 package device
 
 import (
@@ -17,7 +30,7 @@ import (
 	"github.com/gomlx/compute"
 	_ "github.com/gomlx/compute/gobackend" // registers "go"
 	"github.com/gomlx/go-xla/compute/xla"
-	"github.com/gomlx/gomlx/support/exceptions"
+	"github.com/gomlx/go-xla/pjrt"
 )
 
 // Kind is a kind of device.
@@ -48,64 +61,85 @@ var missing = map[Kind]string{
 // Open opens a device of the given kind. Auto tries CUDA, XLA:CPU and pure Go in this order, and Why says what was
 // passed over; any other kind is opened or is an error.
 func Open(kind Kind) (*Device, error) {
-	var passed []string
 	switch kind {
 	case Auto:
-		for _, k := range []Kind{CUDA, CPU} {
-			d, err := Open(k)
-			if err == nil {
-				d.Why = strings.Join(append(passed, "the best device found"), "; ")
-				return d, nil
-			}
-			passed = append(passed, err.Error())
-		}
-		d, err := Open(Go)
-		if err == nil {
-			d.Why = strings.Join(passed, "; ") + "; pure Go is slow"
-		}
-		return d, err
-	case CUDA, CPU:
-		if kind == CUDA && !HasNVIDIA() {
+		return openBest()
+	case CUDA:
+		if !HasNVIDIA() {
 			return nil, errors.New("no NVIDIA driver found")
 		}
-		path, ok := Plugins()[kind]
-		if !ok {
-			return nil, errors.New(missing[kind])
-		}
-		xla.EnableAutoInstall(false)
-		backend, err := open(func() (compute.Backend, error) { return xla.New(path) })
-		if err != nil {
-			return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
-		}
-		return &Device{backend, kind, map[Kind]string{CUDA: "CUDA", CPU: "XLA:CPU"}[kind] + " (" + path + ")", "as asked for"}, nil
+		return openPlugin(CUDA, "CUDA")
+	case CPU:
+		return openPlugin(CPU, "XLA:CPU")
 	case Go:
 		// Operations one after the other: the parallel executor can deadlock in matrix products.
-		backend, err := open(func() (compute.Backend, error) { return compute.NewWithConfig("go:ops_sequential") })
-		return &Device{backend, Go, "pure Go", "as asked for"}, err
+		backend, err := recovered(func() (compute.Backend, error) { return compute.NewWithConfig("go:ops_sequential") })
+		if err != nil {
+			return nil, fmt.Errorf("pure Go cannot be opened: %w", err)
+		}
+		return &Device{backend, Go, "pure Go", "as asked for"}, nil
 	}
 	return nil, fmt.Errorf("device %s: unknown; allowed: auto, cuda, cpu, go", kind)
 }
 
-// open turns a panic into an error.
-func open(f func() (compute.Backend, error)) (backend compute.Backend, err error) {
-	if panicked := exceptions.TryCatch[error](func() { backend, err = f() }); panicked != nil {
-		err = panicked
+func openBest() (*Device, error) {
+	var passed []string
+	for _, kind := range []Kind{CUDA, CPU, Go} {
+		d, err := Open(kind)
+		if err == nil {
+			d.Why = strings.Join(append(passed, map[Kind]string{CUDA: "the best device", CPU: "the best device found", Go: "pure Go is slow"}[kind]), "; ")
+			return d, nil
+		}
+		passed = append(passed, err.Error())
 	}
-	return backend, err
+	return nil, errors.New(strings.Join(passed, "; "))
 }
 
-// HasNVIDIA says whether the NVIDIA driver shows a device.
+// openPlugin opens the plugin of a kind by its path: by name go-xla would load every plugin there is, which takes a
+// second.
+func openPlugin(kind Kind, name string) (*Device, error) {
+	path, ok := Plugins()[kind]
+	if !ok {
+		return nil, errors.New(missing[kind])
+	}
+	isCPU, isCUDA := strings.Contains(strings.ToUpper(path), "CPU"), pjrt.IsCUDAName(path)
+	if strings.Contains(path, ",") || isCPU != (kind == CPU) || isCUDA != (kind == CUDA) {
+		return nil, fmt.Errorf("%s cannot be opened: go-xla guesses kind and options from the whole path and would misread this one: move it", path)
+	}
+	xla.EnableAutoInstall(false)
+	backend, err := recovered(func() (compute.Backend, error) { return xla.New(path) })
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
+	}
+	return &Device{backend, kind, name + " (" + path + ")", "as asked for"}, nil
+}
+
+// recovered makes an error of a panic: GoMLX and its backends report some of their errors so.
+func recovered(open func() (compute.Backend, error)) (backend compute.Backend, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return open()
+}
+
+// HasNVIDIA says whether there is an NVIDIA driver, be it Linux's own or that of Windows seen from WSL.
 func HasNVIDIA() bool {
-	found, _ := filepath.Glob("/dev/nvidia*") //nolint:errcheck // the pattern is right
-	return len(found) > 0
+	for _, path := range []string{"/dev/nvidiactl", "/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
-// Plugins finds the plugin file of each kind.
+// Plugins finds the plugin that Open would take for each kind, without loading it.
 func Plugins() map[Kind]string {
 	found := map[Kind]string{}
 	for _, dir := range searchPath() {
 		for _, kind := range []Kind{CPU, CUDA} {
-			files, _ := filepath.Glob(filepath.Join(dir, "pjrt_c_api_"+string(kind)+"*_plugin.so")) //nolint:errcheck // the pattern is right
+			files, _ := filepath.Glob(filepath.Join(dir, "pjrt_c_api_"+string(kind)+"*_plugin.so"))
 			files = slices.DeleteFunc(files, func(f string) bool { _, err := os.Stat(f); return err != nil })
 			if _, ok := found[kind]; !ok && len(files) > 0 {
 				found[kind] = files[0]
@@ -117,8 +151,14 @@ func Plugins() map[Kind]string {
 
 // searchPath lists the directories that may hold plugins.
 func searchPath() []string {
-	if path, ok := os.LookupEnv("PJRT_PLUGIN_LIBRARY_PATH"); ok {
-		return slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return dir == "" })
+	if path, ok := os.LookupEnv(pjrt.PJRTPluginPathsEnv); ok {
+		var dirs []string
+		for _, dir := range filepath.SplitList(path) {
+			if abs, err := filepath.Abs(dir); err == nil && dir != "" {
+				dirs = append(dirs, abs) // go-xla takes a relative path for a name
+			}
+		}
+		return dirs
 	}
 	roots := []string{"/usr/local/lib/go-xla"}
 	if dir, err := userDir(); err == nil {
@@ -134,11 +174,18 @@ func searchPath() []string {
 // userDir is go-xla's directory of plugins in the user's home.
 func userDir() (string, error) {
 	home, err := os.UserHomeDir()
-	return filepath.Join(home, ".local", "lib", "go-xla"), err
+	if err != nil {
+		return "", fmt.Errorf("no home directory for plugins: set HOME (%w)", err)
+	}
+	return filepath.Join(home, ".local", "lib", "go-xla"), nil
 }
 
-// Environment lists the variables that make XLA:CPU quicker and quieter and that are not set; they count only if they
-// are there when the process starts.
+// Environment lists the variables, as NAME=value, that make XLA:CPU quicker and quieter and that are not set yet.
+// GLIBC_TUNABLES counts only if it is there when the process starts, the others if they are set before Open.
+//
+// XLA ends the process on a flag in XLA_FLAGS that it does not know. The one set here is in the plugin that InstallCPU
+// builds and in the CUDA plugin jax-cuda13-pjrt 0.12; with a plugin that rejects it, set XLA_FLAGS yourself, if only to
+// nothing.
 func Environment() []string {
 	var list []string
 	for _, v := range [][2]string{

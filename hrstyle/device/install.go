@@ -4,7 +4,7 @@ import (
 	"archive/zip"
 	"context"
 	"crypto/sha256"
-	_ "embed" // the plugin's source
+	_ "embed" // the plugin's sources
 	"errors"
 	"fmt"
 	"io"
@@ -14,18 +14,24 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 	"github.com/shirou/gopsutil/v4/disk"
 )
 
-//go:embed plugin/shim.cc
-var shim []byte
+// The plugin's sources. mlir.h stands in for the headers of stubs.
+var (
+	//go:embed plugin/shim.cc
+	shimSource []byte
+	//go:embed plugin/mlir.h
+	mlirSource []byte
+	//go:embed plugin/check.cc
+	checkSource []byte
 
-//go:embed plugin/mlir.h
-var mlir []byte
+	stubs = []string{"IR/BuiltinOps.h", "IR/DialectRegistry.h", "IR/MLIRContext.h", "IR/OwningOpRef.h", "Support/LLVM.h"}
+)
 
 // The wheel whose shared libraries hold XLA's CPU client.
 const (
@@ -34,15 +40,25 @@ const (
 	wheelSize = 273829956
 )
 
-// space is what an installation needs while it runs, in bytes; 640 MB remain.
-const space = 2_500_000_000
+const (
+	pluginLink = "pjrt_c_api_cpu_plugin.so"         // go-xla knows it by the name cpu
+	pluginFile = "pjrt_c_api_cpu_v0.90.0_plugin.so" // the API's version is that of the wheel's header
+	checkFile  = "check"
+	libraryCC  = "libtensorflow_cc.so.2"
+	libraryFW  = "libtensorflow_framework.so.2"
+	prefix     = "hrlab-cpu-"  // of an installation's folder
+	tmpPrefix  = ".hrlab-tmp-" // of the folder that an installation works in
+
+	// space is what an installation needs while it runs, in bytes; 640 MB remain.
+	space = 2_000_000_000
+)
 
 // Tool is a program that InstallCPU runs, and the Debian package that has it.
 type Tool struct{ Name, Package string }
 
 // MissingTools lists the programs that InstallCPU needs and that are not there.
 func MissingTools() (missing []Tool) {
-	if exec.Command("python3", "-m", "pip", "--version").Run() != nil { //nolint:noctx // at once
+	if exec.Command("python3", "-m", "pip", "--version").Run() != nil {
 		missing = append(missing, Tool{"python3 with pip", "python3-pip"})
 	}
 	if clang() == "" {
@@ -66,31 +82,51 @@ func clang() string {
 	return ""
 }
 
-// InstallCPU builds the XLA:CPU plugin into the user's directory of plugins, unless it is there, and returns its path.
-// It fetches a Python wheel by pip (so that the user's index and proxy hold) and compiles a shim against it; linux/amd64
-// only. report is told the stage and how far it is (total 0: not known). A kill at any moment leaves no plugin or a
-// whole one; of two installations at once the second waits for the first.
+// compilation is clang's command line for the plugin, in the folder lib, from what tmp holds.
+func compilation(tmp, lib string) []string {
+	args := strings.Fields("-std=c++17 -O2 -DNDEBUG -fPIC -w -fvisibility=hidden -shared -Wl,-z,defs")
+	args = append(args, "-o", filepath.Join(lib, pluginFile), filepath.Join(tmp, "shim.cc"), "-I"+filepath.Join(tmp, "stub"))
+	for _, dir := range []string{"", "external/ml_dtypes_py", "third_party/eigen3", "external/com_google_protobuf/src", "external/highwayhash", "external/farmhash_archive/src"} {
+		args = append(args, "-I"+filepath.Join(tmp, "tensorflow/include", dir))
+	}
+	// It is opened by its own path or by the link in the folder above: its libraries are found from both.
+	return append(args, "-L"+lib, "-l:"+libraryCC, "-l:"+libraryFW, "-Wl,-rpath,$ORIGIN:$ORIGIN/"+filepath.Base(lib))
+}
+
+// folder names an installation by what it is made of, so that a change in that is another installation.
+func folder() string {
+	h := sha256.New()
+	fmt.Fprint(h, wheelHash, compilation("", ""))
+	for _, source := range [][]byte{shimSource, mlirSource, checkSource} {
+		h.Write(source)
+	}
+	return fmt.Sprintf("%s%x", prefix, h.Sum(nil)[:6])
+}
+
+// InstallCPU builds the XLA:CPU plugin into the user's directory of plugins, unless it is there and works, and returns
+// its path. It fetches a Python wheel by pip, so that the user's index, mirror and proxy hold, and compiles a shim
+// against it: half a minute on two cores after 274 MB. report, which may be nil, is told the stage and how far it is
+// (total 0: not known), never twice at once.
+//
+// A kill at any moment leaves no plugin, the one that was there before or the new one, and what else it leaves goes the
+// next time. Of two installations at once the second waits for the first.
 func InstallCPU(ctx context.Context, report func(stage string, done, total int64)) (path string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", fmt.Errorf("the XLA:CPU plugin is built on linux/amd64 only, not on %s/%s; --device go works everywhere", runtime.GOOS, runtime.GOARCH)
+		return "", fmt.Errorf("the XLA:CPU plugin is built on linux/amd64 only, not on %s/%s: use --device go", runtime.GOOS, runtime.GOARCH)
+	}
+	if report == nil {
+		report = func(string, int64, int64) {}
 	}
 	root, err := userDir()
 	if err != nil {
 		return "", err
 	}
-	hash := sha256.Sum256(append(append([]byte(wheelHash), shim...), mlir...))
-	name := fmt.Sprintf("hrlab-cpu-%x", hash[:6])
-	dir, link := filepath.Join(root, name), filepath.Join(root, "pjrt_c_api_cpu_plugin.so")
-	target := filepath.Join(name, "plugin.so")
-	installed := func() bool {
+	link, target := filepath.Join(root, pluginLink), filepath.Join(folder(), pluginFile)
+	linked := func() bool {
 		now, err := os.Readlink(link)
-		if err != nil || now != target {
-			return false
-		}
-		_, err = os.Stat(link)
-		return err == nil
+		return err == nil && now == target && works(ctx, filepath.Join(root, folder())) == nil
 	}
-	if installed() {
+	if linked() {
 		return link, nil
 	}
 	for _, tool := range MissingTools() {
@@ -105,114 +141,162 @@ func InstallCPU(ctx context.Context, report func(stage string, done, total int64
 	} else if !free {
 		report("wait for another installation", 0, 0)
 		if _, err := lock.TryLockContext(ctx, time.Second/2); err != nil {
-			return "", err
+			return "", fmt.Errorf("wait for another installation in %s: %w", root, err)
 		}
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if installed() {
+	if linked() {
 		return link, nil
 	}
-	if usage, err := disk.UsageWithContext(ctx, root); err == nil && usage.Free < space {
-		return "", fmt.Errorf("%s: %.1f GB free; the installation needs %.1f, of which 0.64 remain", root, float64(usage.Free)/1e9, space/1e9)
+	if foreign(link) {
+		return "", fmt.Errorf("%s is not hrlab's plugin: to have it replaced, rm %s", link, link)
 	}
-	old, _ := filepath.Glob(filepath.Join(root, "hrlab-cpu-*"))   //nolint:errcheck // the pattern is right
-	left, _ := filepath.Glob(filepath.Join(root, ".hrlab-tmp-*")) //nolint:errcheck // the pattern is right
-	for _, d := range left {                                      // of an installation that was killed
-		if err := os.RemoveAll(d); err != nil {
-			return "", err
-		}
+	if err := install(ctx, root, link, target, report); err != nil {
+		return "", fmt.Errorf("XLA:CPU plugin: %w", err)
 	}
-	tmp, err := os.MkdirTemp(root, ".hrlab-tmp-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	if err := build(ctx, tmp, name, report); err != nil {
-		return "", err
-	}
-	for _, d := range old { // of an earlier version, or without its link
-		if err := os.RemoveAll(d); err != nil {
-			return "", err
-		}
-	}
-	if err := os.Rename(filepath.Join(tmp, name), dir); err != nil {
-		return "", err
-	}
-	return link, renameio.Symlink(target, link)
+	return link, nil
 }
 
-// build makes the folder name, with the plugin and its libraries, in tmp.
-func build(ctx context.Context, tmp, name string, report func(stage string, done, total int64)) error {
-	file, err := fetch(ctx, tmp, report)
+// works runs the program that checks the plugin in dir.
+func works(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return command(ctx, dir, filepath.Join(dir, checkFile), filepath.Join(dir, pluginFile))
+}
+
+// foreign says whether link is there, leads somewhere and was not made by InstallCPU.
+func foreign(link string) bool {
+	if _, err := os.Stat(link); err != nil {
+		return false
+	}
+	target, err := os.Readlink(link) // err: a plain file
+	return err != nil || !strings.HasPrefix(target, prefix)
+}
+
+// install makes the plugin's folder in root, unless one is there that works, and lets link lead to target in it. Folder
+// and link each appear at once, and in this order.
+func install(ctx context.Context, root, link, target string, report func(stage string, done, total int64)) error {
+	dir := filepath.Join(root, folder())
+	if err := removeAll(filepath.Join(root, tmpPrefix+"*"), ""); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(root, tmpPrefix)
 	if err != nil {
 		return err
 	}
-	include, lib := filepath.Join(tmp, "tensorflow", "include"), filepath.Join(tmp, name)
-	if err := unpack(ctx, file, tmp, report); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+	defer func() { _ = os.RemoveAll(tmp) }() // what a killed child still writes goes the next time
+	if works(ctx, dir) != nil {
+		made := filepath.Join(tmp, folder())
+		if err := build(ctx, tmp, made, report); err != nil {
+			return err
+		}
+		report("check", 0, 0)
+		if err := works(ctx, made); err != nil {
+			return fmt.Errorf("built, but does not work here: %w", err)
+		}
+		if err := errors.Join(os.RemoveAll(dir), os.Rename(made, dir)); err != nil {
+			return err
+		}
 	}
-	libraries := []string{"libtensorflow_cc.so.2", "libtensorflow_framework.so.2"}
+	swap := filepath.Join(tmp, pluginLink)
+	if err := os.Symlink(target, swap); err != nil {
+		return err
+	}
+	if err := os.Rename(swap, link); err != nil {
+		return err
+	}
+	return removeAll(filepath.Join(root, prefix+"*"), dir) // earlier versions
+}
+
+// removeAll removes what matches pattern, except keep.
+func removeAll(pattern, keep string) error {
+	paths, err := filepath.Glob(pattern)
+	for _, path := range paths {
+		if path != keep {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return err
+}
+
+// build makes the folder lib, with the plugin, its libraries and its check, out of what it fetches to tmp.
+func build(ctx context.Context, tmp, lib string, report func(stage string, done, total int64)) error {
+	if usage, err := disk.UsageWithContext(ctx, tmp); err == nil && usage.Free < space {
+		return fmt.Errorf("%.1f GB free in %s: the installation needs %.1f, of which 0.6 remain in use: free some, or set HOME to a roomier disk", float64(usage.Free)/1e9, filepath.Dir(tmp), space/1e9)
+	}
+	file, err := fetch(ctx, tmp, report)
+	if err != nil {
+		return fmt.Errorf("pip download %s: %w; look at the network and at python3 -m pip config list", wheel, err)
+	}
+	if err := unpack(ctx, file, tmp, report); err != nil {
+		return fmt.Errorf("unpack %s: %w", filepath.Base(file), err)
+	}
 	if err := os.Mkdir(lib, 0o755); err != nil {
 		return err
 	}
-	for _, l := range libraries {
-		if err := os.Rename(filepath.Join(tmp, "tensorflow", l), filepath.Join(lib, l)); err != nil {
+	for _, library := range []string{libraryCC, libraryFW} {
+		path := filepath.Join(lib, library)
+		if err := os.Rename(filepath.Join(tmp, "tensorflow", library), path); err != nil {
 			return err
 		}
 		if strip, err := exec.LookPath("strip"); err == nil { // a quarter smaller; not needed
-			report("strip "+l, 0, 0)
-			if err := command(ctx, tmp, strip, "--strip-unneeded", filepath.Join(lib, l)); err != nil {
+			report("strip "+library, 0, 0)
+			if err := command(ctx, tmp, strip, "--strip-unneeded", path); err != nil {
 				return err
 			}
 		}
 	}
-	for _, header := range []string{"IR/BuiltinOps", "IR/DialectRegistry", "IR/MLIRContext", "IR/OwningOpRef", "Support/LLVM"} {
-		path := filepath.Join(tmp, "stub", "mlir", header+".h")
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, mlir, 0o666)); err != nil {
+	files := map[string][]byte{"shim.cc": shimSource, "check.cc": checkSource}
+	for _, header := range stubs {
+		files["stub/mlir/"+header] = mlirSource
+	}
+	for name, source := range files {
+		path := filepath.Join(tmp, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, source, 0o666)); err != nil {
 			return err
 		}
 	}
-	source := filepath.Join(tmp, "shim.cc")
-	if err := os.WriteFile(source, shim, 0o666); err != nil {
+	report("compile", 0, 0)
+	if err := command(ctx, tmp, clang(), compilation(tmp, lib)...); err != nil {
 		return err
 	}
-	report("compile", 0, 0)
-	args := []string{"-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-w", "-fvisibility=hidden", "-shared", "-o", filepath.Join(lib, "plugin.so"), "-I" + filepath.Join(tmp, "stub"), "-I" + include}
-	for _, dir := range []string{"external/ml_dtypes_py", "third_party/eigen3", "external/com_google_protobuf/src", "external/highwayhash", "external/farmhash_archive/src"} {
-		args = append(args, "-I"+filepath.Join(include, dir))
-	}
-	// The plugin is opened by its own path or by the link in the folder above: its libraries are found from both.
-	args = append(args, source, "-L"+lib, "-l:"+libraries[0], "-l:"+libraries[1], "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN:$ORIGIN/"+name)
-	return command(ctx, tmp, clang(), args...)
+	return command(ctx, tmp, clang(), "-std=c++17", "-O1", "-o", filepath.Join(lib, checkFile),
+		"-I"+filepath.Join(tmp, "tensorflow/include"), filepath.Join(tmp, "check.cc"), "-ldl")
 }
 
-// fetch downloads the wheel by pip, which checks its hash.
+// fetch downloads the wheel by pip, which checks its hash, and returns its path.
 func fetch(ctx context.Context, tmp string, report func(stage string, done, total int64)) (string, error) {
 	requirements, dir := filepath.Join(tmp, "requirements.txt"), filepath.Join(tmp, "wheel")
 	if err := os.WriteFile(requirements, []byte(wheel+" --hash=sha256:"+wheelHash+"\n"), 0o666); err != nil {
 		return "", err
 	}
-	done := make(chan struct{})
-	go func() { // pip tells a pipe nothing: look at what it has written
+	// pip tells a pipe nothing: look at what it has written.
+	finished := make(chan struct{})
+	var polling sync.WaitGroup
+	polling.Go(func() {
 		for {
-			report("fetch "+wheel, size(tmp), wheelSize)
+			report("fetch "+wheel, min(size(tmp), wheelSize), wheelSize)
 			select {
-			case <-done:
+			case <-finished:
 				return
 			case <-time.After(time.Second / 4):
 			}
 		}
-	}()
+	})
 	err := command(ctx, tmp, "python3", "-m", "pip", "download", "--quiet", "--no-cache-dir", "--disable-pip-version-check",
 		"--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux_2_27_x86_64",
 		"--require-hashes", "-r", requirements, "-d", dir)
-	close(done)
+	close(finished)
+	polling.Wait()
 	if err != nil {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(files) != 1 {
-		return "", fmt.Errorf("pip download %s left %d files", wheel, len(files))
+	if err == nil && len(files) != 1 {
+		err = fmt.Errorf("it left %d files in place of one", len(files))
+	}
+	if err != nil {
+		return "", err
 	}
 	return files[0], nil
 }
@@ -230,38 +314,46 @@ func size(dir string) (total int64) {
 	return total
 }
 
-// unpack extracts headers and libraries from the wheel.
-func unpack(ctx context.Context, file, tmp string, report func(stage string, done, total int64)) error {
+// unpack extracts headers and libraries from the wheel, and removes it.
+func unpack(ctx context.Context, file, dir string, report func(stage string, done, total int64)) error {
 	archive, err := zip.OpenReader(file)
 	if err != nil {
 		return err
 	}
-	defer archive.Close() //nolint:errcheck // read only
+	defer archive.Close() //nolint:errcheck // only read
 	var wanted []*zip.File
-	var total, done int64
+	p := &progress{ctx: ctx, report: func(done, total int64) { report("unpack", done, total) }}
 	for _, f := range archive.File {
-		if strings.HasPrefix(f.Name, "tensorflow/include/") || strings.HasPrefix(f.Name, "tensorflow/libtensorflow_") {
-			wanted, total = append(wanted, f), total+int64(f.UncompressedSize64)
+		if f.Name == "tensorflow/"+libraryCC || f.Name == "tensorflow/"+libraryFW || strings.HasPrefix(f.Name, "tensorflow/include/") && !f.FileInfo().IsDir() {
+			wanted = append(wanted, f)
+			p.total += int64(f.UncompressedSize64)
 		}
 	}
 	for _, f := range wanted {
-		if err := ctx.Err(); err != nil {
+		if err := p.extract(f, filepath.Join(dir, filepath.FromSlash(f.Name))); err != nil { // the wheel's hash is known: its names are safe
 			return err
 		}
-		report("unpack", done, total)
-		if err := extract(f, tmp); err != nil {
-			return err
-		}
-		done += int64(f.UncompressedSize64)
 	}
 	return os.Remove(file)
 }
 
-func extract(f *zip.File, dir string) error {
-	if f.FileInfo().IsDir() {
-		return nil
+// progress counts what is written, and ends writing when ctx is done.
+type progress struct {
+	ctx         context.Context
+	done, total int64
+	report      func(done, total int64)
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	const step = 1 << 24 // a report each, not each buffer
+	if before := p.done; before/step != (before+int64(len(b)))/step {
+		p.report(before, p.total)
 	}
-	path := filepath.Join(dir, filepath.FromSlash(f.Name)) // the archive's hash is known: its names are safe
+	p.done += int64(len(b))
+	return len(b), p.ctx.Err()
+}
+
+func (p *progress) extract(f *zip.File, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -269,31 +361,34 @@ func extract(f *zip.File, dir string) error {
 	if err != nil {
 		return err
 	}
+	defer in.Close() //nolint:errcheck // only read
 	out, err := os.Create(path)
-	if err == nil {
-		_, err = io.Copy(out, in)
-		err = errors.Join(err, out.Close())
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, in.Close())
+	_, err = io.Copy(io.MultiWriter(out, p), in)
+	return errors.Join(err, out.Close())
 }
 
-// command runs a program whose temporary files go to tmp; its last line of complaint becomes the error.
+// command runs a program whose temporary files go to tmp; of its complaints the most telling line becomes the error.
 func command(ctx context.Context, tmp, program string, args ...string) error {
 	c := exec.CommandContext(ctx, program, args...)
-	c.Env = append(os.Environ(), "TMPDIR="+tmp)
+	c.Env = append(os.Environ(), "TMPDIR="+tmp, "TF_ENABLE_ONEDNN_OPTS=0")
+	c.WaitDelay = time.Second // a killed compiler's linker holds on to the pipe
 	output, err := c.CombinedOutput()
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
+	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	for _, l := range lines {
-		if strings.Contains(strings.ToLower(l), "error") { // the first error tells more than the last line
-			lines = []string{l}
+	complaint := lines[len(lines)-1]
+	for _, line := range lines {
+		if strings.Contains(strings.ToLower(line), "error: ") { // the first error tells more than the last line
+			complaint = strings.TrimSpace(line)
 			break
 		}
 	}
-	return fmt.Errorf("%s: %w: %s", filepath.Base(program), err, lines[len(lines)-1])
+	if complaint != "" {
+		err = fmt.Errorf("%w: %s", err, complaint)
+	}
+	return fmt.Errorf("%s: %w", filepath.Base(program), err)
 }

@@ -73,8 +73,7 @@ func Open(path string) (*File, error) {
 
 // plain drops the system call from a file error: "weights.safetensors: no such file or directory".
 func plain(path string, err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err
 	}
 	return fmt.Errorf("%s: %w", path, err)

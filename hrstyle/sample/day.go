@@ -67,7 +67,7 @@ func meadow(x, v, deep float64) rgb {
 	near := 0.35 + 3*deep
 	blades := clouds(x*60/near, v*28/near, 4)
 	c := rgb{0.16, 0.32, 0.07}.mix(rgb{0.58, 0.70, 0.20}, 1.5*blades-0.25)
-	c = c.lit(0.75 + 0.5*clouds(x*5, v*8, 3)).mix(rgb{0.62, 0.58, 0.40}, step(0.02, 0, deep)*0.8) // a strip of sand
+	c = c.lit(0.75+0.5*clouds(x*5, v*8, 3)).mix(rgb{0.62, 0.58, 0.40}, step(0.02, 0, deep)*0.8) // a strip of sand
 	cell := 0.022 * near
 	i, j := math.Floor(x/cell), math.Floor(v/cell)
 	h := hash(int(i), int(j)+1000)

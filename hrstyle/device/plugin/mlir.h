@@ -1,6 +1,8 @@
-// Stand-ins for the MLIR types that XLA's PJRT headers mention: the plugin passes programs as text and never makes an
-// MLIR object itself, and the wheel has MLIR's headers without the LLVM headers that they need. OwningOpRef is as wide
-// as MLIR's own, a pointer. This file goes by several names, hence no #pragma once.
+// Stand-ins for the MLIR types that XLA's PJRT headers mention: the plugin
+// passes programs as text and never makes an MLIR object itself, and the wheel
+// has MLIR's headers without the LLVM headers that they need. OwningOpRef is as
+// wide as MLIR's own, a pointer. This file goes by several names, hence no
+// #pragma once.
 #ifndef HRLAB_MLIR_H_
 #define HRLAB_MLIR_H_
 

@@ -1,10 +1,14 @@
-// The PJRT C API (what go-xla calls of it) on top of XLA's CPU client, which libtensorflow_cc.so.2 of the Python wheel
-// tensorflow-cpu exports; no Python at run time. The wheel holds XLA's own implementation of this API too, but does not
-// export it.
+// The PJRT C API (what go-xla calls of it) on top of XLA's CPU client, which
+// libtensorflow_cc.so.2 of the Python wheel tensorflow-cpu exports; no Python
+// at run time. The wheel holds XLA's own implementation of this API too, but
+// does not export it.
 //
-// Slots that go-xla has no use for answer UNIMPLEMENTED.
+// Slots that go-xla has no use for answer UNIMPLEMENTED. The API's structs only
+// ever grow at their end and go-xla is built against a later version than the
+// wheel's, so every struct it passes is long enough.
 
-#include <cstdlib>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -25,7 +29,8 @@
 #include "xla/shape_util.h"
 
 namespace xla {
-// From xla/pjrt/mlir_to_hlo.h, which cannot be included because it needs LLVM's headers.
+// From xla/pjrt/mlir_to_hlo.h, which cannot be included because it needs LLVM's
+// headers.
 absl::Status ParseMlirModuleStringAndConvertToXlaComputation(
     absl::string_view mlir_module_str, XlaComputation& xla_computation,
     bool use_tuple_args, bool return_tuple);
@@ -57,26 +62,26 @@ struct PJRT_Client {
   std::vector<std::unique_ptr<PJRT_Device>> owned;
   std::vector<PJRT_Device*> devices;  // the same, as the API wants them
   std::string name, version;
+  // The caller's share. Executables have one too: go-xla's finalizers may
+  // destroy them after their client.
+  std::shared_ptr<PJRT_Client> self;
 };
 
 struct PJRT_Buffer {
   std::unique_ptr<xla::PjRtBuffer> buffer;
-  PJRT_Client* client;
+  PJRT_Client* client;  // no share: go-xla leaves a buffer alone once its
+                        // client is destroyed, which would then never go
   std::vector<int64_t> dims;
 };
 
 struct PJRT_LoadedExecutable {
+  std::shared_ptr<PJRT_Client> client;  // first, so that it goes last
   std::shared_ptr<xla::PjRtLoadedExecutable> executable;
-  PJRT_Client* client;
   std::string name;
   size_t outputs;
 };
 
-struct PJRT_Executable {
-  std::shared_ptr<xla::PjRtLoadedExecutable> executable;
-  std::string name;
-  size_t outputs;
-};
+struct PJRT_Executable : PJRT_LoadedExecutable {};
 
 namespace {
 
@@ -87,25 +92,37 @@ PJRT_Error* Error(absl::Status status) {
 
 #define CONCAT_(a, b) a##b
 #define CONCAT(a, b) CONCAT_(a, b)
-#define RETURN_IF_ERROR(expr) \
-  if (absl::Status status = (expr); !status.ok()) return Error(std::move(status))
-#define ASSIGN_OR_RETURN_(result, lhs, expr)                      \
-  auto result = (expr);                                           \
-  if (!result.ok()) return Error(std::move(result).status());     \
+#define RETURN_IF_ERROR(expr)                     \
+  if (absl::Status status = (expr); !status.ok()) \
+  return Error(std::move(status))
+#define ASSIGN_OR_RETURN_(result, lhs, expr)                  \
+  auto result = (expr);                                       \
+  if (!result.ok()) return Error(std::move(result).status()); \
   lhs = std::move(result).value()
-#define ASSIGN_OR_RETURN(lhs, expr) ASSIGN_OR_RETURN_(CONCAT(result_, __LINE__), lhs, expr)
+#define ASSIGN_OR_RETURN(lhs, expr) \
+  ASSIGN_OR_RETURN_(CONCAT(result_, __LINE__), lhs, expr)
 
 constexpr std::pair<PJRT_Buffer_Type, xla::PrimitiveType> kTypes[] = {
-    {PJRT_Buffer_Type_PRED, xla::PRED},       {PJRT_Buffer_Type_S2, xla::S2},
-    {PJRT_Buffer_Type_S4, xla::S4},           {PJRT_Buffer_Type_S8, xla::S8},
-    {PJRT_Buffer_Type_S16, xla::S16},         {PJRT_Buffer_Type_S32, xla::S32},
-    {PJRT_Buffer_Type_S64, xla::S64},         {PJRT_Buffer_Type_U2, xla::U2},
-    {PJRT_Buffer_Type_U4, xla::U4},           {PJRT_Buffer_Type_U8, xla::U8},
-    {PJRT_Buffer_Type_U16, xla::U16},         {PJRT_Buffer_Type_U32, xla::U32},
-    {PJRT_Buffer_Type_U64, xla::U64},         {PJRT_Buffer_Type_F16, xla::F16},
-    {PJRT_Buffer_Type_F32, xla::F32},         {PJRT_Buffer_Type_F64, xla::F64},
-    {PJRT_Buffer_Type_BF16, xla::BF16},       {PJRT_Buffer_Type_C64, xla::C64},
-    {PJRT_Buffer_Type_C128, xla::C128},       {PJRT_Buffer_Type_F8E5M2, xla::F8E5M2},
+    {PJRT_Buffer_Type_PRED, xla::PRED},
+    {PJRT_Buffer_Type_S2, xla::S2},
+    {PJRT_Buffer_Type_S4, xla::S4},
+    {PJRT_Buffer_Type_S8, xla::S8},
+    {PJRT_Buffer_Type_S16, xla::S16},
+    {PJRT_Buffer_Type_S32, xla::S32},
+    {PJRT_Buffer_Type_S64, xla::S64},
+    {PJRT_Buffer_Type_U2, xla::U2},
+    {PJRT_Buffer_Type_U4, xla::U4},
+    {PJRT_Buffer_Type_U8, xla::U8},
+    {PJRT_Buffer_Type_U16, xla::U16},
+    {PJRT_Buffer_Type_U32, xla::U32},
+    {PJRT_Buffer_Type_U64, xla::U64},
+    {PJRT_Buffer_Type_F16, xla::F16},
+    {PJRT_Buffer_Type_F32, xla::F32},
+    {PJRT_Buffer_Type_F64, xla::F64},
+    {PJRT_Buffer_Type_BF16, xla::BF16},
+    {PJRT_Buffer_Type_C64, xla::C64},
+    {PJRT_Buffer_Type_C128, xla::C128},
+    {PJRT_Buffer_Type_F8E5M2, xla::F8E5M2},
     {PJRT_Buffer_Type_F8E4M3FN, xla::F8E4M3FN},
 };
 
@@ -121,7 +138,8 @@ PJRT_Buffer_Type ToPjrt(xla::PrimitiveType type) {
   return PJRT_Buffer_Type_INVALID;
 }
 
-PJRT_Buffer* Wrap(PJRT_Client* client, std::unique_ptr<xla::PjRtBuffer> buffer) {
+PJRT_Buffer* Wrap(PJRT_Client* client,
+                  std::unique_ptr<xla::PjRtBuffer> buffer) {
   auto dims = buffer->on_device_shape().dimensions();
   return new PJRT_Buffer{std::move(buffer), client, {dims.begin(), dims.end()}};
 }
@@ -173,7 +191,7 @@ PJRT_Error* ClientCreate(PJRT_Client_Create_Args* args) {
   xla::CpuClientOptions options;
   options.cpu_device_count = 1;
   ASSIGN_OR_RETURN(auto client, xla::GetXlaPjrtCpuClient(std::move(options)));
-  auto result = std::make_unique<PJRT_Client>();
+  auto result = std::make_shared<PJRT_Client>();
   result->name = std::string(client->platform_name());
   result->version = std::string(client->platform_version());
   for (xla::PjRtDevice* d : client->addressable_devices()) {
@@ -182,12 +200,15 @@ PJRT_Error* ClientCreate(PJRT_Client_Create_Args* args) {
     result->devices.push_back(result->owned.back().get());
   }
   result->client = std::move(client);
-  args->client = result.release();
+  args->client = result.get();
+  args->client->self = std::move(result);
   return nullptr;
 }
 
 PJRT_Error* ClientDestroy(PJRT_Client_Destroy_Args* args) {
-  delete args->client;
+  // Moved out, not reset: the client holds the pointer that would be resetting
+  // itself.
+  std::shared_ptr<PJRT_Client> last = std::move(args->client->self);
   return nullptr;
 }
 
@@ -197,7 +218,8 @@ PJRT_Error* ClientPlatformName(PJRT_Client_PlatformName_Args* args) {
 }
 
 PJRT_Error* ClientPlatformVersion(PJRT_Client_PlatformVersion_Args* args) {
-  Set(args->client->version, &args->platform_version, &args->platform_version_size);
+  Set(args->client->version, &args->platform_version,
+      &args->platform_version_size);
   return nullptr;
 }
 
@@ -212,18 +234,22 @@ PJRT_Error* ClientDevices(PJRT_Client_Devices_Args* args) {
   return nullptr;
 }
 
-PJRT_Error* ClientAddressableDevices(PJRT_Client_AddressableDevices_Args* args) {
+PJRT_Error* ClientAddressableDevices(
+    PJRT_Client_AddressableDevices_Args* args) {
   args->addressable_devices = args->client->devices.data();
   args->num_addressable_devices = args->client->devices.size();
   return nullptr;
 }
 
-PJRT_Error* ClientDefaultDeviceAssignment(PJRT_Client_DefaultDeviceAssignment_Args* args) {
-  ASSIGN_OR_RETURN(auto assignment, args->client->client->GetDefaultDeviceAssignment(
-                                        args->num_replicas, args->num_partitions));
+PJRT_Error* ClientDefaultDeviceAssignment(
+    PJRT_Client_DefaultDeviceAssignment_Args* args) {
+  ASSIGN_OR_RETURN(auto assignment,
+                   args->client->client->GetDefaultDeviceAssignment(
+                       args->num_replicas, args->num_partitions));
   size_t next = 0;
   for (int r = 0; r < args->num_replicas; r++)
-    for (int p = 0; p < args->num_partitions && next < args->default_assignment_size; p++)
+    for (int p = 0;
+         p < args->num_partitions && next < args->default_assignment_size; p++)
       args->default_assignment[next++] = assignment(r, p);
   return nullptr;
 }
@@ -233,7 +259,8 @@ PJRT_Error* ClientCompile(PJRT_Client_Compile_Args* args) {
   if (!proto.ParseFromArray(args->compile_options, args->compile_options_size))
     return Error(absl::InvalidArgumentError("bad CompileOptionsProto"));
   ASSIGN_OR_RETURN(auto options, xla::CompileOptions::FromProto(proto));
-  const absl::string_view format(args->program->format, args->program->format_size);
+  const absl::string_view format(args->program->format,
+                                 args->program->format_size);
   const absl::string_view code(args->program->code, args->program->code_size);
   xla::XlaComputation computation;
   if (format == "mlir") {
@@ -245,46 +272,57 @@ PJRT_Error* ClientCompile(PJRT_Client_Compile_Args* args) {
       return Error(absl::InvalidArgumentError("bad HloModuleProto"));
     computation = xla::XlaComputation(std::move(module));
   } else {
-    return Error(absl::UnimplementedError("program format " + std::string(format)));
+    return Error(
+        absl::UnimplementedError("program format " + std::string(format)));
   }
-  ASSIGN_OR_RETURN(auto loaded, args->client->client->CompileAndLoad(computation, std::move(options)));
+  ASSIGN_OR_RETURN(auto loaded, args->client->client->CompileAndLoad(
+                                    computation, std::move(options)));
   xla::PjRtExecutable* executable = loaded->GetExecutable();
   ASSIGN_OR_RETURN(auto types, executable->GetOutputElementTypes());
   std::string name(executable->name());
   args->executable = new PJRT_LoadedExecutable{
-      std::move(loaded), args->client, std::move(name), types.empty() ? 0 : types[0].size()};
+      args->client->self, std::move(loaded), std::move(name),
+      types.empty() ? 0 : types[0].size()};
   return nullptr;
 }
 
-PJRT_Error* ClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args* args) {
+PJRT_Error* ClientBufferFromHostBuffer(
+    PJRT_Client_BufferFromHostBuffer_Args* args) {
   std::optional<absl::Span<const int64_t>> strides;
-  if (args->num_byte_strides) strides.emplace(args->byte_strides, args->num_byte_strides);
-  xla::PjRtDevice* device = (args->device ? args->device : args->client->devices[0])->device;
+  if (args->num_byte_strides)
+    strides.emplace(args->byte_strides, args->num_byte_strides);
+  xla::PjRtDevice* device =
+      (args->device ? args->device : args->client->devices[0])->device;
   ASSIGN_OR_RETURN(auto* memory, device->default_memory_space());
   // Copied during the call: Go's memory may move or go afterwards.
-  ASSIGN_OR_RETURN(auto buffer,
-                   args->client->client->BufferFromHostBuffer(
-                       args->data, FromPjrt(args->type), {args->dims, args->num_dims}, strides,
-                       xla::PjRtClient::HostBufferSemantics::kImmutableOnlyDuringCall, [] {},
-                       memory, /*device_layout=*/nullptr));
+  ASSIGN_OR_RETURN(
+      auto buffer,
+      args->client->client->BufferFromHostBuffer(
+          args->data, FromPjrt(args->type), {args->dims, args->num_dims},
+          strides,
+          xla::PjRtClient::HostBufferSemantics::kImmutableOnlyDuringCall, [] {},
+          memory, /*device_layout=*/nullptr));
   args->buffer = Wrap(args->client, std::move(buffer));
   args->done_with_host_buffer = new PJRT_Event{};
   return nullptr;
 }
 
-PJRT_Error* ClientCreateViewOfDeviceBuffer(PJRT_Client_CreateViewOfDeviceBuffer_Args* args) {
-  xla::PjRtDevice* device = (args->device ? args->device : args->client->devices[0])->device;
+PJRT_Error* ClientCreateViewOfDeviceBuffer(
+    PJRT_Client_CreateViewOfDeviceBuffer_Args* args) {
+  xla::PjRtDevice* device =
+      (args->device ? args->device : args->client->devices[0])->device;
   ASSIGN_OR_RETURN(auto* memory, device->default_memory_space());
   auto shape = xla::ShapeUtil::MakeShapeWithDescendingLayout(
       FromPjrt(args->element_type), {args->dims, args->num_dims});
   std::function<void()> on_delete;
   if (args->on_delete_callback) {
-    on_delete = [callback = args->on_delete_callback, arg = args->on_delete_callback_arg,
+    on_delete = [callback = args->on_delete_callback,
+                 arg = args->on_delete_callback_arg,
                  data = args->device_buffer_ptr] { callback(data, arg); };
   }
-  ASSIGN_OR_RETURN(auto buffer,
-                   args->client->client->CreateViewOfDeviceBuffer(
-                       args->device_buffer_ptr, shape, memory, on_delete, /*stream=*/std::nullopt));
+  ASSIGN_OR_RETURN(auto buffer, args->client->client->CreateViewOfDeviceBuffer(
+                                    args->device_buffer_ptr, shape, memory,
+                                    on_delete, /*stream=*/std::nullopt));
   args->buffer = Wrap(args->client, std::move(buffer));
   return nullptr;
 }
@@ -306,12 +344,15 @@ PJRT_Error* DeviceLocalHardwareId(PJRT_Device_LocalHardwareId_Args* args) {
   return nullptr;
 }
 
-PJRT_Error* DescriptionDebugString(PJRT_DeviceDescription_DebugString_Args* args) {
-  Set(args->device_description->debug, &args->debug_string, &args->debug_string_size);
+PJRT_Error* DescriptionDebugString(
+    PJRT_DeviceDescription_DebugString_Args* args) {
+  Set(args->device_description->debug, &args->debug_string,
+      &args->debug_string_size);
   return nullptr;
 }
 
-PJRT_Error* DescriptionProcessIndex(PJRT_DeviceDescription_ProcessIndex_Args* args) {
+PJRT_Error* DescriptionProcessIndex(
+    PJRT_DeviceDescription_ProcessIndex_Args* args) {
   args->process_index = args->device_description->device->process_index();
   return nullptr;
 }
@@ -324,9 +365,13 @@ PJRT_Error* BufferDestroy(PJRT_Buffer_Destroy_Args* args) {
 }
 
 PJRT_Error* BufferDevice(PJRT_Buffer_Device_Args* args) {
-  for (PJRT_Device* d : args->buffer->client->devices)
-    if (d->device == args->buffer->buffer->device()) args->device = d;
-  return nullptr;
+  for (PJRT_Device* d : args->buffer->client->devices) {
+    if (d->device == args->buffer->buffer->device()) {
+      args->device = d;
+      return nullptr;
+    }
+  }
+  return Error(absl::InternalError("buffer on an unknown device"));
 }
 
 PJRT_Error* BufferDimensions(PJRT_Buffer_Dimensions_Args* args) {
@@ -343,28 +388,36 @@ PJRT_Error* BufferElementType(PJRT_Buffer_ElementType_Args* args) {
 PJRT_Error* BufferUnsafePointer(PJRT_Buffer_UnsafePointer_Args* args) {
   RETURN_IF_ERROR(args->buffer->buffer->GetReadyFuture().Await());
   ASSIGN_OR_RETURN(args->buffer_pointer,
-                   args->buffer->client->client->UnsafeBufferPointer(args->buffer->buffer.get()));
+                   args->buffer->client->client->UnsafeBufferPointer(
+                       args->buffer->buffer.get()));
   return nullptr;
 }
 
 PJRT_Error* BufferToHostBuffer(PJRT_Buffer_ToHostBuffer_Args* args) {
   const xla::Shape& on_device = args->src->buffer->on_device_shape();
-  auto shape = xla::ShapeUtil::MakeShapeWithDescendingLayout(on_device.element_type(), on_device.dimensions());
+  auto shape = xla::ShapeUtil::MakeShapeWithDescendingLayout(
+      on_device.element_type(), on_device.dimensions());
   const size_t size = xla::ShapeUtil::ByteSizeOf(shape);
+  // Rows first, whatever host_layout says: the only layout that go-xla asks
+  // for.
   if (!args->dst) {  // the caller asks for the size
     args->dst_size = size;
     return nullptr;
   }
-  if (args->dst_size < size) return Error(absl::InvalidArgumentError("destination is too small"));
-  xla::MutableBorrowingLiteral literal(static_cast<const char*>(args->dst), shape);
+  if (args->dst_size < size)
+    return Error(absl::InvalidArgumentError("destination is too small"));
+  xla::MutableBorrowingLiteral literal(static_cast<const char*>(args->dst),
+                                       shape);
   RETURN_IF_ERROR(args->src->buffer->ToLiteralSync(&literal));
   args->event = new PJRT_Event{};
   return nullptr;
 }
 
 PJRT_Error* BufferCopyToDevice(PJRT_Buffer_CopyToDevice_Args* args) {
-  ASSIGN_OR_RETURN(auto* memory, args->dst_device->device->default_memory_space());
-  ASSIGN_OR_RETURN(auto buffer, args->buffer->buffer->CopyToMemorySpace(memory));
+  ASSIGN_OR_RETURN(auto* memory,
+                   args->dst_device->device->default_memory_space());
+  ASSIGN_OR_RETURN(auto buffer,
+                   args->buffer->buffer->CopyToMemorySpace(memory));
   args->dst_buffer = Wrap(args->buffer->client, std::move(buffer));
   return nullptr;
 }
@@ -376,9 +429,9 @@ PJRT_Error* LoadedExecutableDestroy(PJRT_LoadedExecutable_Destroy_Args* args) {
   return nullptr;
 }
 
-PJRT_Error* LoadedExecutableGetExecutable(PJRT_LoadedExecutable_GetExecutable_Args* args) {
-  const PJRT_LoadedExecutable* loaded = args->loaded_executable;
-  args->executable = new PJRT_Executable{loaded->executable, loaded->name, loaded->outputs};
+PJRT_Error* LoadedExecutableGetExecutable(
+    PJRT_LoadedExecutable_GetExecutable_Args* args) {
+  args->executable = new PJRT_Executable{*args->loaded_executable};
   return nullptr;
 }
 
@@ -388,7 +441,8 @@ PJRT_Error* ExecutableDestroy(PJRT_Executable_Destroy_Args* args) {
 }
 
 PJRT_Error* ExecutableName(PJRT_Executable_Name_Args* args) {
-  Set(args->executable->name, &args->executable_name, &args->executable_name_size);
+  Set(args->executable->name, &args->executable_name,
+      &args->executable_name_size);
   return nullptr;
 }
 
@@ -397,13 +451,24 @@ PJRT_Error* ExecutableNumOutputs(PJRT_Executable_NumOutputs_Args* args) {
   return nullptr;
 }
 
-PJRT_Error* ExecutableGetCompiledMemoryStats(PJRT_Executable_GetCompiledMemoryStats_Args* args) {
-  ASSIGN_OR_RETURN(auto stats, args->executable->executable->GetExecutable()->GetCompiledMemoryStats());
+PJRT_Error* ExecutableGetCompiledMemoryStats(
+    PJRT_Executable_GetCompiledMemoryStats_Args* args) {
+  ASSIGN_OR_RETURN(
+      auto stats,
+      args->executable->executable->GetExecutable()->GetCompiledMemoryStats());
   args->generated_code_size_in_bytes = stats.generated_code_size_in_bytes;
   args->argument_size_in_bytes = stats.argument_size_in_bytes;
   args->output_size_in_bytes = stats.output_size_in_bytes;
   args->alias_size_in_bytes = stats.alias_size_in_bytes;
   args->temp_size_in_bytes = stats.temp_size_in_bytes;
+  args->host_generated_code_size_in_bytes =
+      stats.host_generated_code_size_in_bytes;
+  args->host_argument_size_in_bytes = stats.host_argument_size_in_bytes;
+  args->host_output_size_in_bytes = stats.host_output_size_in_bytes;
+  args->host_alias_size_in_bytes = stats.host_alias_size_in_bytes;
+  args->host_temp_size_in_bytes = stats.host_temp_size_in_bytes;
+  args->peak_memory_in_bytes = stats.peak_memory_in_bytes;
+  args->total_size_in_bytes = stats.total_size_in_bytes;
   return nullptr;
 }
 
@@ -412,31 +477,44 @@ PJRT_Error* LoadedExecutableExecute(PJRT_LoadedExecutable_Execute_Args* args) {
   if (args->options) {
     options.launch_id = args->options->launch_id;
     for (size_t i = 0; i < args->options->num_non_donatable_input_indices; i++)
-      options.non_donatable_input_indices.insert(args->options->non_donatable_input_indices[i]);
+      options.non_donatable_input_indices.insert(
+          args->options->non_donatable_input_indices[i]);
   }
-  if (args->num_devices != 1) return Error(absl::UnimplementedError("execution on several devices"));
+  if (args->num_devices != 1)
+    return Error(absl::UnimplementedError("execution on several devices"));
   xla::PjRtLoadedExecutable* executable = args->executable->executable.get();
-  PJRT_Client* client = args->executable->client;
+  PJRT_Client* client = args->executable->client.get();
   std::vector<xla::PjRtBuffer*> inputs;
-  for (size_t i = 0; i < args->num_args; i++) inputs.push_back(args->argument_lists[0][i]->buffer.get());
-  xla::PjRtDevice* device = (args->execute_device ? args->execute_device : client->devices[0])->device;
+  for (size_t i = 0; i < args->num_args; i++)
+    inputs.push_back(args->argument_lists[0][i]->buffer.get());
+  xla::PjRtDevice* device =
+      (args->execute_device ? args->execute_device : client->devices[0])
+          ->device;
   std::optional<xla::Future<>> done;
   const bool portable = executable->addressable_devices().empty();
-  auto outputs = portable ? executable->ExecutePortable(inputs, device, options, done, /*fill_future=*/true)
-                          : executable->ExecuteSharded(inputs, device, options, done, /*fill_future=*/true);
+  auto outputs = portable
+                     ? executable->ExecutePortable(inputs, device, options,
+                                                   done, /*fill_future=*/true)
+                     : executable->ExecuteSharded(inputs, device, options, done,
+                                                  /*fill_future=*/true);
   if (!outputs.ok()) return Error(outputs.status());
   for (size_t i = 0; i < outputs->size(); i++)
     args->output_lists[0][i] = Wrap(client, std::move((*outputs)[i]));
-  if (args->device_complete_events) args->device_complete_events[0] = new PJRT_Event{std::move(done)};
+  if (args->device_complete_events)
+    args->device_complete_events[0] = new PJRT_Event{std::move(done)};
   return nullptr;
 }
 
-// A slot that nothing fills. Every slot takes one pointer, so one function serves all of them.
+// A slot that nothing fills. Every slot takes one pointer, so one function
+// serves all of them.
 PJRT_Error* Unimplemented(void*) {
-  return Error(absl::UnimplementedError("this call of the PJRT API is not implemented by hrlab's XLA:CPU plugin"));
+  return Error(
+      absl::UnimplementedError("this call of the PJRT API is not implemented "
+                               "by hrlab's XLA:CPU plugin"));
 }
 
-// The table, and beyond it slots of later versions of the API, in case a caller does not look at struct_size.
+// The table, and beyond it slots of later versions of the API, in case a caller
+// does not look at struct_size.
 struct Table {
   PJRT_Api api;
   void* later[64];
@@ -447,7 +525,8 @@ Table MakeTable() {
   Table table;
   memset(&table, 0, sizeof table);
   auto* slots = reinterpret_cast<Slot*>(&table);
-  for (size_t i = offsetof(PJRT_Api, PJRT_Error_Destroy) / sizeof(Slot); i < sizeof table / sizeof(Slot); i++)
+  for (size_t i = offsetof(PJRT_Api, PJRT_Error_Destroy) / sizeof(Slot);
+       i < sizeof table / sizeof(Slot); i++)
     slots[i] = Unimplemented;
 
   PJRT_Api& api = table.api;

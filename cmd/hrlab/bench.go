@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+)
+
+type benchCmd struct {
+	Sizes []int  `default:"96,128,256,500" help:"Sides of the square pictures in pixels."`
+	Steps int    `default:"12" help:"Steps to time, after the first."`
+	Peer  string `placeholder:"FILE" help:"peer.py, the same optimisation in PyTorch, to run beside."`
+	engineFlags
+}
+
+// Run times whole steps, each size in a process of its own, and the peer's after each where there is one.
+func (b *benchCmd) Run(ctx context.Context, c *console) error {
+	dir, err := os.MkdirTemp("", "hrlab-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "%6s %14s %14s %12s %14s %8s\n", "px", "first loss, s", "s/step", "peak, MB", "PyTorch s/step", "ratio")
+	for _, size := range b.Sizes {
+		content, style := filepath.Join(dir, "content.png"), filepath.Join(dir, "style.png")
+		if err := errors.Join(hrstyle.SavePicture(content, sample.Content(size, size), ""), hrstyle.SavePicture(style, sample.Style(size, size), "")); err != nil {
+			return err
+		}
+		n := strconv.Itoa(size)
+		ours, err := timeSteps(exec.CommandContext(ctx, self, "fit", "--content", content, "--style", style, "--reference", "--size", n, "--style-size", n,
+			"--steps", strconv.Itoa(b.Steps), "--report-every", "1", "--json", "-", "--device", b.Device, "--vgg", b.VGG, "--out", filepath.Join(dir, "out.png")))
+		if err != nil {
+			return err
+		}
+		row := fmt.Sprintf("%6d %14.1f %14.3f %12d", size, ours.first.Seconds(), ours.step, ours.peak>>20)
+		if b.Peer != "" {
+			args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
+			if b.VGG != "random" {
+				args = append(args, "--vgg", b.VGG)
+			}
+			peer, err := timeSteps(exec.CommandContext(ctx, "python3", args...))
+			if err != nil {
+				return err
+			}
+			row += fmt.Sprintf(" %14.3f %8.2f", peer.step, ours.step/peer.step)
+		}
+		fmt.Fprintln(c.out, row)
+	}
+	return nil
+}
+
+// timing is what a process that reports every step took.
+type timing struct {
+	first time.Duration // from its start to its first report
+	step  float64       // median seconds from one report to the next
+	peak  int64         // resident bytes
+}
+
+func timeSteps(command *exec.Cmd) (t timing, err error) {
+	var messages bytes.Buffer
+	command.Stderr = &messages
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return t, err
+	}
+	began := time.Now()
+	if err := command.Start(); err != nil {
+		return t, err
+	}
+	var seconds []float64
+	before := 0.0
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var l struct {
+			Step    *int
+			Seconds float64
+		}
+		if json.Unmarshal(lines.Bytes(), &l) != nil || l.Step == nil {
+			continue // the peer's summary
+		}
+		if *l.Step == 0 {
+			t.first = time.Since(began)
+		} else {
+			seconds = append(seconds, l.Seconds-before)
+		}
+		before = l.Seconds
+	}
+	if err := command.Wait(); err != nil {
+		return t, fmt.Errorf("%s: %w: %s", filepath.Base(command.Path), err, messages.String())
+	}
+	if len(seconds) == 0 {
+		return t, fmt.Errorf("%s: no step was reported", filepath.Base(command.Path))
+	}
+	slices.Sort(seconds)
+	t.step = seconds[len(seconds)/2]
+	t.peak = command.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	return t, nil
+}

@@ -1,0 +1,108 @@
+package hrstyle_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+)
+
+// quick is a fit that pure Go does in a second.
+var quick = func() hrstyle.Config {
+	c := hrstyle.Default
+	c.Size, c.Steps, c.ReportEvery = 32, 2, 1
+	return c
+}()
+
+// pair is the built-in one; hrstyle.LoadPair reads one from files.
+var pair = hrstyle.Pair{
+	Content: hrstyle.Picture{Name: "day", Image: sample.Content(48, 48)},
+	Style:   hrstyle.Picture{Name: "dusk", Image: sample.Style(48, 48)},
+}
+
+func Example() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"}) // Options{}: best device, cached VGG19
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	for step, err := range engine.Fit(ctx, pair, quick) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(step.N, step.Total > 0, step.Picture().Bounds().Max)
+	}
+	// Output:
+	// 0 true (32,32)
+	// 1 true (32,32)
+	// 2 true (32,32)
+}
+
+func ExampleLast() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	result, err := hrstyle.Last(engine.Fit(ctx, pair, quick))
+	fmt.Println(result.N, err)
+	// Output: 2 <nil>
+}
+
+func ExampleEngine_Apply() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "none"}) // applying needs no VGG19
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	generator, err := hrstyle.LoadGenerator("testdata/hrnet_init.safetensors")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	out, err := engine.Apply(generator, hrstyle.Picture{Name: "any size", Image: sample.Content(50, 33)})
+	fmt.Println(out.Bounds().Size(), err)
+	// Output: (50,33) <nil>
+}
+
+func ExampleEngine_Resume() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+
+	config := quick
+	config.Checkpoint = filepath.Join(dir, "fit.checkpoint.safetensors")
+	for step, err := range engine.Fit(ctx, pair, config) {
+		if err != nil || step.N == 1 {
+			break // stopping early leaves a checkpoint
+		}
+	}
+	checkpoint, err := hrstyle.LoadCheckpoint(config.Checkpoint)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	result, err := hrstyle.Last(engine.Resume(ctx, pair, checkpoint))
+	fmt.Println("from", checkpoint.Step, "to", result.N, err)
+	// Output: from 1 to 2 <nil>
+}
