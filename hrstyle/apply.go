@@ -25,7 +25,7 @@ func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA, error) {
 	var values []float32
 	err := try(picture.Name, func() {
 		exec := e.exec("apply", func(in []*Node) []*Node {
-			return []*Node{newGenerator(in[0]).generate(in[1])}
+			return []*Node{e.newGenerator(in[0]).generate(in[1])}
 		})
 		b := padded.Bounds()
 		flat, x := upload(e, g.flat, parameterCount), upload(e, padded.normalised(), 1, b.Dy(), b.Dx(), 3)

@@ -162,17 +162,18 @@ type stepInputs struct {
 	map4_2  *Node   // the content target [1,H/8,W/8,512]
 	grams   []*Node // the style targets [C,C]
 	vgg     *vggGraph
+	engine  *Engine
 }
 
 func (e *Engine) stepInputs(in []*Node) stepInputs {
-	return stepInputs{in[:3], in[3], in[4], in[5], in[6:11], e.vggGraph(in[11:])}
+	return stepInputs{in[:3], in[3], in[4], in[5], in[6:11], e.vggGraph(in[11:]), e}
 }
 
 func (in stepInputs) knob(i int) *Node { return Reshape(SliceAxis(in.knobs, 0, AxisRange(i, i+1))) }
 
 // losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
 func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
-	g = newGenerator(in.state[0])
+	g = in.engine.newGenerator(in.state[0])
 	picture = g.generate(in.content)
 	in.vgg.forward(picture)
 

@@ -82,11 +82,12 @@ func initialParameters(seed int64) []float32 {
 type generator struct {
 	parameters map[string]*Node
 	layers     map[string]*Node
+	native     bool // the backend's own convolution is good
 }
 
 // newGenerator cuts the flat vector [parameterCount] into parameters.
-func newGenerator(flat *Node) *generator {
-	g := &generator{map[string]*Node{}, map[string]*Node{}}
+func (e *Engine) newGenerator(flat *Node) *generator {
+	g := &generator{map[string]*Node{}, map[string]*Node{}, e.native()}
 	for _, p := range parameters {
 		g.parameters[p.name] = Reshape(SliceAxis(flat, 0, AxisRange(p.begin, p.end)), p.shape...)
 	}
@@ -145,15 +146,17 @@ func (g *generator) layer(name string, x *Node) *Node {
 	panic("no layer " + name)
 }
 
-// conv is a convolution with bias, 1x1 or 3x3 with zero padding 1. Both are matrix products over the pixels: XLA:CPU
-// runs those quicker than its convolutions of so few channels, and the pure Go backend much quicker.
+// conv is a convolution with bias, 1x1 or 3x3 with zero padding 1. Those with stride 1 are matrix products over the
+// pixels, which XLA:CPU runs quicker than convolutions of so few channels.
 func (g *generator) conv(name string, x *Node, stride int) *Node {
 	weight, bias := g.parameters[name+".weight"], g.parameters[name+".bias"]
-	if weight.Shape().Dim(2) == 3 {
-		x = patches(x, stride)
-	}
 	kernel := TransposeAllAxes(weight, 2, 3, 1, 0) // [k,k,in,out]
-	return Add(pixelwise(x, kernel), Reshape(bias, 1, 1, 1, -1))
+	if weight.Shape().Dim(2) == 3 {
+		x = convolve(x, kernel, stride, g.native && stride > 1)
+	} else {
+		x = pixelwise(x, kernel)
+	}
+	return Add(x, Reshape(bias, 1, 1, 1, -1))
 }
 
 // relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
@@ -168,6 +171,14 @@ func channels(maps ...*Node) *Node { return Concatenate(maps, -1) }
 func pixelwise(x, kernel *Node) *Node {
 	out := kernel.Shape().Dim(-1)
 	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
+}
+
+// convolve is a 3x3 convolution with zero padding 1, by the backend's own operation or as a matrix product of patches.
+func convolve(x, kernel *Node, stride int, native bool) *Node {
+	if native {
+		return Convolve(x, kernel).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
+	}
+	return pixelwise(patches(x, stride), kernel)
 }
 
 // patches gathers the 3x3 neighbourhood of every stride-th pixel, zero outside the picture:

@@ -15,18 +15,20 @@ import (
 // Every gradient that is not GoMLX's own in one piece, against finite differences in float64, on both devices.
 func TestGradients(t *testing.T) {
 	upsampleBy := func(k int) func(x, _ *Node) *Node { return func(x, _ *Node) *Node { return upsample(x, k) } }
-	strided := func(stride int) func(x, w *Node) *Node {
-		return func(x, w *Node) *Node { return pixelwise(patches(x, stride), w) }
+	strided := func(stride int, native bool) func(x, w *Node) *Node {
+		return func(x, w *Node) *Node { return convolve(x, w, stride, native) }
 	}
 	for name, f := range map[string]func(x, w *Node) *Node{
-		"upsample 2":    upsampleBy(2),
-		"upsample 4":    upsampleBy(4),
-		"convolution":   strided(1),
-		"strided 2":     strided(2),
-		"strided 4":     strided(4),
-		"max pool":      func(x, _ *Node) *Node { return maxPool(x) },
-		"instance norm": func(x, _ *Node) *Node { return instanceNorm(x) },
-		"ReLU":          func(x, _ *Node) *Node { return relu(x) },
+		"upsample 2":        upsampleBy(2),
+		"upsample 4":        upsampleBy(4),
+		"convolution":       strided(1, false),
+		"strided 2":         strided(2, false),
+		"strided 4":         strided(4, false),
+		"strided 2, native": strided(2, true),
+		"strided 4, native": strided(4, true),
+		"max pool":          func(x, _ *Node) *Node { return maxPool(x) },
+		"instance norm":     func(x, _ *Node) *Node { return instanceNorm(x) },
+		"ReLU":              func(x, _ *Node) *Node { return relu(x) },
 		"max pool, odd side": func(x, _ *Node) *Node {
 			return maxPool(SliceAxis(SliceAxis(x, 1, AxisRange(0, 7)), 2, AxisRange(0, 11)))
 		},

@@ -263,8 +263,11 @@ func (e *Engine) prepare() {
 // vggGraph makes the graph of VGG19 from the inputs that prepare made.
 func (e *Engine) vggGraph(inputs []*graph.Node) *vggGraph {
 	n := len(inputs) / 3
-	return &vggGraph{kernels: inputs[:n], flipped: inputs[n : 2*n], biases: inputs[2*n:], native: e.Device.Kind != device.Go}
+	return &vggGraph{kernels: inputs[:n], flipped: inputs[n : 2*n], biases: inputs[2*n:], native: e.native()}
 }
+
+// native says whether the backend's own convolution is good: pure Go's is a plain loop.
+func (e *Engine) native() bool { return e.Device.Kind != device.Go }
 
 // try runs f and turns a panic of GoMLX into an error of one line.
 func try(what string, f func()) error {

@@ -126,7 +126,7 @@ func (v *VGG) Random() bool { return v.Digest == "random" }
 // and transpose 11 million weights in every step: here that is done once (prepareVGG).
 type vggGraph struct {
 	kernels, flipped, biases []*Node // [3,3,in,out], [3,3,out,in], [out]
-	native                   bool    // convolve by the backend's own operation instead of patches and a matrix product
+	native                   bool    // the backend's own convolution is good
 
 	maps    map[string]*Node // every map after its ReLU
 	pooling []poolNodes      // in the order of vgg19; zero where there is no pool
@@ -153,7 +153,7 @@ func (v *vggGraph) forward(x *Node) {
 			v.pooling[i] = poolNodes{x, maxPool(x)}
 			x = v.pooling[i].out
 		}
-		x = relu(Add(v.conv(x, v.kernels[i]), Reshape(v.biases[i], 1, 1, 1, -1)))
+		x = relu(Add(convolve(x, v.kernels[i], 1, v.native), Reshape(v.biases[i], 1, 1, 1, -1)))
 		v.maps[l.name] = x
 	}
 }
@@ -167,19 +167,12 @@ func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
 		} else if own != nil {
 			d = Add(d, own)
 		}
-		d = v.conv(Where(positive(m), d, ZerosLike(d)), v.flipped[i])
+		d = convolve(Where(positive(m), d, ZerosLike(d)), v.flipped[i], 1, v.native)
 		if p := v.pooling[i]; p.in != nil {
 			d = Gradient(ReduceAllSum(Mul(p.out, StopGradient(d))), p.in)[0]
 		}
 	}
 	return d
-}
-
-func (v *vggGraph) conv(x, kernel *Node) *Node {
-	if v.native {
-		return Convolve(x, kernel).PadSame().Done()
-	}
-	return pixelwise(patches(x, 1), kernel)
 }
 
 // maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as pairwise maxima: quicker and far

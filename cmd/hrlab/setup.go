@@ -6,33 +6,31 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"hrlab/hrstyle/device"
 )
 
 type setupCmd struct{}
 
-// Run builds the XLA:CPU plugin where there is none. As root on Debian and its kin it installs missing tools first.
+// Run builds the XLA:CPU plugin unless a working one is there. As root on Debian and its kin it installs what the build
+// lacks first.
 func (*setupCmd) Run(ctx context.Context, c *console) error {
-	if path, ok := device.Plugins()[device.CPU]; !ok {
+	if _, found := device.Plugins()[device.CPU]; !found {
 		if err := installTools(ctx, c); err != nil {
 			return err
 		}
-		began, stages := time.Now(), &stages{c: c}
-		path, err := device.InstallCPU(ctx, stages.report)
-		stages.end()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.messages, "XLA:CPU plugin: %s, built in %.0f s\n", path, time.Since(began).Seconds())
-	} else {
-		fmt.Fprintln(c.messages, "XLA:CPU plugin:", path)
+	}
+	stages := &stages{c: c}
+	_, err := device.InstallCPU(ctx, stages.report)
+	stages.end()
+	if err != nil {
+		return err
 	}
 	d, err := device.Open(device.CPU)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(c.messages, "ready:", d.Name)
 	d.Finalize()
 	return nil
 }

@@ -7,8 +7,8 @@
 //	exec := graph.MustNewExec(d.Backend, …)
 //
 // Plugins are shared libraries named pjrt_c_api_cpu…_plugin.so and pjrt_c_api_cuda…_plugin.so. They are looked for in the
-// directories of PJRT_PLUGIN_LIBRARY_PATH or, where that is not set, in go-xla's: ~/.local/lib/go-xla,
-// /usr/local/lib/go-xla and the folder nvidia of each. The first found is taken. Opening a device never touches the
+// directories of PJRT_PLUGIN_LIBRARY_PATH and then in go-xla's: ~/.local/lib/go-xla, /usr/local/lib/go-xla and the folder
+// nvidia of each. The first found is taken. Opening a device never touches the
 // network.
 //
 // InstallCPU builds the XLA:CPU plugin from a Python wheel, on linux/amd64 with python3, pip and clang++, into
@@ -150,21 +150,16 @@ func Plugins() map[Kind]string {
 }
 
 // searchPath lists the directories that may hold plugins.
-func searchPath() []string {
-	if path, ok := os.LookupEnv(pjrt.PJRTPluginPathsEnv); ok {
-		var dirs []string
-		for _, dir := range filepath.SplitList(path) {
-			if abs, err := filepath.Abs(dir); err == nil && dir != "" {
-				dirs = append(dirs, abs) // go-xla takes a relative path for a name
-			}
+func searchPath() (dirs []string) {
+	for _, dir := range filepath.SplitList(os.Getenv(pjrt.PJRTPluginPathsEnv)) {
+		if abs, err := filepath.Abs(dir); err == nil && dir != "" {
+			dirs = append(dirs, abs) // go-xla takes a relative path for a name
 		}
-		return dirs
 	}
 	roots := []string{"/usr/local/lib/go-xla"}
 	if dir, err := userDir(); err == nil {
 		roots = slices.Insert(roots, 0, dir)
 	}
-	var dirs []string
 	for _, root := range roots {
 		dirs = append(dirs, root, filepath.Join(root, "nvidia"))
 	}
