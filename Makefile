@@ -24,9 +24,11 @@ check: tools ## lint, vet, formatting
 	go tool -modfile=.ci/tools/go.mod golangci-lint run
 	go mod tidy -diff
 
-bench: tools build ## whole steps beside PyTorch's, as ratios
+bench: tools build ## whole steps, as ratios to PyTorch's where that and peer.py are there
 	$(HRLAB) setup
-	@bench/run
+	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
+
+PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
 soak: tools ## the fuzzers, ten minutes each
 	go test -fuzz FuzzRead -fuzztime 10m ./hrstyle/safetensors

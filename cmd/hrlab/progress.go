@@ -28,7 +28,9 @@ type progress struct {
 
 func (c *console) newProgress(first, last int) *progress {
 	p := &progress{messages: c.messages, first: first, last: last, text: "compiling"}
-	if c.terminal {
+	if !c.terminal {
+		fmt.Fprintln(c.messages, p.text)
+	} else {
 		p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
 		p.bar = p.bars.AddBar(int64(last-first),
 			mpb.PrependDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)),
