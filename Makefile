@@ -8,11 +8,11 @@ help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: tools build ## set everything up, fit the built-in pair and show before and after (folder demo)
-	@$(HRLAB) setup || echo "going on in pure Go" >&2
+	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
 	@$(HRLAB) demo
 
 test: tools build ## set everything up and run every test
-	$(HRLAB) setup
+	$(HRLAB) setup plugin
 	HRLAB_TEST_REQUIRE_XLA=1 go test -timeout 30m ./...
 	go test -race -timeout 10m $(RACE)
 
@@ -25,7 +25,7 @@ check: tools ## lint, vet, formatting
 	go mod tidy -diff
 
 bench: tools build ## whole steps, as ratios to PyTorch's where that and peer.py are there
-	$(HRLAB) setup
+	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))

@@ -23,8 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 
 	"hrlab/hrstyle/device"
 
@@ -164,12 +162,6 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32, execs: map[string]*graph.Exec{}}, nil
 }
 
-// CachedVGG is where Options.VGG auto looks for VGG19's weights.
-func CachedVGG() (string, error) {
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), err
-}
-
 func openVGG(source string) (*VGG, error) {
 	switch source {
 	case "none":
@@ -177,14 +169,7 @@ func openVGG(source string) (*VGG, error) {
 	case "random":
 		return RandomVGG(), nil
 	case "", "auto":
-		path, err := CachedVGG()
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%w at %s: put a safetensors file with torchvision's names there, name one by --vgg FILE, or take --vgg random", ErrNoVGG, path)
-		}
-		source = path
+		return loadCachedVGG()
 	}
 	return LoadVGG(source)
 }

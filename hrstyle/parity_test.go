@@ -73,8 +73,7 @@ func (g golden) nhwc(name string) (values []float32, h, w int) {
 func (g golden) vgg() *VGG {
 	v := &VGG{Digest: "golden", Label: "golden"}
 	for _, l := range vgg19 {
-		name := fmt.Sprintf("vgg.features.%d", l.index)
-		v.weights = append(v.weights, g.tensor(name+".weight"), g.tensor(name+".bias"))
+		v.weights = append(v.weights, g.tensor("vgg."+l.tensor("weight")), g.tensor("vgg."+l.tensor("bias")))
 	}
 	return v
 }

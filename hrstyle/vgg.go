@@ -1,8 +1,10 @@
 package hrstyle
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -10,22 +12,29 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"hrlab/hrstyle/safetensors"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/google/renameio/v2"
 )
 
-// vgg19 lists VGG19's convolutions up to conv5_1 (Simonyan and Zisserman, arXiv 1409.1556, table 1, column E), each
-// 3x3 with zero padding 1 and a ReLU; pool says that a 2x2 max pool comes before. index is torchvision's, rms the root
-// mean square of the map after ReLU over photographs, which random filters are scaled to.
-var vgg19 = []struct {
+type vggLayer struct {
 	name  string
 	index int
 	out   int
 	pool  bool
 	rms   float64
-}{
+}
+
+// tensor is the name of the layer's weight or bias in files.
+func (l vggLayer) tensor(part string) string { return fmt.Sprintf("features.%d.%s", l.index, part) }
+
+// vgg19 lists VGG19's convolutions up to conv5_1 (Simonyan and Zisserman, arXiv 1409.1556, table 1, column E), each
+// 3x3 with zero padding 1 and a ReLU; pool says that a 2x2 max pool comes before. index is torchvision's, rms the root
+// mean square of the map after ReLU over photographs, which random filters are scaled to.
+var vgg19 = []vggLayer{
 	{"conv1_1", 0, 64, false, 0.33},
 	{"conv1_2", 2, 64, false, 1.48},
 	{"conv2_1", 5, 128, true, 1.18},
@@ -65,12 +74,11 @@ func LoadVGG(path string) (*VGG, error) {
 	defer file.Close()
 	v, in := &VGG{}, 3
 	for _, l := range vgg19 {
-		name := fmt.Sprintf("features.%d", l.index)
-		kernel, err := file.Tensor(name+".weight", l.out, in, 3, 3)
+		kernel, err := file.Tensor(l.tensor("weight"), l.out, in, 3, 3)
 		if err != nil {
 			return nil, err
 		}
-		bias, err := file.Tensor(name+".bias", l.out)
+		bias, err := file.Tensor(l.tensor("bias"), l.out)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +89,88 @@ func LoadVGG(path string) (*VGG, error) {
 		return nil, err
 	}
 	v.Digest, v.Label = digest, fmt.Sprintf("%s (sha256 %s…)", filepath.Base(path), digest[:12])
+	return v, nil
+}
+
+// Torchvision is where FetchVGG gets torchvision's VGG19 (BSD-3-Clause) from: 52 of 575 MB.
+var Torchvision = safetensors.Source{
+	URL:    "https://huggingface.co/timm/vgg19.tv_in1k/resolve/128d4708565b3a414bcbb9bbad440b2fe37b9f18/model.safetensors",
+	SHA256: "11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669",
+}
+
+// CachedVGG is where Options.VGG auto looks for VGG19's weights; beside it is their sha256 as they were fetched.
+func CachedVGG() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), err
+}
+
+// FetchVGG puts VGG19's weights up to conv5_1 into the user's cache directory, unless they are there: from Torchvision,
+// or from source, an URL or a file that LoadVGG reads. See [safetensors.Fetch] for what report is told and what an
+// interruption leaves.
+func FetchVGG(ctx context.Context, source string, report func(stage string, done, total int64)) (path string, err error) {
+	path, err = CachedVGG()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err == nil && source == "" {
+		return path, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return "", err
+	}
+	remote := Torchvision
+	if source != "" {
+		remote = safetensors.Source{URL: source}
+	}
+	if strings.HasPrefix(remote.URL, "http://") || strings.HasPrefix(remote.URL, "https://") {
+		shapes, in := map[string][]int{}, 3
+		for _, l := range vgg19 {
+			shapes[l.tensor("weight")], shapes[l.tensor("bias")] = []int{l.out, in, 3, 3}, []int{l.out}
+			in = l.out
+		}
+		err = safetensors.Fetch(ctx, remote, path, shapes, report)
+	} else {
+		err = copyVGG(source, path)
+	}
+	if err != nil {
+		return "", err
+	}
+	digest, err := fileDigest(path)
+	if err != nil {
+		return "", err
+	}
+	return path, renameio.WriteFile(path+".sha256", []byte(digest+"  "+filepath.Base(path)+"\n"), 0o666)
+}
+
+// copyVGG writes the weights of one file to another, in float32.
+func copyVGG(source, path string) error {
+	v, err := LoadVGG(source)
+	if err != nil {
+		return err
+	}
+	tensors := map[string]safetensors.Tensor{}
+	for i, l := range vgg19 {
+		tensors[l.tensor("weight")], tensors[l.tensor("bias")] = v.weights[2*i], v.weights[2*i+1]
+	}
+	return safetensors.Write(path, tensors, map[string]string{"source": source})
+}
+
+// loadCachedVGG loads the weights that FetchVGG put there, if they are still the same.
+func loadCachedVGG() (*VGG, error) {
+	path, err := CachedVGG()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w at %s: hrlab setup fetches them; or put a safetensors file with torchvision's names there, name one by --vgg FILE, or take --vgg random", ErrNoVGG, path)
+	}
+	v, err := LoadVGG(path)
+	if err != nil {
+		return nil, err
+	}
+	if sum, err := os.ReadFile(path + ".sha256"); err == nil && !strings.HasPrefix(string(sum), v.Digest) {
+		return nil, fmt.Errorf("%s: has changed since it was fetched (sha256 %.12s…, then %.12s…): remove it and run hrlab setup", path, v.Digest, sum)
+	}
 	return v, nil
 }
 

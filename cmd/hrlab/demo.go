@@ -30,7 +30,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	engine, err := d.open(ctx, c)
-	if errors.Is(err, hrstyle.ErrNoVGG) {
+	if errors.Is(err, errNoWeights) {
 		fmt.Fprintln(c.messages, oneLine(err)+"; the demo goes on with random filters")
 		d.VGG = "random"
 		engine, err = d.open(ctx, c)

@@ -17,12 +17,19 @@ import (
 // engineFlags choose what a verb runs on.
 type engineFlags struct {
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
-	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory."`
+	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory, and fetches them (52 MB) the first time."`
 }
 
 // open opens the engine and says on what it runs.
 func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, error) {
-	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: f.Device, VGG: f.VGG})
+	options := hrstyle.Options{Device: f.Device, VGG: f.VGG}
+	engine, err := hrstyle.Open(ctx, options)
+	if errors.Is(err, hrstyle.ErrNoVGG) {
+		if err := fetchVGG(ctx, c, ""); err != nil {
+			return nil, err
+		}
+		engine, err = hrstyle.Open(ctx, options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +189,11 @@ func (f *fitCmd) load() (*hrstyle.Checkpoint, hrstyle.Pair, error) {
 	if f.Content == "" || f.Style == "" {
 		return nil, hrstyle.Pair{}, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
 	}
+	if init := start.Config.Init; init != "" && f.Resume == "" {
+		if _, err := hrstyle.LoadGenerator(init); err != nil { // now, not after the device was opened
+			return nil, hrstyle.Pair{}, err
+		}
+	}
 	pair, err := hrstyle.LoadPair(f.Content, f.Style)
 	return start, pair, err
 }
@@ -207,7 +219,11 @@ func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, er
 		if f.Resume != "" {
 			mode = os.O_APPEND
 		}
-		return os.OpenFile(f.JSON, os.O_CREATE|os.O_WRONLY|mode, 0o666)
+		file, err := os.OpenFile(f.JSON, os.O_CREATE|os.O_WRONLY|mode, 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("--json %w", err)
+		}
+		return file, nil
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 // verbs is the command line: a verb a file.
 type verbs struct {
-	Setup  setupCmd  `cmd:"" help:"Build what this machine lacks: the XLA:CPU plugin. Done once."`
+	Setup  setupCmd  `cmd:"" help:"Get what this machine lacks: the XLA:CPU plugin and VGG19's weights. Done once."`
 	Doctor doctorCmd `cmd:"" help:"Say what was found, what is missing and the command that mends it."`
 	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`

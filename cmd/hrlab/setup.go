@@ -1,20 +1,38 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 
+	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 )
 
-type setupCmd struct{}
+type setupCmd struct {
+	What       string `arg:"" optional:"" default:"all" enum:"all,plugin,weights" help:"plugin: XLA:CPU; weights: VGG19's; all: both."`
+	WeightsURL string `name:"weights-url" placeholder:"URL|FILE" help:"Take VGG19's weights from a mirror or a file instead of torchvision's at Hugging Face."`
+}
 
-// Run builds the XLA:CPU plugin unless a working one is there. As root on Debian and its kin it installs what the build
-// lacks first.
-func (*setupCmd) Run(ctx context.Context, c *console) error {
+// Run builds the XLA:CPU plugin unless a working one is there (as root on Debian and its kin it installs what the build
+// lacks first), then fetches VGG19's weights unless they are there.
+func (s *setupCmd) Run(ctx context.Context, c *console) error {
+	if s.What != "weights" {
+		if err := setupPlugin(ctx, c); err != nil {
+			return err
+		}
+	}
+	if s.What != "plugin" {
+		return fetchVGG(ctx, c, s.WeightsURL)
+	}
+	return nil
+}
+
+func setupPlugin(ctx context.Context, c *console) error {
 	if _, found := device.Plugins()[device.CPU]; !found {
 		if err := installTools(ctx, c); err != nil {
 			return err
@@ -33,6 +51,31 @@ func (*setupCmd) Run(ctx context.Context, c *console) error {
 	fmt.Fprintln(c.messages, "ready:", d.Name)
 	d.Finalize()
 	return nil
+}
+
+// errNoWeights says that VGG19's weights could not be had.
+var errNoWeights = errors.New("VGG19's weights could not be fetched")
+
+// fetchVGG fetches VGG19's weights from source (empty: Torchvision), after saying what it does.
+func fetchVGG(ctx context.Context, c *console, source string) error {
+	path, err := hrstyle.CachedVGG()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil || source != "" {
+		fmt.Fprintf(c.messages, "VGG19's weights: fetching 52 MB from %s to %s\n", cmp.Or(source, hrstyle.Torchvision.URL), path)
+	}
+	stages := &stages{c: c}
+	_, err = hrstyle.FetchVGG(ctx, source, stages.report)
+	stages.end()
+	switch {
+	case err == nil:
+		fmt.Fprintln(c.messages, "VGG19's weights:", path)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w; put a safetensors file with torchvision's names at %s, name one by --vgg FILE, or take --vgg random", errNoWeights, err, path)
 }
 
 // installTools installs what the plugin's build lacks, where it may.

@@ -155,17 +155,26 @@ func (e entry) check(size int64) error {
 // Names lists the tensors in alphabetical order.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
 
+// entry finds the entry called name, which must have the given shape (none: any).
+func (f *File) entry(name string, shape []int) (entry, error) {
+	e, ok := f.entries[name]
+	switch {
+	case !ok:
+		return e, fmt.Errorf("%s: tensor %q is missing", f.name, name)
+	case len(shape) > 0 && !slices.Equal(shape, e.Shape):
+		return e, fmt.Errorf("%s: tensor %q has shape %v; it must be %v", f.name, name, e.Shape, shape)
+	}
+	return e, nil
+}
+
 // Tensor reads the tensor called name, which must have the given shape (none: any) and only finite values.
 func (f *File) Tensor(name string, shape ...int) (Tensor, error) {
 	fail := func(format string, args ...any) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("%s: tensor %q %s", f.name, name, fmt.Sprintf(format, args...))
 	}
-	e, ok := f.entries[name]
-	if !ok {
-		return fail("is missing")
-	}
-	if len(shape) > 0 && !slices.Equal(shape, e.Shape) {
-		return fail("has shape %v; it must be %v", e.Shape, shape)
+	e, err := f.entry(name, shape)
+	if err != nil {
+		return Tensor{}, err
 	}
 	raw := make([]byte, e.Offsets[1]-e.Offsets[0])
 	if _, err := f.r.ReadAt(raw, f.data+e.Offsets[0]); err != nil && len(raw) > 0 {
@@ -202,11 +211,7 @@ func (f *File) Close() error { return f.close() }
 // Write writes tensors as F32 and metadata to path, by way of a temporary file beside it: a crash leaves the old
 // file or the new one. A tensor whose data and shape disagree is a programming error and panics.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
-	header := map[string]any{}
-	if len(metadata) > 0 {
-		header["__metadata__"] = metadata
-	}
-	names, end := slices.Sorted(maps.Keys(tensors)), int64(0)
+	names, entries, end := slices.Sorted(maps.Keys(tensors)), map[string]entry{}, int64(0)
 	for _, name := range names {
 		t, count := tensors[name], 1
 		for _, n := range t.Shape {
@@ -215,18 +220,10 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 		if count != len(t.Data) {
 			panic(fmt.Sprintf("tensor %q of shape %v has %d values", name, t.Shape, len(t.Data)))
 		}
-		e := entry{"F32", t.Shape, []int64{end, end + 4*int64(count)}}
-		header[name], end = e, e.Offsets[1]
+		entries[name] = entry{"F32", t.Shape, []int64{end, end + 4*int64(count)}}
+		end += 4 * int64(count)
 	}
-	text, err := json.Marshal(header)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	for len(text)%8 != 0 { // values begin at a multiple of eight, as the format recommends
-		text = append(text, ' ')
-	}
-	buf := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(text)+int(end)), uint64(len(text)))
-	buf = append(buf, text...)
+	buf := header(entries, metadata)
 	for _, name := range names {
 		for _, v := range tensors[name].Data {
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
@@ -236,4 +233,23 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 		return plain(path, err)
 	}
 	return nil
+}
+
+// header is what comes before the values.
+func header(entries map[string]entry, metadata map[string]string) []byte {
+	all := map[string]any{}
+	if len(metadata) > 0 {
+		all["__metadata__"] = metadata
+	}
+	for name, e := range entries {
+		all[name] = e
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	for len(text)%8 != 0 { // values begin at a multiple of eight, as the format recommends
+		text = append(text, ' ')
+	}
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 }
