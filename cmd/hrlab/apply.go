@@ -19,11 +19,11 @@ type applyCmd struct {
 
 // Run applies the generator to every picture.
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
-	g, err := hrstyle.LoadGenerator(a.Generator)
+	outs, err := a.outputs()
 	if err != nil {
 		return err
 	}
-	outs, err := a.outputs()
+	g, err := hrstyle.LoadGenerator(a.Generator)
 	if err != nil {
 		return err
 	}
@@ -71,13 +71,11 @@ func (a *applyCmd) outputs() ([]string, error) {
 	} else if len(a.Pictures) > 1 {
 		return nil, fmt.Errorf("--out %s: is a file for %d pictures; name a directory", a.Out, len(a.Pictures))
 	}
+	if err := apart(outs, append([]string{a.Generator}, a.Pictures...)); err != nil {
+		return nil, err
+	}
 	var err error
-	taken := map[string]string{}
-	for i, out := range outs {
-		if other := taken[out]; other != "" {
-			return nil, fmt.Errorf("%s and %s would both be written to %s", other, a.Pictures[i], out)
-		}
-		taken[out] = a.Pictures[i]
+	for _, out := range outs {
 		err = errors.Join(err, hrstyle.CheckOutput(out))
 	}
 	return outs, err

@@ -200,6 +200,9 @@ func (f *fitCmd) load() (*hrstyle.Checkpoint, hrstyle.Pair, error) {
 
 // checkOutputs finds out before the fit whether its results can be written, and opens the file of JSON lines.
 func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, error) {
+	if err := apart([]string{f.Out, checkpoint, f.Generator, f.JSON}, []string{f.Content, f.Style, f.VGG, deref(f.Init)}); err != nil {
+		return nil, err
+	}
 	if err := hrstyle.CheckOutput(f.Out); err != nil {
 		return nil, err
 	}
@@ -225,6 +228,45 @@ func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, er
 		}
 		return file, nil
 	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// apart says which output would overwrite an input or another output; empty names are none.
+func apart(outputs, inputs []string) error {
+	for i, out := range outputs {
+		for _, in := range inputs {
+			if sameFile(out, in) {
+				return fmt.Errorf("%s: is read and would be overwritten; name another file", out)
+			}
+		}
+		for _, other := range outputs[:i] {
+			if sameFile(out, other) {
+				return fmt.Errorf("%s: would be written twice; name another file", out)
+			}
+		}
+	}
+	return nil
+}
+
+// sameFile compares names and, where both are there, what they lead to.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	absA, errA := filepath.Abs(a)
+	absB, errB := filepath.Abs(b)
+	if errA == nil && errB == nil && absA == absB {
+		return true
+	}
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 type nopCloser struct{ io.Writer }
