@@ -2,6 +2,7 @@ package hrstyle_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,6 +43,27 @@ func Example() {
 	// 0 true (32,32)
 	// 1 true (32,32)
 	// 2 true (32,32)
+}
+
+func ExampleLoadPair() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	day, dusk := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.jpg")
+	err = errors.Join(
+		hrstyle.SavePicture(day, sample.Content(64, 48), "drawn by code"),
+		hrstyle.SavePicture(dusk, sample.Style(48, 48), "drawn by code"),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pair, err := hrstyle.LoadPair(day, dusk)
+	fmt.Println(pair.Content.Bounds().Size(), pair.Style.Bounds().Size(), err)
+	// Output: (64,48) (48,48) <nil>
 }
 
 func ExampleLast() {

@@ -52,7 +52,7 @@ func (*doctorCmd) Run(c *console) error {
 		return err
 	}
 	if _, err := hrstyle.LoadVGG(path); err != nil {
-		say("VGG19", "%s: put a file there, name one by --vgg FILE, or take --vgg random", oneLine(err))
+		say("VGG19", "%s: run hrlab setup weights", oneLine(err))
 	} else {
 		say("VGG19", "%s", path)
 	}
