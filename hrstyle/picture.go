@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+	"github.com/kovidgoyal/imaging"
 	"golang.org/x/image/draw"
 )
 
@@ -35,7 +36,7 @@ type Picture struct {
 // Pair is a content and a style picture.
 type Pair struct{ Content, Style Picture }
 
-// LoadPair reads both pictures: PNG or JPEG, each side at least 16 px, at most 160 million pixels.
+// LoadPair reads both pictures, as LoadPicture does.
 func LoadPair(content, style string) (Pair, error) {
 	c, err := LoadPicture(content)
 	if err != nil {
@@ -45,7 +46,9 @@ func LoadPair(content, style string) (Pair, error) {
 	return Pair{c, s}, err
 }
 
-// LoadPicture reads one picture, as LoadPair does.
+// LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF (its first frame), each side at least 16 px, at most
+// 160 million pixels. It is turned upright as its EXIF says, brought from its ICC profile to sRGB, and transparency
+// shows white paper.
 func LoadPicture(path string) (Picture, error) {
 	fail := func(err error) (Picture, error) {
 		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
@@ -61,9 +64,13 @@ func LoadPicture(path string) (Picture, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return fail(errors.New("not a regular file"))
 	}
+	head := make([]byte, 12)
+	if _, err := f.ReadAt(head, 0); err == nil && string(head[4:8]) == "ftyp" {
+		return fail(errors.New("a HEIC or AVIF picture: export it as JPEG or PNG"))
+	}
 	config, _, err := image.DecodeConfig(f)
 	if err != nil {
-		return fail(fmt.Errorf("not a PNG or JPEG picture (%w)", err))
+		return fail(fmt.Errorf("not a picture in a format known here (PNG, JPEG, WebP, TIFF, BMP, GIF): %w", err))
 	}
 	if config.Width*config.Height > maxPixels {
 		return fail(fmt.Errorf("%dx%d has more than %d million pixels", config.Width, config.Height, maxPixels/1_000_000))
@@ -71,20 +78,22 @@ func LoadPicture(path string) (Picture, error) {
 	if err := checkSides(config.Width, config.Height); err != nil {
 		return fail(err)
 	}
-	if _, err := f.Seek(0, 0); err != nil {
-		return fail(err)
+	var img image.Image
+	for _, options := range [][]imaging.DecodeOption{
+		{imaging.AutoOrientation(true), imaging.ColorSpace(imaging.SRGB_COLORSPACE)},
+		{imaging.AutoOrientation(false), imaging.ColorSpace(imaging.NO_CHANGE_OF_COLORSPACE)}, // damaged EXIF or profile
+	} {
+		if _, err := f.Seek(0, 0); err != nil {
+			return fail(err)
+		}
+		img, err = imaging.Decode(f, append(options, imaging.Backends(imaging.GO_IMAGE), imaging.Background(color.White))...)
+		if err == nil { // in the type that x/image/draw is quick with
+			pixels := image.NewRGBA(image.Rect(0, 0, img.Bounds().Dx(), img.Bounds().Dy()))
+			draw.Draw(pixels, pixels.Rect, imaging.AsNRGBA(img), img.Bounds().Min, draw.Src)
+			return Picture{path, pixels}, nil
+		}
 	}
-	img, _, err := image.Decode(f)
-	if err != nil {
-		return fail(fmt.Errorf("damaged picture (%w)", err))
-	}
-	if o, ok := img.(interface{ Opaque() bool }); ok && !o.Opaque() { // transparency shows white paper
-		paper := image.NewRGBA(img.Bounds())
-		draw.Draw(paper, paper.Bounds(), image.White, image.Point{}, draw.Src)
-		draw.Draw(paper, paper.Bounds(), img, img.Bounds().Min, draw.Over)
-		img = paper
-	}
-	return Picture{path, img}, nil
+	return fail(fmt.Errorf("damaged picture (%w)", err))
 }
 
 func checkSides(w, h int) error {

@@ -7,12 +7,19 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/draw"
+	"golang.org/x/image/tiff"
 
 	"hrlab/hrstyle/sample"
 )
@@ -85,8 +92,94 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := LoadPicture(filepath.Join(dir, "clear.png"))
-	if err != nil || p.At(3, 3) != (color.RGBA{255, 255, 255, 255}) {
+	if err != nil || color.RGBAModel.Convert(p.At(3, 3)) != (color.RGBA{255, 255, 255, 255}) {
 		t.Errorf("transparency shows %v, want white (%v)", p.At(3, 3), err)
+	}
+}
+
+// A photograph is turned upright. corners holds where the stored top left, top right, bottom right and bottom left go.
+func TestOrientation(t *testing.T) {
+	colours := [4]color.RGBA{{250, 20, 20, 255}, {20, 250, 20, 255}, {20, 20, 250, 255}, {250, 250, 20, 255}}
+	stored := image.NewRGBA(image.Rect(0, 0, 64, 32))
+	for y := range 32 {
+		for x := range 64 {
+			stored.SetRGBA(x, y, colours[[2][2]int{{0, 1}, {3, 2}}[y/16][x/32]])
+		}
+	}
+	var jpg bytes.Buffer
+	if err := jpeg.Encode(&jpg, stored, &jpeg.Options{Quality: 100}); err != nil {
+		t.Fatal(err)
+	}
+	for orientation, corners := range map[byte][4]int{ // shown clockwise from the top left: which stored corner
+		1: {0, 1, 2, 3}, 2: {1, 0, 3, 2}, 3: {2, 3, 0, 1}, 4: {3, 2, 1, 0}, 5: {0, 3, 2, 1}, 6: {3, 0, 1, 2}, 7: {2, 1, 0, 3}, 8: {1, 2, 3, 0},
+	} {
+		exif := append([]byte("\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"), orientation, 0, 0, 0, 0, 0, 0, 0)
+		path := filepath.Join(t.TempDir(), "o.jpg")
+		if err := os.WriteFile(path, slices.Insert(bytes.Clone(jpg.Bytes()), 2, exif...), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		p, err := LoadPicture(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, h := p.Bounds().Dx(), p.Bounds().Dy()
+		if (orientation >= 5) != (h > w) {
+			t.Errorf("orientation %d: %dx%d", orientation, w, h)
+		}
+		for i, at := range [4]image.Point{{4, 4}, {w - 5, 4}, {w - 5, h - 5}, {4, h - 5}} {
+			r, g, b, _ := p.At(p.Bounds().Min.X+at.X, p.Bounds().Min.Y+at.Y).RGBA()
+			want := colours[corners[i]]
+			if d := max(distance8(r, want.R), distance8(g, want.G), distance8(b, want.B)); d > 4 {
+				t.Errorf("orientation %d, corner %d: off by %d", orientation, i, d)
+			}
+		}
+	}
+}
+
+func distance8(v uint32, want uint8) int {
+	d := int(v>>8) - int(want)
+	return max(d, -d)
+}
+
+// Other formats show what they hold; HEIC is refused with a hint.
+func TestFormats(t *testing.T) {
+	dir, img := t.TempDir(), sample.Content(40, 30)
+	for name, encode := range map[string]func(w io.Writer) error{
+		"a.bmp":  func(w io.Writer) error { return bmp.Encode(w, img) },
+		"a.tiff": func(w io.Writer) error { return tiff.Encode(w, img, nil) },
+		"a.gif":  func(w io.Writer) error { return gif.Encode(w, img, nil) },
+		"16.png": func(w io.Writer) error {
+			deep := image.NewRGBA64(img.Bounds())
+			draw.Draw(deep, deep.Bounds(), img, image.Point{}, draw.Src)
+			return png.Encode(w, deep)
+		},
+	} {
+		var buf bytes.Buffer
+		if err := encode(&buf); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, buf.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		p, err := LoadPicture(path)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		allowed := map[string]int{"a.gif": 60}[name] // 256 colours
+		r, g, b, _ := p.At(7, 9).RGBA()
+		want := img.RGBAAt(7, 9)
+		if d := max(distance8(r, want.R), distance8(g, want.G), distance8(b, want.B)); d > allowed {
+			t.Errorf("%s is off by %d", name, d)
+		}
+	}
+	heic := filepath.Join(dir, "a.heic")
+	if err := os.WriteFile(heic, []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadPicture(heic); err == nil || !strings.Contains(err.Error(), "a HEIC or AVIF picture: export it as JPEG or PNG") {
+		t.Error(err)
 	}
 }
 
@@ -111,8 +204,8 @@ func TestBadPictures(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{filepath.Join(dir, "none.png"), "no such file or directory"},
 		{dir, "not a regular file"},
-		{write("empty.png", nil), "not a PNG or JPEG picture"},
-		{write("text.png", []byte("no picture at all")), "not a PNG or JPEG picture"},
+		{write("empty.png", nil), "not a picture in a format known here"},
+		{write("text.png", []byte("no picture at all")), "not a picture in a format known here"},
 		{write("cut.png", good.Bytes()[:good.Len()/2]), "damaged picture"},
 		{write("cut.jpg", jpg.Bytes()[:jpg.Len()/2]), "damaged picture"},
 		{write("tiny.png", tiny.Bytes()), "1x1 is smaller than 16 px"},

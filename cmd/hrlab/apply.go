@@ -12,7 +12,7 @@ import (
 
 type applyCmd struct {
 	Generator string   `required:"" placeholder:"FILE" help:"A generator that hrlab fit saved."`
-	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on (PNG, JPEG)."`
+	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
 	Out       string   `required:"" placeholder:"DIR|FILE" help:"A directory for the results, named as the pictures are; a file where there is one picture."`
 	Device    string   `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }

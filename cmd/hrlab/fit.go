@@ -88,8 +88,8 @@ func set[T any](field, flag *T) {
 }
 
 type fitCmd struct {
-	Content string `placeholder:"FILE" help:"The picture to change (PNG, JPEG)."`
-	Style   string `placeholder:"FILE" help:"The picture whose look it gets (PNG, JPEG)."`
+	Content string `placeholder:"FILE" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
+	Style   string `placeholder:"FILE" help:"The picture whose look it gets (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
 	configFlags
 	Resume          string `placeholder:"FILE" help:"Go on from a checkpoint; only --steps, --report-every and --checkpoint-every may change its settings."`
 	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (it is saved on Ctrl-C anyway)."`
