@@ -31,7 +31,7 @@ bench: tools build ## whole steps, as ratios to PyTorch's where that and peer.py
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
 soak: tools ## the fuzzers, ten minutes each
-	go test -fuzz FuzzRead -fuzztime 10m ./hrstyle/safetensors
+	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 
 build:
 	@go build -o $(HRLAB) ./cmd/hrlab

@@ -4,10 +4,13 @@
 // Values are float32 in memory; F32, F16 and BF16 are read, F32 is written. Every offset of a header is checked
 // before anything is allocated, so a foreign file can waste no memory.
 //
+// Open and Read also take files that torch.save wrote (.pth), without running their pickles.
+//
 // Format: https://github.com/huggingface/safetensors, "Format".
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -81,6 +84,9 @@ func plain(path string, err error) error {
 
 // Read reads the header of size bytes at r; name is for messages.
 func Read(name string, r io.ReaderAt, size int64) (*File, error) {
+	if magic := make([]byte, len(legacyMagic)); readFull(r, magic) && (bytes.HasPrefix(magic, zipMagic) || bytes.Equal(magic, legacyMagic)) {
+		return readTorch(name, r, size)
+	}
 	bad := func(format string, args ...any) (*File, error) {
 		return nil, fmt.Errorf("%s: not a safetensors file: %s", name, fmt.Sprintf(format, args...))
 	}

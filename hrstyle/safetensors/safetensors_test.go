@@ -127,6 +127,13 @@ func FuzzRead(f *testing.F) {
 	f.Add(file(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"a":"b"}}`, make([]byte, 8)...))
 	f.Add(file(`{"w":{"dtype":"BF16","shape":[2,0],"data_offsets":[0,0]}}`))
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
+	for _, path := range []string{"testdata/zip.pth", "testdata/legacy.pth", "testdata/module.pth"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := read(data)
 		if err != nil {
@@ -146,4 +153,45 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Files of torch.save, as testdata/torch.py made them: after PyTorch 1.6 and before.
+func TestTorch(t *testing.T) {
+	for _, path := range []string{"testdata/zip.pth", "testdata/legacy.pth"} {
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for name, want := range map[string]Tensor{
+			"features.0.weight": {[]int{2, 3, 2}, []float32{-.5, -.375, -.25, -.125, 0, .125, .25, .375, .5, .625, .75, .875}},
+			"view":              {[]int{2, 3}, []float32{4, 5, 6, 7, 8, 9}},
+			"half":              {[]int{2}, []float32{1.5, -2}},
+			"bfloat":            {[]int{1}, []float32{1.5}},
+		} {
+			if got, err := f.Tensor(name, want.Shape...); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %s: %v %v, want %v", path, name, got, err, want)
+			}
+		}
+		if _, err := f.Tensor("long"); err == nil || err.Error() != path+`: tensor "long" is I64; allowed: F32, F16, BF16` {
+			t.Error(err)
+		}
+	}
+	for path, want := range map[string]string{
+		"testdata/turned.pth": `testdata/turned.pth: not a PyTorch file of tensors: tensor "turned" is not contiguous`,
+		"testdata/module.pth": "testdata/module.pth: not a PyTorch file of tensors: ",
+	} {
+		if _, err := Open(path); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	whole, err := os.ReadFile("testdata/legacy.pth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole { // cut anywhere: an error, or what is whole
+		if f, err := read(whole[:n]); err == nil && len(f.Names()) != 5 {
+			t.Errorf("cut at %d of %d: %q", n, len(whole), f.Names())
+		}
+	}
 }
