@@ -32,6 +32,7 @@ PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/refere
 
 soak: tools ## the fuzzers, ten minutes each
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
+	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
 
 build:
 	@go build -o $(HRLAB) ./cmd/hrlab

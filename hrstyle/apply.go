@@ -13,7 +13,7 @@ import (
 // names the largest size that fits.
 //
 // A generator is fitted for one picture; on others, and at other sizes, it carries the look over as well as it can.
-func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA, error) {
+func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA64, error) {
 	w, h := picture.Bounds().Dx(), picture.Bounds().Dy()
 	if err := checkSides(w, h); err != nil {
 		return nil, fmt.Errorf("%s: %w", picture.Name, err)
@@ -37,7 +37,7 @@ func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA, error) {
 		return nil, err
 	}
 	out := denormalised(values, padded.Bounds().Dx(), padded.Bounds().Dy())
-	return out.SubImage(image.Rect(0, 0, w, h)).(*image.NRGBA), nil
+	return out.SubImage(image.Rect(0, 0, w, h)).(*image.NRGBA64), nil
 }
 
 // pad repeats the last row and column until both sides are multiples of 4.
@@ -55,5 +55,5 @@ func pad(p Picture) Picture {
 			draw.Draw(out, image.Rect(x, y, x+1, y+1), p.Image, image.Pt(b.Max.X-1, row), draw.Src)
 		}
 	}
-	return Picture{p.Name, out}
+	return Picture{Name: p.Name, Image: out}
 }

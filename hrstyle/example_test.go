@@ -54,8 +54,8 @@ func ExampleLoadPair() {
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	day, dusk := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.jpg")
 	err = errors.Join(
-		hrstyle.SavePicture(day, sample.Content(64, 48), "drawn by code"),
-		hrstyle.SavePicture(dusk, sample.Style(48, 48), "drawn by code"),
+		hrstyle.SavePicture(day, sample.Content(64, 48), hrstyle.Encoding{Comment: "drawn by code"}),
+		hrstyle.SavePicture(dusk, sample.Style(48, 48), hrstyle.Encoding{Comment: "drawn by code"}),
 	)
 	if err != nil {
 		fmt.Println(err)

@@ -28,7 +28,7 @@ type Step struct {
 }
 
 // Picture is the output after N updates, at the fitted size.
-func (s Step) Picture() *image.NRGBA { return denormalised(s.picture, s.w, s.h) }
+func (s Step) Picture() *image.NRGBA64 { return denormalised(s.picture, s.w, s.h) }
 
 // Generator is the generator after N updates.
 func (s Step) Generator() *Generator { return s.generator }

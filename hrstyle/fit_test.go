@@ -24,7 +24,7 @@ import (
 func small() (Pair, Config) {
 	c := Default
 	c.Size, c.Steps, c.ReportEvery = 32, 6, 1
-	return Pair{Picture{"content", sample.Content(64, 48)}, Picture{"style", sample.Style(64, 64)}}, c
+	return Pair{Picture{Name: "content", Image: sample.Content(64, 48)}, Picture{Name: "style", Image: sample.Style(64, 64)}}, c
 }
 
 // smallEngine has VGG19 at a sixteenth of its channels.
@@ -90,11 +90,11 @@ func TestApply(t *testing.T) {
 	if !reflect.DeepEqual(applied.Pix, last.Picture().Pix) {
 		t.Error("Apply differs from the fit's own output")
 	}
-	odd, err := e.Apply(last.Generator(), Picture{"odd", sample.Content(37, 21)})
+	odd, err := e.Apply(last.Generator(), Picture{Name: "odd", Image: sample.Content(37, 21)})
 	if err != nil || odd.Bounds() != image.Rect(0, 0, 37, 21) {
 		t.Errorf("37x21 became %v, %v", odd.Bounds(), err)
 	}
-	huge := Picture{"huge.png", virtual{}}
+	huge := Picture{Name: "huge.png", Image: virtual{}}
 	if _, err := e.Apply(last.Generator(), huge); err == nil || !strings.Contains(err.Error(), "the largest size that fits is") {
 		t.Errorf("131072x131072: %v", err)
 	}

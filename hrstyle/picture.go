@@ -1,36 +1,36 @@
 package hrstyle
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"image"
-	"image/color"
-	"image/jpeg"
-	"image/png"
+	"io"
 	"math"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/google/renameio/v2"
-	"github.com/kovidgoyal/imaging"
 	"golang.org/x/image/draw"
 )
 
 // ImageNet's mean and deviation of red, green and blue in [0,1], which VGG19 expects pictures to be normalised by.
 var mean, deviation = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 
-// minSide is the smallest side of a picture: VGG19 halves it four times. maxPixels is refused before decoding.
-const minSide, maxPixels = 16, 160_000_000
-
 // Picture is an image and the name that messages call it by.
 type Picture struct {
 	Name string
 	image.Image
+	Notes []string // what LoadPicture did that a user should know, such as "is animated: its first frame is taken"
+
+	exif []byte // of the file
+}
+
+// Exif is the EXIF block of the file that the picture was loaded from, with the orientation that the picture has now
+// and without thumbnail; nil if there is none.
+func (p Picture) Exif() []byte {
+	if p.exif == nil {
+		return nil
+	}
+	return upright(p.exif)
 }
 
 // Pair is a content and a style picture.
@@ -46,54 +46,51 @@ func LoadPair(content, style string) (Pair, error) {
 	return Pair{c, s}, err
 }
 
-// LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF (its first frame), each side at least 16 px, at most
-// 160 million pixels. It is turned upright as its EXIF says, brought from its ICC profile to sRGB, and transparency
-// shows white paper.
+// LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, each side at least 16 px, at most 0.9 GB when decoded
+// (about 100 million pixels). It is turned upright as its EXIF says, brought from its ICC profile to sRGB, transparency
+// shows white paper, and of an animation the first frame is taken. The name - is standard input.
 func LoadPicture(path string) (Picture, error) {
-	fail := func(err error) (Picture, error) {
+	data, err := readPicture(path)
+	if err != nil {
+		return Picture{}, err
+	}
+	pixels, notes, exif, err := decode(data)
+	if err != nil {
+		return Picture{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return Picture{Name: path, Image: pixels, Notes: notes, exif: exif}, nil
+}
+
+// maxFile is the largest picture file read, in bytes.
+const maxFile = 400_000_000
+
+func readPicture(path string) ([]byte, error) {
+	fail := func(err error) ([]byte, error) {
 		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 			err = pathErr.Err
 		}
-		return Picture{}, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return fail(errors.New("not a regular file"))
-	}
-	head := make([]byte, 12)
-	if _, err := f.ReadAt(head, 0); err == nil && string(head[4:8]) == "ftyp" {
-		return fail(errors.New("a HEIC or AVIF picture: export it as JPEG or PNG"))
-	}
-	config, _, err := image.DecodeConfig(f)
-	if err != nil {
-		return fail(fmt.Errorf("not a picture in a format known here (PNG, JPEG, WebP, TIFF, BMP, GIF): %w", err))
-	}
-	if config.Width*config.Height > maxPixels {
-		return fail(fmt.Errorf("%dx%d has more than %d million pixels", config.Width, config.Height, maxPixels/1_000_000))
-	}
-	if err := checkSides(config.Width, config.Height); err != nil {
-		return fail(err)
-	}
-	var img image.Image
-	for _, options := range [][]imaging.DecodeOption{
-		{imaging.AutoOrientation(true), imaging.ColorSpace(imaging.SRGB_COLORSPACE)},
-		{imaging.AutoOrientation(false), imaging.ColorSpace(imaging.NO_CHANGE_OF_COLORSPACE)}, // damaged EXIF or profile
-	} {
-		if _, err := f.Seek(0, 0); err != nil {
+	in := os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
 			return fail(err)
 		}
-		img, err = imaging.Decode(f, append(options, imaging.Backends(imaging.GO_IMAGE), imaging.Background(color.White))...)
-		if err == nil { // in the type that x/image/draw is quick with
-			pixels := image.NewRGBA(image.Rect(0, 0, img.Bounds().Dx(), img.Bounds().Dy()))
-			draw.Draw(pixels, pixels.Rect, imaging.AsNRGBA(img), img.Bounds().Min, draw.Src)
-			return Picture{path, pixels}, nil
+		defer f.Close()
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return fail(errors.New("not a regular file"))
 		}
+		in = f
 	}
-	return fail(fmt.Errorf("damaged picture (%w)", err))
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err != nil {
+		return fail(err)
+	}
+	if len(data) > maxFile {
+		return fail(fmt.Errorf("more than %d MB: no picture", maxFile/1_000_000))
+	}
+	return data, nil
 }
 
 func checkSides(w, h int) error {
@@ -124,7 +121,7 @@ func (p Picture) resize(w, h int) (Picture, error) {
 	}
 	scaled := image.NewRGBA(image.Rect(0, 0, w, h))
 	draw.BiLinear.Scale(scaled, scaled.Bounds(), p.Image, p.Bounds(), draw.Src, nil)
-	return Picture{p.Name, scaled}, nil
+	return Picture{Name: p.Name, Image: scaled}, nil
 }
 
 // fitted returns both pictures at the sizes that c asks for.
@@ -164,71 +161,16 @@ func (p Picture) normalised() []float32 {
 	return values
 }
 
-// denormalised is the inverse of normalised, clamped to what a picture can show.
-func denormalised(values []float32, w, h int) *image.NRGBA {
-	img := image.NewNRGBA(image.Rect(0, 0, w, h))
+// denormalised is the inverse of normalised, clamped to what a picture can show, in 16 bits.
+func denormalised(values []float32, w, h int) *image.NRGBA64 {
+	img := image.NewNRGBA64(image.Rect(0, 0, w, h))
 	for i := range w * h {
-		var rgb [3]uint8
-		for c := range rgb {
+		pixel := img.Pix[8*i:][:8]
+		for c := range 3 {
 			v := float64(values[3*i+c])*deviation[c] + mean[c]
-			rgb[c] = uint8(math.Round(255 * min(max(v, 0), 1)))
+			binary.BigEndian.PutUint16(pixel[2*c:], uint16(math.Round(math.MaxUint16*min(max(v, 0), 1))))
 		}
-		img.SetNRGBA(i%w, i/w, color.NRGBA{rgb[0], rgb[1], rgb[2], 255})
+		pixel[6], pixel[7] = 255, 255
 	}
 	return img
-}
-
-// CheckOutput says why a picture could not be written to path: the format, or the directory.
-func CheckOutput(path string) error {
-	if _, err := encode(path, image.NewNRGBA(image.Rect(0, 0, 1, 1)), ""); err != nil {
-		return err
-	}
-	return CheckWritable(path)
-}
-
-// CheckWritable says why a file could not be written to path, by creating and removing one beside it.
-func CheckWritable(path string) error {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("%s: is a directory; name a file", path)
-	}
-	f, err := renameio.NewPendingFile(path)
-	if err != nil {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err
-		}
-		return fmt.Errorf("%s: cannot be written: %w", path, err)
-	}
-	return f.Cleanup()
-}
-
-// SavePicture writes img in the format of path's extension (.png, .jpg, .jpeg) with a comment in its metadata. A crash
-// leaves the old file or the new one.
-func SavePicture(path string, img image.Image, comment string) error {
-	data, err := encode(path, img, comment)
-	if err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, data, 0o666)
-}
-
-func encode(path string, img image.Image, comment string) ([]byte, error) {
-	var buf bytes.Buffer
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".png":
-		if err := png.Encode(&buf, img); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		const header = 8 + 25 // signature and IHDR, after which a tEXt chunk may stand
-		text := append([]byte("tEXtComment\x00"), comment...)
-		chunk := binary.BigEndian.AppendUint32(nil, uint32(len(text)-4))
-		chunk = binary.BigEndian.AppendUint32(append(chunk, text...), crc32.ChecksumIEEE(text))
-		return slices.Insert(buf.Bytes(), header, chunk...), nil
-	case ".jpg", ".jpeg":
-		if err := jpeg.Encode(&buf, img, &jpeg.Options{Quality: 95}); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		segment := binary.BigEndian.AppendUint16([]byte{0xff, 0xfe}, uint16(len(comment)+2)) // COM, after SOI
-		return slices.Insert(buf.Bytes(), 2, append(segment, comment...)...), nil
-	}
-	return nil, fmt.Errorf("%s: unknown picture format %q; allowed: .png, .jpg, .jpeg", path, filepath.Ext(path))
 }

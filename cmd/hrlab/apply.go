@@ -6,20 +6,48 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"hrlab/hrstyle"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 )
+
+// encodingFlags say how pictures are written.
+type encodingFlags struct {
+	Bits    int `default:"8" help:"Bits a channel in PNG: 8 or 16."`
+	Quality int `default:"95" help:"Quality of JPEG, 1 to 100."`
+}
+
+func (f encodingFlags) encoding(comment string, from hrstyle.Picture) hrstyle.Encoding {
+	return hrstyle.Encoding{Bits: f.Bits, Quality: f.Quality, Comment: comment, Exif: from.Exif()}
+}
+
+func (f encodingFlags) check(path string) error {
+	if f.Quality == 0 {
+		return errors.New("quality 0: allowed: 1 to 100")
+	}
+	return f.encoding("", hrstyle.Picture{}).Check(path)
+}
 
 type applyCmd struct {
 	Generator string   `required:"" placeholder:"FILE" help:"A generator that hrlab fit saved."`
-	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
-	Out       string   `required:"" placeholder:"DIR|FILE" help:"A directory for the results, named as the pictures are; a file where there is one picture."`
-	Device    string   `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on, folders of them, or - for standard input."`
+	Out       string   `required:"" placeholder:"DIR|FILE|-" help:"A directory for the results, named as the pictures are; a file, or - for standard output, where there is one picture."`
+	Format    string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
+	encodingFlags
+	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
-// Run applies the generator to every picture.
+// Run applies the generator to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
-	outs, err := a.outputs()
+	pictures, err := inFolders(a.Pictures)
+	if err != nil {
+		return err
+	}
+	outs, err := a.outputs(pictures)
 	if err != nil {
 		return err
 	}
@@ -27,56 +55,160 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	var pictures []hrstyle.Picture
-	for _, path := range a.Pictures {
-		p, err := hrstyle.LoadPicture(path)
-		if err != nil {
-			return err
-		}
-		pictures = append(pictures, p)
+	if err := a.prepare(outs); err != nil {
+		return err
 	}
 	engine, err := engineFlags{a.Device, "none"}.open(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	for i, p := range pictures {
-		if err := ctx.Err(); err != nil {
-			return err
+
+	bar := c.newCounter(len(pictures))
+	var failed []error
+	for i, path := range pictures {
+		if ctx.Err() != nil {
+			break
 		}
-		img, err := engine.Apply(g, p)
-		if err != nil {
-			return err
+		if err := a.one(engine, g, path, outs[i], c); err != nil {
+			failed = append(failed, err)
+			bar.say(oneLine(err))
+		} else if a.Out != "-" {
+			bar.say(outs[i])
 		}
-		if err := hrstyle.SavePicture(outs[i], img, "hrlab: generator "+filepath.Base(a.Generator)+"; VGG19: "+g.VGG); err != nil {
-			return err
-		}
-		fmt.Fprintln(c.messages, outs[i])
+		bar.done()
+	}
+	bar.close()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case len(pictures) == 1:
+		return errors.Join(failed...)
+	case len(failed) > 0:
+		return fmt.Errorf("%d of %d pictures failed, %w", len(failed), len(pictures), failed[0])
 	}
 	return nil
 }
 
-// outputs names a file for every picture and finds out whether it can be written.
-func (a *applyCmd) outputs() ([]string, error) {
-	outs := []string{a.Out}
-	info, statErr := os.Stat(a.Out)
-	if statErr == nil && info.IsDir() || filepath.Ext(a.Out) == "" {
-		if err := os.MkdirAll(a.Out, 0o777); err != nil {
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, c *console) error {
+	p, err := loadPicture(c, path)
+	if err != nil {
+		return err
+	}
+	img, err := engine.Apply(g, p)
+	if err != nil {
+		return err
+	}
+	comment := "hrlab: generator " + filepath.Base(a.Generator) + "; VGG19: " + g.VGG
+	if err := hrstyle.SavePicture(out, img, a.encoding(comment, p)); err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && out != "-" && path != "-" {
+		return os.Chtimes(out, info.ModTime(), info.ModTime())
+	}
+	return nil
+}
+
+// loadPicture loads a picture and says what was done to it.
+func loadPicture(c *console, path string) (hrstyle.Picture, error) {
+	p, err := hrstyle.LoadPicture(path)
+	for _, note := range p.Notes {
+		fmt.Fprintln(c.messages, path, note)
+	}
+	return p, err
+}
+
+// inFolders puts the pictures in a folder in its place.
+func inFolders(paths []string) (pictures []string, err error) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil || !info.IsDir() {
+			pictures = append(pictures, path)
+			continue
+		}
+		entries, err := os.ReadDir(path)
+		if err != nil {
 			return nil, err
 		}
-		outs = nil
-		for _, p := range a.Pictures {
-			outs = append(outs, filepath.Join(a.Out, stem(p)+".png"))
+		before := len(pictures)
+		for _, e := range entries {
+			known := slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}, strings.ToLower(filepath.Ext(e.Name())))
+			if known && !e.IsDir() && e.Name()[0] != '.' {
+				pictures = append(pictures, filepath.Join(path, e.Name()))
+			}
 		}
-	} else if len(a.Pictures) > 1 {
-		return nil, fmt.Errorf("--out %s: is a file for %d pictures; name a directory", a.Out, len(a.Pictures))
+		if len(pictures) == before {
+			return nil, fmt.Errorf("%s: a folder without pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .gif)", path)
+		}
 	}
-	if err := apart(outs, append([]string{a.Generator}, a.Pictures...)); err != nil {
-		return nil, err
+	return pictures, nil
+}
+
+// outputs names a file for every picture.
+func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
+	info, err := os.Stat(a.Out)
+	switch folder := err == nil && info.IsDir(); {
+	case folder || a.Out != "-" && filepath.Ext(a.Out) == "":
+		for _, p := range pictures {
+			outs = append(outs, filepath.Join(a.Out, stem(p)+"."+a.Format))
+		}
+	case len(pictures) > 1:
+		return nil, fmt.Errorf("--out %s: is one file for %d pictures; name a directory", a.Out, len(pictures))
+	default:
+		outs = []string{a.Out}
 	}
-	var err error
+	return outs, apart(outs, append([]string{a.Generator}, pictures...))
+}
+
+// prepare finds out whether the results can be written, and makes their directory.
+func (a *applyCmd) prepare(outs []string) error {
+	if outs[0] != a.Out {
+		if err := os.MkdirAll(a.Out, 0o777); err != nil {
+			return err
+		}
+	}
 	for _, out := range outs {
-		err = errors.Join(err, hrstyle.CheckOutput(out))
+		if err := a.check(out); err != nil {
+			return err
+		}
 	}
-	return outs, err
+	return nil
+}
+
+// counter shows how many of several pictures are done: a bar on a terminal.
+type counter struct {
+	c    *console
+	bars *mpb.Progress // nil where messages is no terminal
+	bar  *mpb.Bar
+}
+
+func (c *console) newCounter(total int) *counter {
+	k := &counter{c: c}
+	if c.terminal && total > 1 {
+		k.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
+		k.bar = k.bars.AddBar(int64(total), mpb.PrependDecorators(decor.CountersNoUnit("%d of %d")), mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
+	}
+	return k
+}
+
+// say prints a line above the bar.
+func (k *counter) say(line string) {
+	if k.bars != nil {
+		fmt.Fprintln(k.bars, line)
+		return
+	}
+	fmt.Fprintln(k.c.messages, line)
+}
+
+func (k *counter) done() {
+	if k.bar != nil {
+		k.bar.Increment()
+	}
+}
+
+func (k *counter) close() {
+	if k.bars != nil {
+		k.bar.Abort(false)
+		k.bars.Wait()
+	}
 }

@@ -78,12 +78,12 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
 func (d *demoCmd) save(pair hrstyle.Pair, last hrstyle.Step, vgg *hrstyle.VGG) error {
-	comment, output := describeFit(last, vgg), last.Picture()
+	how, output := hrstyle.Encoding{Comment: describeFit(last, vgg)}, last.Picture()
 	return errors.Join(
-		hrstyle.SavePicture(d.file("content.png"), pair.Content, "hrlab: built-in picture"),
-		hrstyle.SavePicture(d.file("style.png"), pair.Style, "hrlab: built-in picture"),
-		hrstyle.SavePicture(d.file("output.png"), output, comment),
-		hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), comment),
+		hrstyle.SavePicture(d.file("content.png"), pair.Content, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),
+		hrstyle.SavePicture(d.file("style.png"), pair.Style, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),
+		hrstyle.SavePicture(d.file("output.png"), output, how),
+		hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), how),
 		last.Generator().Save(d.file("generator.safetensors")),
 	)
 }

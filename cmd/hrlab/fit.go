@@ -88,30 +88,36 @@ func set[T any](field, flag *T) {
 }
 
 type fitCmd struct {
-	Content string `placeholder:"FILE" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
-	Style   string `placeholder:"FILE" help:"The picture whose look it gets (PNG, JPEG, WebP, TIFF, BMP, GIF)."`
+	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
+	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
 	Resume          string `placeholder:"FILE" help:"Go on from a checkpoint; only --steps, --report-every and --checkpoint-every may change its settings."`
 	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (it is saved on Ctrl-C anyway)."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps from one report to the next."`
-	Out         string `placeholder:"FILE" help:"Where the result goes (.png, .jpg); default: CONTENT_STYLE.png here."`
-	Generator   string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
-	JSON        string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
+	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here."`
+	encodingFlags
+	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
+	JSON      string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
 }
 
 // Run fits.
 func (f *fitCmd) Run(ctx context.Context, c *console) error {
-	start, pair, err := f.load()
+	start, pair, err := f.load(c)
 	if err != nil {
 		return err
 	}
 	config := &start.Config
-	if f.Out == "" {
-		f.Out = stem(pair.Content.Name) + "_" + stem(pair.Style.Name) + ".png"
+	name := stem(pair.Content.Name) + "_" + stem(pair.Style.Name)
+	switch f.Out {
+	case "":
+		f.Out = name + ".png"
+	case "-":
+	default:
+		name = strings.TrimSuffix(f.Out, filepath.Ext(f.Out))
 	}
 	if config.Checkpoint == "" {
-		config.Checkpoint = strings.TrimSuffix(f.Out, filepath.Ext(f.Out)) + ".checkpoint.safetensors"
+		config.Checkpoint = name + ".checkpoint.safetensors"
 	}
 	lines, err := f.checkOutputs(c, config.Checkpoint)
 	if err != nil {
@@ -142,7 +148,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 	}
 	bar.close()
 	if last.Ok() {
-		err = errors.Join(err, f.save(last, engine.VGG))
+		err = errors.Join(err, f.save(last, pair.Content, engine.VGG))
 	}
 	switch {
 	case last.Ok() && errors.Is(err, context.Canceled):
@@ -156,7 +162,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 }
 
 // load reads the pictures and makes the state to start from: step 0 of the flags' settings, or a checkpoint.
-func (f *fitCmd) load() (*hrstyle.Checkpoint, hrstyle.Pair, error) {
+func (f *fitCmd) load(c *console) (*hrstyle.Checkpoint, hrstyle.Pair, error) {
 	start := &hrstyle.Checkpoint{}
 	var err error
 	if f.Resume != "" {
@@ -194,7 +200,13 @@ func (f *fitCmd) load() (*hrstyle.Checkpoint, hrstyle.Pair, error) {
 			return nil, hrstyle.Pair{}, err
 		}
 	}
-	pair, err := hrstyle.LoadPair(f.Content, f.Style)
+	if f.Content == "-" && f.Style == "-" {
+		return nil, hrstyle.Pair{}, errors.New("--content - and --style -: only one of them can be standard input")
+	}
+	var pair hrstyle.Pair
+	if pair.Content, err = loadPicture(c, f.Content); err == nil {
+		pair.Style, err = loadPicture(c, f.Style)
+	}
 	return start, pair, err
 }
 
@@ -203,7 +215,7 @@ func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, er
 	if err := apart([]string{f.Out, checkpoint, f.Generator, f.JSON}, []string{f.Content, f.Style, f.VGG, deref(f.Init)}); err != nil {
 		return nil, err
 	}
-	if err := hrstyle.CheckOutput(f.Out); err != nil {
+	if err := f.check(f.Out); err != nil {
 		return nil, err
 	}
 	for _, path := range []string{checkpoint, f.Generator} {
@@ -241,7 +253,7 @@ func deref(s *string) string {
 func apart(outputs, inputs []string) error {
 	for i, out := range outputs {
 		for _, in := range inputs {
-			if sameFile(out, in) {
+			if in != "-" && sameFile(out, in) {
 				return fmt.Errorf("%s: is read and would be overwritten; name another file", out)
 			}
 		}
@@ -273,8 +285,8 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-func (f *fitCmd) save(step hrstyle.Step, vgg *hrstyle.VGG) error {
-	err := hrstyle.SavePicture(f.Out, step.Picture(), describeFit(step, vgg))
+func (f *fitCmd) save(step hrstyle.Step, content hrstyle.Picture, vgg *hrstyle.VGG) error {
+	err := hrstyle.SavePicture(f.Out, step.Picture(), f.encoding(describeFit(step, vgg), content))
 	if f.Generator != "" {
 		err = errors.Join(err, step.Generator().Save(f.Generator))
 	}
@@ -311,7 +323,11 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// stem is a file's name without directory and extension.
 func stem(path string) string {
+	if path == "-" {
+		return "stdin"
+	}
 	base := filepath.Base(path)
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }

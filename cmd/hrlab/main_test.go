@@ -81,9 +81,9 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 // pictures draws what the scripts use.
 func pictures(dir string) error {
 	for name, save := range map[string]func(path string) error{
-		"content.png":     func(path string) error { return hrstyle.SavePicture(path, sample.Content(64, 48), "") },
-		"style's two.jpg": func(path string) error { return hrstyle.SavePicture(path, sample.Style(48, 48), "") },
-		"tiny.png":        func(path string) error { return hrstyle.SavePicture(path, sample.Content(1, 1), "") },
+		"content.png":     func(path string) error { return hrstyle.SavePicture(path, sample.Content(64, 48), hrstyle.Encoding{}) },
+		"style's two.jpg": func(path string) error { return hrstyle.SavePicture(path, sample.Style(48, 48), hrstyle.Encoding{}) },
+		"tiny.png":        func(path string) error { return hrstyle.SavePicture(path, sample.Content(1, 1), hrstyle.Encoding{}) },
 	} {
 		if err := save(filepath.Join(dir, name)); err != nil {
 			return err
