@@ -15,9 +15,13 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// openTest opens an engine of the given kind and type for tests.
+// openTest opens an engine of the given kind and type for tests. HRLAB_TEST_DEVICE=cuda runs on a GPU what is written
+// for XLA:CPU.
 func openTest(t testing.TB, kind device.Kind, dtype dtypes.DType, vgg *VGG) *Engine {
 	t.Helper()
+	if other := os.Getenv("HRLAB_TEST_DEVICE"); other != "" && kind == device.CPU {
+		kind = device.Kind(other)
+	}
 	dev, err := device.Open(kind)
 	if err != nil {
 		if os.Getenv("HRLAB_TEST_REQUIRE_XLA") != "" {

@@ -64,8 +64,8 @@ type VGG struct {
 	weights []safetensors.Tensor // kernel [out,in,3,3] and bias [out] of every convolution
 }
 
-// LoadVGG reads weights from a safetensors file in torchvision's names (features.N.weight, features.N.bias), float32,
-// float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and deviation.
+// LoadVGG reads weights from a safetensors or PyTorch file in torchvision's names (features.N.weight, features.N.bias),
+// float32, float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and deviation.
 func LoadVGG(path string) (*VGG, error) {
 	file, err := safetensors.Open(path)
 	if err != nil {
@@ -162,7 +162,7 @@ func loadCachedVGG() (*VGG, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w at %s: hrlab setup fetches them; or put a safetensors file with torchvision's names there, name one by --vgg FILE, or take --vgg random", ErrNoVGG, path)
+		return nil, fmt.Errorf("%w at %s: hrlab setup fetches them; or put a safetensors or .pth file with torchvision's names there, name one by --vgg FILE, or take --vgg random", ErrNoVGG, path)
 	}
 	v, err := LoadVGG(path)
 	if err != nil {

@@ -1,11 +1,17 @@
 package hrstyle
 
 import (
+	"archive/zip"
+	"encoding/binary"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,11 +33,12 @@ func TestFetchVGG(t *testing.T) {
 	if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), tensors, nil); err != nil {
 		t.Fatal(err)
 	}
+	writePTH(t, filepath.Join(dir, "vgg19.pth"), tensors)
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	defer server.Close()
 	report := func(string, int64, int64) {}
 
-	for _, source := range []string{server.URL + "/model.safetensors", filepath.Join(dir, "model.safetensors")} {
+	for _, source := range []string{server.URL + "/model.safetensors", filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "vgg19.pth")} {
 		path, err := FetchVGG(t.Context(), source, report)
 		if err != nil {
 			t.Fatal(err)
@@ -59,5 +66,51 @@ func TestFetchVGG(t *testing.T) {
 	}
 	if _, err := openVGG("auto"); err == nil || !strings.Contains(err.Error(), "has changed since it was fetched") {
 		t.Errorf("after a bit flipped: %v", err)
+	}
+}
+
+// writePTH writes tensors as torch.save does: a zip of storages, and a pickle (opcodes: Python's Lib/pickletools.py).
+func writePTH(t *testing.T, path string, tensors map[string]safetensors.Tensor) {
+	t.Helper()
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	archive := zip.NewWriter(out)
+	member := func(name string) io.Writer {
+		w, err := archive.CreateHeader(&zip.FileHeader{Name: "archive/" + name, Method: zip.Store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	text := func(s string) string { return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s }
+	number := func(n int) string { return "J" + string(binary.LittleEndian.AppendUint32(nil, uint32(n))) }
+	numbers := func(values []int) (s []string) {
+		for _, v := range values {
+			s = append(s, number(v))
+		}
+		return s
+	}
+	pickle := []string{"\x80\x02ccollections\nOrderedDict\n)R("}
+	for i, name := range slices.Sorted(maps.Keys(tensors)) {
+		v := tensors[name]
+		key, strides, n := strconv.Itoa(i), make([]int, len(v.Shape)), 1
+		for axis, d := range slices.Backward(v.Shape) {
+			strides[axis] = n
+			n *= d
+		}
+		pickle = append(pickle, text(name)+"ctorch._utils\n_rebuild_tensor_v2\n(("+text("storage")+"ctorch\nFloatStorage\n"+text(key)+text("cpu")+number(n)+"tQ",
+			"K\x00(", strings.Join(numbers(v.Shape), ""), "t(", strings.Join(numbers(strides), ""), "t\x89ccollections\nOrderedDict\n)RtR")
+		if err := binary.Write(member("data/"+key), binary.LittleEndian, v.Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.WriteString(member("data.pkl"), strings.Join(pickle, "")+"u."); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

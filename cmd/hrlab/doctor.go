@@ -2,9 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
@@ -12,52 +17,129 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 )
 
-type doctorCmd struct{}
+type doctorCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object: a name, and a text or a list of texts."`
+}
 
-// Run prints a line a thing: what was found, or what is missing and the command that mends it.
-func (*doctorCmd) Run(c *console) error {
+// finding is something that doctor looked at: what was found, or what is missing and the command that mends it.
+type finding struct {
+	name  string
+	lines []string
+}
+
+// Run prints a line a thing, and last one line for a bug report.
+func (d *doctorCmd) Run(ctx context.Context, c *console) error {
+	findings, err := examine(ctx)
+	if err != nil {
+		return err
+	}
+	if d.JSON {
+		object := map[string]any{}
+		for _, f := range findings {
+			object[f.name] = f.lines[0]
+			if len(f.lines) > 1 {
+				object[f.name] = f.lines
+			}
+		}
+		out := json.NewEncoder(c.out)
+		out.SetEscapeHTML(false)
+		out.SetIndent("", "  ")
+		return out.Encode(object)
+	}
+	for _, f := range findings {
+		name := f.name
+		for _, line := range f.lines {
+			fmt.Fprintf(c.out, "%-24s %s\n", name, line)
+			name = ""
+		}
+	}
+	return nil
+}
+
+func examine(ctx context.Context) (findings []finding, err error) {
 	say := func(name, format string, args ...any) {
-		fmt.Fprintf(c.out, "%-24s %s\n", name, fmt.Sprintf(format, args...))
+		line := fmt.Sprintf(format, args...)
+		if n := len(findings); n > 0 && findings[n-1].name == name {
+			findings[n-1].lines = append(findings[n-1].lines, line)
+			return
+		}
+		findings = append(findings, finding{name, []string{line}})
 	}
 	say("system", "%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if v, err := mem.VirtualMemory(); err == nil {
 		say("memory", "%.1f GB, %.1f free", float64(v.Total)/1e9, float64(v.Available)/1e9)
 	}
 	plugins := device.Plugins()
-	switch path, ok := plugins[device.CUDA]; {
-	case !device.HasNVIDIA():
-		say("CUDA", "no NVIDIA driver found")
-	case !ok:
-		say("CUDA", "driver found, but no plugin: see the README's section on CUDA")
-	default:
-		say("CUDA", "%s", path)
+	if driver, ok := device.FindDriver(ctx); !ok {
+		say("NVIDIA driver", "not found")
+	} else {
+		say("NVIDIA driver", "%s", cmp.Or(driver.Version, "found, version not known"))
+		for _, gpu := range driver.GPUs {
+			say("GPU", "%s free", gpu)
+		}
+		if _, ok := plugins[device.CUDA]; !ok {
+			say("CUDA", "no plugin: run hrlab setup --device cuda")
+		}
+	}
+	if path, ok := plugins[device.CUDA]; ok {
+		version, cudnn, ptxas := device.CUDAParts(path)
+		say("CUDA", "%s (%s)", path, cmp.Or(version, "version not known"))
+		say("cuDNN", "%s", cmp.Or(cudnn, "not found: run hrlab setup --device cuda"))
+		say("ptxas", "%s", cmp.Or(ptxas, "not found: run hrlab setup --device cuda"))
 	}
 	if path, ok := plugins[device.CPU]; ok {
 		say("XLA:CPU", "%s", path)
 	} else {
 		say("XLA:CPU", "no plugin: run hrlab setup")
-		for _, tool := range device.MissingTools() {
-			say("", "%s is missing, which hrlab setup needs: apt-get install %s", tool.Name, tool.Package)
+		for _, tool := range device.MissingTools(device.CPU) {
+			say("XLA:CPU", "%s is missing, which hrlab setup needs: apt-get install %s", tool.Name, tool.Package)
 		}
 	}
 	say("pure Go", "always there; slow")
+	chosen := ""
 	if d, err := device.Open(device.Auto); err != nil {
-		say("device", "%s", oneLine(err))
+		chosen = oneLine(err)
+		say("device", "%s", chosen)
 	} else {
+		chosen = d.Name
 		say("device", "%s (%s)", d.Name, d.Why)
 		d.Finalize()
 	}
 	path, err := hrstyle.CachedVGG()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := hrstyle.LoadVGG(path); err != nil {
-		say("VGG19", "%s: run hrlab setup weights", oneLine(err))
+	var weights string
+	if v, err := hrstyle.LoadVGG(path); err != nil {
+		weights = oneLine(err) + ": run hrlab setup weights"
+		say("VGG19", "%s", weights)
 	} else {
-		say("VGG19", "%s", path)
+		weights = v.Label
+		say("VGG19", "%s: %s", path, weights)
 	}
 	for _, name := range []string{"HRLAB_DEVICE", "HRLAB_VGG", "PJRT_PLUGIN_LIBRARY_PATH", "XLA_FLAGS", "GLIBC_TUNABLES"} {
 		say(name, "%s", cmp.Or(os.Getenv(name), "-"))
 	}
-	return nil
+	all := versions()
+	for _, v := range all {
+		say("versions", "%s", v)
+	}
+	say("for a bug report", "%s; %s/%s; %s; VGG19 %s", strings.Join(all, ", "), runtime.GOOS, runtime.GOARCH, chosen, weights)
+	return findings, nil
+}
+
+// versions lists the program, Go and the modules that results depend on.
+func versions() (list []string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return []string{runtime.Version()}
+	}
+	list = []string{"hrlab " + info.Main.Version, info.GoVersion} // with its GOEXPERIMENT
+	for _, m := range info.Deps {
+		name := m.Path[strings.LastIndex(m.Path, "/")+1:]
+		if slices.Contains([]string{"gomlx", "compute", "go-xla", "go-sqlite3", "imaging"}, name) {
+			list = append(list, name+" "+m.Version)
+		}
+	}
+	return list
 }

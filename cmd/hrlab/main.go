@@ -15,6 +15,7 @@ import (
 	"hrlab/hrstyle/device"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 )
 
 // verbs is the command line: a verb a file.
@@ -25,6 +26,8 @@ type verbs struct {
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
 	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
+
+	Completion completionCmd `cmd:"" help:"Print the code that completes hrlab's commands in a shell."`
 }
 
 // console is where a verb writes: what was asked for to out, everything else to messages.
@@ -69,6 +72,7 @@ func run(args []string) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)
+	kongcompletion.Register(parser) // answers a shell that asks, and ends the program
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

@@ -11,18 +11,20 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+	"hrlab/hrstyle/sample"
 )
 
 type setupCmd struct {
-	What       string `arg:"" optional:"" default:"all" enum:"all,plugin,weights" help:"plugin: XLA:CPU; weights: VGG19's; all: both."`
-	WeightsURL string `name:"weights-url" placeholder:"URL|FILE" help:"Take VGG19's weights from a mirror or a file instead of torchvision's at Hugging Face."`
+	What       string `arg:"" optional:"" default:"all" enum:"all,plugin,weights" help:"plugin: what the device needs; weights: VGG19's; all: both."`
+	Device     string `default:"cpu" enum:"cpu,cuda" help:"cpu: the XLA:CPU plugin, built here; cuda: the CUDA plugin and NVIDIA's libraries (2.2 GB)."`
+	WeightsURL string `name:"weights-url" placeholder:"URL|FILE" help:"Take VGG19's weights from a mirror or a file (safetensors, .pth) instead of torchvision's at Hugging Face."`
 }
 
-// Run builds the XLA:CPU plugin unless a working one is there (as root on Debian and its kin it installs what the build
-// lacks first), then fetches VGG19's weights unless they are there.
+// Run installs the device's plugin unless a working one is there (as root on Debian and its kin it installs what the
+// installation lacks first), then fetches VGG19's weights unless they are there.
 func (s *setupCmd) Run(ctx context.Context, c *console) error {
 	if s.What != "weights" {
-		if err := setupPlugin(ctx, c); err != nil {
+		if err := setupPlugin(ctx, c, device.Kind(s.Device)); err != nil {
 			return err
 		}
 	}
@@ -32,24 +34,48 @@ func (s *setupCmd) Run(ctx context.Context, c *console) error {
 	return nil
 }
 
-func setupPlugin(ctx context.Context, c *console) error {
-	if _, found := device.Plugins()[device.CPU]; !found {
-		if err := installTools(ctx, c); err != nil {
+func setupPlugin(ctx context.Context, c *console, kind device.Kind) error {
+	install := device.InstallCPU
+	if kind == device.CUDA {
+		install = device.InstallCUDA
+	}
+	if _, found := device.Plugins()[kind]; !found {
+		if err := installTools(ctx, c, kind); err != nil {
 			return err
 		}
 	}
 	stages := &stages{c: c}
-	_, err := device.InstallCPU(ctx, stages.report)
+	_, err := install(ctx, stages.report)
 	stages.end()
 	if err != nil {
 		return err
 	}
-	d, err := device.Open(device.CPU)
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: string(kind), VGG: "random"})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(c.messages, "ready:", d.Name)
-	d.Finalize()
+	defer engine.Close()
+	if kind == device.CUDA { // only now is it known whether everything fits together
+		if err := tryStep(ctx, engine); err != nil {
+			return fmt.Errorf("%s: a first step fails: %w", engine.Device.Name, err)
+		}
+	} else if device.HasNVIDIA() {
+		fmt.Fprintln(c.messages, "there is an NVIDIA GPU: hrlab setup --device cuda installs what it needs")
+	}
+	fmt.Fprintln(c.messages, "ready:", engine.Device.Name)
+	return nil
+}
+
+// tryStep makes one step with the built-in pair and random filters.
+func tryStep(ctx context.Context, engine *hrstyle.Engine) error {
+	config := hrstyle.Default
+	config.Size, config.Steps = 64, 1
+	pair := hrstyle.Pair{Content: hrstyle.Picture{Image: sample.Content(64, 64)}, Style: hrstyle.Picture{Image: sample.Style(64, 64)}}
+	for _, err := range engine.Fit(ctx, pair, config) {
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -75,13 +101,13 @@ func fetchVGG(ctx context.Context, c *console, source string) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return fmt.Errorf("%w: %w; put a safetensors file with torchvision's names at %s, name one by --vgg FILE, or take --vgg random", errNoWeights, err, path)
+	return fmt.Errorf("%w: %w; put a safetensors or .pth file with torchvision's names at %s, name one by --vgg FILE, or take --vgg random", errNoWeights, err, path)
 }
 
-// installTools installs what the plugin's build lacks, where it may.
-func installTools(ctx context.Context, c *console) error {
+// installTools installs what the installation lacks, where it may.
+func installTools(ctx context.Context, c *console, kind device.Kind) error {
 	var packages []string
-	for _, tool := range device.MissingTools() {
+	for _, tool := range device.MissingTools(kind) {
 		packages = append(packages, tool.Package)
 	}
 	if len(packages) == 0 {
@@ -89,7 +115,7 @@ func installTools(ctx context.Context, c *console) error {
 	}
 	install := append([]string{"apt-get", "install", "--yes", "--no-install-recommends"}, packages...)
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("the XLA:CPU plugin needs %s to be built: install them, on Debian by: sudo %s", strings.Join(packages, " and "), strings.Join(install, " "))
+		return fmt.Errorf("the installation needs %s: on Debian, sudo %s", strings.Join(packages, " and "), strings.Join(install, " "))
 	}
 	for _, command := range [][]string{{"apt-get", "update"}, install} {
 		fmt.Fprintln(c.messages, strings.Join(command, " "))

@@ -16,10 +16,11 @@
 //	~/.local/lib/go-xla/hrlab-cpu-<hash>/         the plugin, its two libraries (640 MB) and a program that checks them
 //	~/.local/lib/go-xla/pjrt_c_api_cpu_plugin.so  a link to the plugin
 //
-// where every program made with go-xla finds it too. To remove it, remove the two.
+// where every program made with go-xla finds it too. To remove it, remove the two. InstallCUDA does the like.
 package device
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -52,9 +53,12 @@ type Device struct {
 	Why  string // why this one was taken
 }
 
+// names are for people.
+var names = map[Kind]string{CUDA: "CUDA", CPU: "XLA:CPU", Go: "pure Go"}
+
 // missing says what mends the absence of a kind of plugin.
 var missing = map[Kind]string{
-	CUDA: "no CUDA plugin found: see the README's section on CUDA",
+	CUDA: "no CUDA plugin found: run hrlab setup --device cuda",
 	CPU:  "no XLA:CPU plugin found: run hrlab setup",
 }
 
@@ -65,12 +69,12 @@ func Open(kind Kind) (*Device, error) {
 	case Auto:
 		return openBest()
 	case CUDA:
-		if !HasNVIDIA() {
-			return nil, errors.New("no NVIDIA driver found")
+		if err := checkDriver(context.Background()); err != nil {
+			return nil, err
 		}
-		return openPlugin(CUDA, "CUDA")
+		return openPlugin(CUDA)
 	case CPU:
-		return openPlugin(CPU, "XLA:CPU")
+		return openPlugin(CPU)
 	case Go:
 		// Operations one after the other: the parallel executor can deadlock in matrix products.
 		backend, err := recovered(func() (compute.Backend, error) { return compute.NewWithConfig("go:ops_sequential") })
@@ -97,7 +101,7 @@ func openBest() (*Device, error) {
 
 // openPlugin opens the plugin of a kind by its path: by name go-xla would load every plugin there is, which takes a
 // second.
-func openPlugin(kind Kind, name string) (*Device, error) {
+func openPlugin(kind Kind) (*Device, error) {
 	path, ok := Plugins()[kind]
 	if !ok {
 		return nil, errors.New(missing[kind])
@@ -111,7 +115,7 @@ func openPlugin(kind Kind, name string) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
 	}
-	return &Device{backend, kind, name + " (" + path + ")", "as asked for"}, nil
+	return &Device{backend, kind, names[kind] + " (" + path + ")", "as asked for"}, nil
 }
 
 // recovered makes an error of a panic: GoMLX and its backends report some of their errors so.
@@ -122,16 +126,6 @@ func recovered(open func() (compute.Backend, error)) (backend compute.Backend, e
 		}
 	}()
 	return open()
-}
-
-// HasNVIDIA says whether there is an NVIDIA driver, be it Linux's own or that of Windows seen from WSL.
-func HasNVIDIA() bool {
-	for _, path := range []string{"/dev/nvidiactl", "/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1"} {
-		if _, err := os.Stat(path); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // Plugins finds the plugin that Open would take for each kind, without loading it.

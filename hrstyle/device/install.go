@@ -49,19 +49,19 @@ const (
 	prefix     = "hrlab-cpu-"  // of an installation's folder
 	tmpPrefix  = ".hrlab-tmp-" // of the folder that an installation works in
 
-	// space is what an installation needs while it runs, in bytes; 640 MB remain.
+	// space is what this installation needs while it runs, in bytes; 640 MB remain.
 	space = 2_000_000_000
 )
 
-// Tool is a program that InstallCPU runs, and the Debian package that has it.
+// Tool is a program that an installation runs, and the Debian package that has it.
 type Tool struct{ Name, Package string }
 
-// MissingTools lists the programs that InstallCPU needs and that are not there.
-func MissingTools() (missing []Tool) {
+// MissingTools lists the programs that the installation for a kind of device needs and that are not there.
+func MissingTools(kind Kind) (missing []Tool) {
 	if exec.Command("python3", "-m", "pip", "--version").Run() != nil {
 		missing = append(missing, Tool{"python3 with pip", "python3-pip"})
 	}
-	if clang() == "" {
+	if kind == CPU && clang() == "" {
 		missing = append(missing, Tool{"clang++", "clang"})
 	}
 	return missing
@@ -93,8 +93,8 @@ func compilation(tmp, lib string) []string {
 	return append(args, "-L"+lib, "-l:"+libraryCC, "-l:"+libraryFW, "-Wl,-rpath,$ORIGIN:$ORIGIN/"+filepath.Base(lib))
 }
 
-// folder names an installation by what it is made of, so that a change in that is another installation.
-func folder() string {
+// cpuFolder names an installation by what it is made of, so that a change in that is another installation.
+func cpuFolder() string {
 	h := sha256.New()
 	fmt.Fprint(h, wheelHash, compilation("", ""))
 	for _, source := range [][]byte{shimSource, mlirSource, checkSource} {
@@ -104,16 +104,37 @@ func folder() string {
 }
 
 // InstallCPU builds the XLA:CPU plugin into the user's directory of plugins, unless it is there and works, or Open would
-// take one that InstallCPU did not make, and returns the plugin's path. It fetches a Python wheel by pip, so that the user's index, mirror and proxy hold, and compiles a shim
-// against it: half a minute on two cores after 274 MB. report, which may be nil, is told the stage and how far it is
-// (total 0: not known), never twice at once.
+// take one that InstallCPU did not make, and returns the plugin's path. It fetches a Python wheel by pip, so that the
+// user's index, mirror and proxy hold, and compiles a shim against it: half a minute on two cores after 274 MB. report,
+// which may be nil, is told the stage and how far it is (total 0: not known), never twice at once.
 //
 // A kill at any moment leaves no plugin, the one that was there before or the new one, and what else it leaves goes the
 // next time. Of two installations at once the second waits for the first.
 func InstallCPU(ctx context.Context, report func(stage string, done, total int64)) (path string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", fmt.Errorf("the XLA:CPU plugin is built on linux/amd64 only, not on %s/%s: use --device go", runtime.GOOS, runtime.GOARCH)
+		return "", fmt.Errorf("the XLA:CPU plugin is built on linux/amd64 only, not on %s/%s: use --device go, or install go-xla's own (see its README; on darwin/arm64 and linux/arm64, fetched without a checksum)", runtime.GOOS, runtime.GOARCH)
 	}
+	return installation{
+		kind: CPU, folder: cpuFolder(), prefix: prefix, link: pluginLink, target: pluginFile, space: space, needed: "0.6",
+		works: works, build: build,
+	}.install(ctx, report)
+}
+
+// installation is a folder in the user's directory of plugins and a link to it, or to a file in it.
+type installation struct {
+	kind         Kind
+	folder       string // names what it is made of, and begins with prefix
+	prefix       string
+	link, target string // of the link; target is within the folder, empty for the folder itself
+	space        float64
+	needed       string // GB that remain of space
+	works        func(ctx context.Context, dir string) error
+	build        func(ctx context.Context, tmp, dir string, report func(stage string, done, total int64)) error
+}
+
+// install makes the folder and lets the link lead to it, unless that works already or another's plugin is there. It
+// returns the plugin's path.
+func (i installation) install(ctx context.Context, report func(stage string, done, total int64)) (path string, err error) {
 	if report == nil {
 		report = func(string, int64, int64) {}
 	}
@@ -121,18 +142,18 @@ func InstallCPU(ctx context.Context, report func(stage string, done, total int64
 	if err != nil {
 		return "", err
 	}
-	link, target := filepath.Join(root, pluginLink), filepath.Join(folder(), pluginFile)
+	link, target := filepath.Join(root, i.link), filepath.Join(i.folder, i.target)
 	linked := func() bool {
 		now, err := os.Readlink(link)
-		return err == nil && now == target && works(ctx, filepath.Join(root, folder())) == nil
+		return err == nil && now == target && i.works(ctx, filepath.Join(root, i.folder)) == nil
 	}
 	if linked() {
-		return link, nil
+		return Plugins()[i.kind], nil
 	}
-	if other, ok := Plugins()[CPU]; ok && (other != link || foreign(link)) {
+	if other, ok := Plugins()[i.kind]; ok && (other != link && filepath.Dir(other) != link || i.foreign(link)) {
 		return other, nil
 	}
-	for _, tool := range MissingTools() {
+	for _, tool := range MissingTools(i.kind) {
 		return "", fmt.Errorf("%s is missing: apt-get install %s", tool.Name, tool.Package)
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
@@ -148,13 +169,12 @@ func InstallCPU(ctx context.Context, report func(stage string, done, total int64
 		}
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if linked() {
-		return link, nil
+	if !linked() {
+		if err := i.make(ctx, root, link, target, report); err != nil {
+			return "", fmt.Errorf("%s plugin: %w", names[i.kind], err)
+		}
 	}
-	if err := install(ctx, root, link, target, report); err != nil {
-		return "", fmt.Errorf("XLA:CPU plugin: %w", err)
-	}
-	return link, nil
+	return Plugins()[i.kind], nil
 }
 
 // works runs the program that checks the plugin in dir.
@@ -164,19 +184,19 @@ func works(ctx context.Context, dir string) error {
 	return command(ctx, dir, filepath.Join(dir, checkFile), filepath.Join(dir, pluginFile))
 }
 
-// foreign says whether link is there, leads somewhere and was not made by InstallCPU.
-func foreign(link string) bool {
+// foreign says whether link is there, leads somewhere and was not made by this package.
+func (i installation) foreign(link string) bool {
 	if _, err := os.Stat(link); err != nil {
 		return false
 	}
 	target, err := os.Readlink(link) // err: a plain file
-	return err != nil || !strings.HasPrefix(target, prefix)
+	return err != nil || !strings.HasPrefix(target, i.prefix)
 }
 
-// install makes the plugin's folder in root, unless one is there that works, and lets link lead to target in it. Folder
-// and link each appear at once, and in this order.
-func install(ctx context.Context, root, link, target string, report func(stage string, done, total int64)) error {
-	dir := filepath.Join(root, folder())
+// make makes the folder in root, unless one is there that works, and lets link lead to target in it. Folder and link
+// each appear at once, and in this order.
+func (i installation) make(ctx context.Context, root, link, target string, report func(stage string, done, total int64)) error {
+	dir := filepath.Join(root, i.folder)
 	if err := removeAll(filepath.Join(root, tmpPrefix+"*"), ""); err != nil {
 		return err
 	}
@@ -185,27 +205,30 @@ func install(ctx context.Context, root, link, target string, report func(stage s
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // what a killed child still writes goes the next time
-	if works(ctx, dir) != nil {
-		made := filepath.Join(tmp, folder())
-		if err := build(ctx, tmp, made, report); err != nil {
+	if i.works(ctx, dir) != nil {
+		if usage, err := disk.UsageWithContext(ctx, tmp); err == nil && float64(usage.Free) < i.space {
+			return fmt.Errorf("%.1f GB free in %s: the installation needs %.1f, of which %s remain in use: free some, or set HOME to a roomier disk", float64(usage.Free)/1e9, root, i.space/1e9, i.needed)
+		}
+		made := filepath.Join(tmp, i.folder)
+		if err := i.build(ctx, tmp, made, report); err != nil {
 			return err
 		}
 		report("check", 0, 0)
-		if err := works(ctx, made); err != nil {
+		if err := i.works(ctx, made); err != nil {
 			return fmt.Errorf("built, but does not work here: %w", err)
 		}
 		if err := errors.Join(os.RemoveAll(dir), os.Rename(made, dir)); err != nil {
 			return err
 		}
 	}
-	swap := filepath.Join(tmp, pluginLink)
+	swap := filepath.Join(tmp, i.link)
 	if err := os.Symlink(target, swap); err != nil {
 		return err
 	}
 	if err := os.Rename(swap, link); err != nil {
 		return err
 	}
-	return removeAll(filepath.Join(root, prefix+"*"), dir) // earlier versions
+	return removeAll(filepath.Join(root, i.prefix+"*"), dir) // earlier versions
 }
 
 // removeAll removes what matches pattern, except keep.
@@ -221,9 +244,6 @@ func removeAll(pattern, keep string) error {
 
 // build makes the folder lib, with the plugin, its libraries and its check, out of what it fetches to tmp.
 func build(ctx context.Context, tmp, lib string, report func(stage string, done, total int64)) error {
-	if usage, err := disk.UsageWithContext(ctx, tmp); err == nil && usage.Free < space {
-		return fmt.Errorf("%.1f GB free in %s: the installation needs %.1f, of which 0.6 remain in use: free some, or set HOME to a roomier disk", float64(usage.Free)/1e9, filepath.Dir(tmp), space/1e9)
-	}
 	file, err := fetch(ctx, tmp, report)
 	if err != nil {
 		return fmt.Errorf("pip download %s: %w; look at the network and at python3 -m pip config list", wheel, err)
@@ -266,28 +286,9 @@ func build(ctx context.Context, tmp, lib string, report func(stage string, done,
 
 // fetch downloads the wheel by pip, which checks its hash, and returns its path.
 func fetch(ctx context.Context, tmp string, report func(stage string, done, total int64)) (string, error) {
-	requirements, dir := filepath.Join(tmp, "requirements.txt"), filepath.Join(tmp, "wheel")
-	if err := os.WriteFile(requirements, []byte(wheel+" --hash=sha256:"+wheelHash+"\n"), 0o666); err != nil {
-		return "", err
-	}
-	// pip tells a pipe nothing: look at what it has written.
-	finished := make(chan struct{})
-	var polling sync.WaitGroup
-	polling.Go(func() {
-		for {
-			report("fetch "+wheel, min(size(tmp), wheelSize), wheelSize)
-			select {
-			case <-finished:
-				return
-			case <-time.After(time.Second / 4):
-			}
-		}
-	})
-	err := command(ctx, tmp, "python3", "-m", "pip", "download", "--quiet", "--no-cache-dir", "--disable-pip-version-check",
-		"--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux_2_27_x86_64",
-		"--require-hashes", "-r", requirements, "-d", dir)
-	close(finished)
-	polling.Wait()
+	dir := filepath.Join(tmp, "wheel")
+	err := pip(ctx, tmp, wheel+" --hash=sha256:"+wheelHash+"\n", "fetch "+wheel, wheelSize, report,
+		"download", "-d", dir, "--python-version", "3.11", "--platform", "manylinux_2_27_x86_64")
 	if err != nil {
 		return "", err
 	}
@@ -299,6 +300,32 @@ func fetch(ctx context.Context, tmp string, report func(stage string, done, tota
 		return "", err
 	}
 	return files[0], nil
+}
+
+// pip runs a command of pip on requirements, whose hashes it checks, and reports how much of total it has written to
+// tmp: it tells a pipe nothing.
+func pip(ctx context.Context, tmp, requirements, stage string, total int64, report func(stage string, done, total int64), args ...string) error {
+	list := filepath.Join(tmp, "requirements.txt")
+	if err := os.WriteFile(list, []byte(requirements), 0o666); err != nil {
+		return err
+	}
+	finished := make(chan struct{})
+	var polling sync.WaitGroup
+	polling.Go(func() {
+		for most := int64(0); ; {
+			most = max(most, min(size(tmp), total)) // wheels go once they are unpacked
+			report(stage, most, total)
+			select {
+			case <-finished:
+				return
+			case <-time.After(time.Second / 4):
+			}
+		}
+	})
+	defer polling.Wait()
+	defer close(finished)
+	return command(ctx, tmp, "python3", append(append([]string{"-m", "pip"}, args...), "--quiet", "--no-cache-dir",
+		"--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", list)...)
 }
 
 // size is the bytes of the files in dir.

@@ -92,7 +92,7 @@ func TestInstallReal(t *testing.T) {
 		}
 	}
 	left, err := os.ReadDir(root)
-	if err != nil || len(left) != 3 || left[0].Name() != ".hrlab.lock" || left[1].Name() != folder() || left[2].Name() != pluginLink {
+	if err != nil || len(left) != 3 || left[0].Name() != ".hrlab.lock" || left[1].Name() != cpuFolder() || left[2].Name() != pluginLink {
 		t.Errorf("in %s: %v %v", root, left, err)
 	}
 	t.Logf("%d MB in the end", size(root)>>20)
@@ -111,7 +111,7 @@ func TestInstallReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	again("killed between folder and link", false)
-	if err := os.Truncate(filepath.Join(root, folder(), libraryFW), 1000); err != nil {
+	if err := os.Truncate(filepath.Join(root, cpuFolder(), libraryFW), 1000); err != nil {
 		t.Fatal(err)
 	}
 	again("a broken library", true)
@@ -209,4 +209,33 @@ func TestCommand(t *testing.T) {
 			t.Errorf("%s: %v, want %s", script, err, want)
 		}
 	}
+}
+
+// The wheels themselves, 2.2 GB of them, where there may be no GPU: the plugin then says that it finds none, which it
+// can only once its libraries are found.
+func TestInstallRealCUDA(t *testing.T) {
+	if os.Getenv("HRLAB_TEST_INSTALL") == "" {
+		t.Skip("fetches 2.2 GB: set HRLAB_TEST_INSTALL=1")
+	}
+	if !HasNVIDIA() {
+		fakeDriver(t, "580.65.06")
+	}
+	t.Setenv("HOME", t.TempDir())
+	path, err := InstallCUDA(t.Context(), func(stage string, done, total int64) { t.Log(stage, done, total) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, cudnn, ptxas := CUDAParts(path)
+	if version == "" || cudnn == "" || ptxas == "" {
+		t.Error(version, cudnn, ptxas)
+	}
+	d, err := Open(CUDA)
+	if err != nil {
+		t.Log(err)
+		if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "cannot open shared object") {
+			t.Error(err)
+		}
+		return
+	}
+	d.Finalize()
 }

@@ -26,8 +26,8 @@ func TestInstallWithoutTools(t *testing.T) {
 // What an installation that was killed leaves is not taken for a plugin, and goes with the next one, even if that one
 // is stopped too.
 func TestInstallStopped(t *testing.T) {
-	if len(MissingTools()) > 0 {
-		t.Skip("needs ", MissingTools())
+	if len(MissingTools(CPU)) > 0 {
+		t.Skip("needs ", MissingTools(CPU))
 	}
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -58,8 +58,8 @@ func TestInstallStopped(t *testing.T) {
 
 // An index that serves other bytes is refused by pip's hash check.
 func TestInstallWrongHash(t *testing.T) {
-	if len(MissingTools()) > 0 {
-		t.Skip("needs ", MissingTools())
+	if len(MissingTools(CPU)) > 0 {
+		t.Skip("needs ", MissingTools(CPU))
 	}
 	home, links := t.TempDir(), t.TempDir()
 	t.Setenv("HOME", home)

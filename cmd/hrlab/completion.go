@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
+)
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
+
+// Help says what to do with it.
+func (*completionCmd) Help() string {
+	return "bash and zsh: source <(hrlab completion bash); fish: hrlab completion fish | source. In the shell's start-up file it lasts."
+}
+
+// Run prints the shell's code.
+func (s *completionCmd) Run(k *kong.Context) error {
+	return (&kongcompletion.Completion{Shell: s.Shell, Code: true}).Run(k)
+}
