@@ -3,10 +3,13 @@ package hrstyle
 import (
 	"fmt"
 	"math"
-
-	"github.com/shirou/gopsutil/v4/mem"
+	"os"
 
 	"hrlab/hrstyle/device"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/shirou/gopsutil/v4/mem"
+	"github.com/shirou/gopsutil/v4/process"
 )
 
 // memoryNeed is the peak memory of a process as measured: bytes, and bytes a pixel of the picture.
@@ -21,11 +24,11 @@ var (
 // A GPU's memory is not known beforehand: there XLA itself refuses.
 func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memoryNeed) error {
 	need, known := needs[e.Device.Kind]
-	v, err := mem.VirtualMemory()
+	available, err := availableMemory()
 	if err != nil || !known {
 		return nil //nolint:nilerr // not knowing is no reason to refuse
 	}
-	available, area := float64(v.Available), float64(w)*float64(h)
+	area := float64(w) * float64(h)
 	bytes := need.base + need.pixel*area
 	if bytes <= available {
 		return nil
@@ -33,4 +36,26 @@ func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memory
 	scale := math.Sqrt(max(available-need.base, 0) / need.pixel / area)
 	return fmt.Errorf("%s: %dx%d takes about %.1f GB of memory and %.1f are free; the largest size that fits is %dx%d",
 		what, w, h, bytes/1e9, available/1e9, int(float64(w)*scale), int(float64(h)*scale))
+}
+
+// availableMemory is what this process may still take, in bytes: what the machine has free, and within a container's or
+// a job's limit.
+func availableMemory() (float64, error) {
+	v, err := mem.VirtualMemory()
+	if err != nil {
+		return 0, err
+	}
+	available := float64(v.Available)
+	if limit, err := memlimit.FromCgroup(); err == nil {
+		self, err := process.NewProcess(int32(os.Getpid())) //nolint:gosec // a process id fits
+		if err != nil {
+			return 0, err
+		}
+		used, err := self.MemoryInfo()
+		if err != nil {
+			return 0, err
+		}
+		available = min(available, max(0, float64(limit)-float64(used.RSS)))
+	}
+	return available, nil
 }

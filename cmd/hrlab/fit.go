@@ -142,6 +142,9 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 			break
 		}
 		bar.report(step)
+		if f.Resume != "" && step.N == start.Step { // the run before has reported it
+			continue
+		}
 		if err = writeJSON(lines, step, engine.VGG); err != nil {
 			break
 		}

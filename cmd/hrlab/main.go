@@ -63,7 +63,8 @@ func withEnvironment() error {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends the program at once
+	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes is an error like others: results are still saved
 
 	var v verbs
 	parser := kong.Must(&v,
