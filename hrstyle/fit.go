@@ -22,9 +22,10 @@ type Step struct {
 	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
 	Elapsed               time.Duration // since the first step began, earlier parts of a resumed fit included
 
-	w, h      int
-	picture   []float32
-	generator *Generator
+	w, h       int
+	picture    []float32
+	generator  *Generator
+	checkpoint *Checkpoint
 }
 
 // Picture is the output after N updates, at the fitted size.
@@ -32,6 +33,9 @@ func (s Step) Picture() *image.NRGBA64 { return denormalised(s.picture, s.w, s.h
 
 // Generator is the generator after N updates.
 func (s Step) Generator() *Generator { return s.generator }
+
+// Checkpoint is the state of the fit after N updates, to go on from.
+func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
 
 // Ok says whether the step exists: a fit that fails at once has none.
 func (s Step) Ok() bool { return s.generator != nil }
@@ -107,7 +111,7 @@ func (e *Engine) fit(ctx context.Context, pair Pair, start *Checkpoint, yield fu
 			last = p.report(n, losses, out.picture)
 			stopped := cause != nil || !yield(last, nil)
 			if stopped && config.Checkpoint != "" {
-				if err := p.checkpoint(n).Save(config.Checkpoint); err != nil && cause != nil {
+				if err := last.checkpoint.Save(config.Checkpoint); err != nil && cause != nil {
 					cause = errors.Join(cause, err)
 				}
 			}
@@ -231,7 +235,8 @@ type problem struct {
 	w, h   int
 	exec   *Exec
 	state  []*tensors.Tensor // parameters and Adam's moments
-	fixed  []any             // content picture and targets, then VGG19
+	pair   *placedPair
+	fixed  []any // pair, then VGG19
 	began  time.Time
 }
 
@@ -249,7 +254,7 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	}
 	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: content.Bounds().Dx(), h: content.Bounds().Dy()}
 	x, y := content.normalised(), style.normalised()
-	p.digest = digest(x, y, []float32{float32(p.w)})
+	p.digest = digest(x, y, []float32{float32(p.w), float32(style.Bounds().Dx())})
 	if err := start.matches(p.digest, e.VGG); err != nil {
 		return nil, err
 	}
@@ -263,18 +268,40 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	return p, err
 }
 
+// placedPair is a pair's content picture and targets on the device. The engine keeps the last one: the trials of a sweep
+// share it.
+type placedPair struct {
+	key   string // of pictures and Gram
+	fixed []*tensors.Tensor
+	users int // problems, and the engine
+}
+
+func (p *placedPair) release() {
+	if p == nil {
+		return
+	}
+	if p.users--; p.users == 0 {
+		free(p.fixed...)
+	}
+}
+
 // place puts state, pictures and targets on the device: content is [1,H,W,3], style [1,styleH,styleW,3].
 func (p *problem) place(start *Checkpoint, content, style []float32, styleW, styleH int) {
 	e, mode := p.engine, p.config.Gram
 	e.prepare()
-	targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
-	x, y := upload(e, content, 1, p.h, p.w, 3), upload(e, style, 1, styleH, styleW, 3)
-	ofContent := targets.MustCall(append([]any{x}, e.prepared...)...)
-	ofStyle := targets.MustCall(append([]any{y}, e.prepared...)...)
-	free(append(ofContent[1:], ofStyle[0], y)...)
-	p.fixed = []any{x, ofContent[0]}
-	for _, g := range ofStyle[1:] {
-		p.fixed = append(p.fixed, g)
+	if key := string(mode) + p.digest; e.pair == nil || e.pair.key != key {
+		targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
+		x, y := upload(e, content, 1, p.h, p.w, 3), upload(e, style, 1, styleH, styleW, 3)
+		ofContent := targets.MustCall(append([]any{x}, e.prepared...)...)
+		ofStyle := targets.MustCall(append([]any{y}, e.prepared...)...)
+		free(append(ofContent[1:], ofStyle[0], y)...)
+		e.pair.release()
+		e.pair = &placedPair{key, append([]*tensors.Tensor{x, ofContent[0]}, ofStyle[1:]...), 1}
+	}
+	p.pair = e.pair
+	p.pair.users++
+	for _, t := range p.pair.fixed {
+		p.fixed = append(p.fixed, t)
 	}
 	p.fixed = append(p.fixed, e.prepared...)
 	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
@@ -297,10 +324,12 @@ func (p *problem) step(n int) stepOutputs {
 }
 
 func (p *problem) report(n int, losses [3]float64, picture *tensors.Tensor) Step {
+	state := p.checkpoint(n)
 	return Step{
 		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: time.Since(p.began),
 		w: p.w, h: p.h, picture: download[float32](picture),
-		generator: &Generator{Step: n, Config: p.config, VGG: p.engine.VGG.Label, flat: download[float32](p.state[0])},
+		generator:  &Generator{Step: n, Config: p.config, VGG: p.engine.VGG.Label, flat: state.flat},
+		checkpoint: state,
 	}
 }
 
@@ -314,9 +343,7 @@ func (p *problem) checkpoint(n int) *Checkpoint {
 
 func (p *problem) close() {
 	free(p.state...)
-	for _, t := range p.fixed[:len(p.fixed)-len(p.engine.prepared)] {
-		free(t.(*tensors.Tensor))
-	}
+	p.pair.release()
 }
 
 func free(list ...*tensors.Tensor) {

@@ -418,3 +418,34 @@ func TestRandomVGG(t *testing.T) {
 		}
 	}
 }
+
+// The targets of a pair are computed once for the trials of a sweep, and a fit within another's loop disturbs neither.
+func TestPairIsPlacedOnce(t *testing.T) {
+	pair, c := small()
+	c.Steps = 2
+	e := smallEngine(t, device.Go)
+	want := collect(t, e.Fit(t.Context(), pair, c))
+	placed := e.pair
+	var got []Step
+	for step, err := range e.Fit(t.Context(), pair, c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, step)
+		if e.pair != placed && step.N == 0 {
+			t.Error("placed again")
+		}
+		turned := Pair{Content: pair.Style, Style: pair.Content}
+		if _, err := Last(e.Fit(t.Context(), turned, c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range want {
+		if want[i].Total != got[i].Total {
+			t.Errorf("step %d: %g, then %g", i, want[i].Total, got[i].Total)
+		}
+	}
+	if placed.users != 0 || e.pair.users != 1 {
+		t.Errorf("%d users of the first pair, %d of the last; want 0 and 1", placed.users, e.pair.users)
+	}
+}

@@ -140,7 +140,8 @@ type Engine struct {
 
 	dtype    dtypes.DType
 	execs    map[string]*graph.Exec
-	prepared []any // VGG19's kernels, flipped kernels and biases on the device, once a fit needed them
+	prepared []any       // VGG19's kernels, flipped kernels and biases on the device, once a fit needed them
+	pair     *placedPair // of the last fit
 }
 
 // ErrNoVGG says that there are no VGG19 weights in the user's cache directory.
@@ -182,6 +183,7 @@ func (e *Engine) Close() {
 	for _, t := range e.prepared {
 		t.(*tensors.Tensor).MustFinalizeAll()
 	}
+	e.pair.release()
 	e.Device.Finalize()
 }
 
