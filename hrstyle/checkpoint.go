@@ -48,6 +48,9 @@ func (g *Generator) Save(path string) error {
 	return safetensors.Write(path, cut("", g.flat), metadata)
 }
 
+// Digest is the sha256 of the parameters, in hexadecimal.
+func (g *Generator) Digest() string { return digest(g.flat) }
+
 // LoadGenerator reads a generator file or a checkpoint; metadata may be absent, tensors may not.
 func LoadGenerator(path string) (*Generator, error) {
 	file, err := safetensors.Open(path)

@@ -37,6 +37,12 @@ func (s Step) Generator() *Generator { return s.generator }
 // Checkpoint is the state of the fit after N updates, to go on from.
 func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
 
+// Describe says in one line how the step came about; it is meant for [Encoding].Comment.
+func (s Step) Describe() string {
+	c := s.generator.Config
+	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, s.N, s.generator.VGG)
+}
+
 // Ok says whether the step exists: a fit that fails at once has none.
 func (s Step) Ok() bool { return s.generator != nil }
 
@@ -248,13 +254,13 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	if e.VGG == nil {
 		return nil, errors.New("this engine was opened without VGG19 weights (vgg none): it can only apply generators")
 	}
-	content, style, err := pair.fitted(c)
+	pair, err := pair.Fitted(c)
 	if err != nil {
 		return nil, err
 	}
-	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: content.Bounds().Dx(), h: content.Bounds().Dy()}
-	x, y := content.normalised(), style.normalised()
-	p.digest = digest(x, y, []float32{float32(p.w), float32(style.Bounds().Dx())})
+	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: pair.Content.Bounds().Dx(), h: pair.Content.Bounds().Dy()}
+	x, y := pair.Content.normalised(), pair.Style.normalised()
+	p.digest = pairDigest(pair, x, y)
 	if err := start.matches(p.digest, e.VGG); err != nil {
 		return nil, err
 	}
@@ -262,7 +268,7 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 		return nil, err
 	}
 	err = try(fmt.Sprintf("preparing a fit of %dx%d", p.w, p.h), func() {
-		p.place(start, x, y, style.Bounds().Dx(), style.Bounds().Dy())
+		p.place(start, x, y, pair.sizes())
 	})
 	p.began = time.Now().Add(-start.Elapsed)
 	return p, err
@@ -285,20 +291,27 @@ func (p *placedPair) release() {
 	}
 }
 
-// place puts state, pictures and targets on the device: content is [1,H,W,3], style [1,styleH,styleW,3].
-func (p *problem) place(start *Checkpoint, content, style []float32, styleW, styleH int) {
-	e, mode := p.engine, p.config.Gram
+// placePair puts a pair of the given digest on the device, unless it is there: content and style are [1,H,W,3], of the
+// sizes W x H.
+func (e *Engine) placePair(mode Gram, digest string, content, style []float32, sizes [2]image.Point) *placedPair {
 	e.prepare()
-	if key := string(mode) + p.digest; e.pair == nil || e.pair.key != key {
+	if key := string(mode) + digest; e.pair == nil || e.pair.key != key {
 		targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
-		x, y := upload(e, content, 1, p.h, p.w, 3), upload(e, style, 1, styleH, styleW, 3)
+		x := upload(e, content, 1, sizes[0].Y, sizes[0].X, 3)
+		y := upload(e, style, 1, sizes[1].Y, sizes[1].X, 3)
 		ofContent := targets.MustCall(append([]any{x}, e.prepared...)...)
 		ofStyle := targets.MustCall(append([]any{y}, e.prepared...)...)
 		free(append(ofContent[1:], ofStyle[0], y)...)
 		e.pair.release()
 		e.pair = &placedPair{key, append([]*tensors.Tensor{x, ofContent[0]}, ofStyle[1:]...), 1}
 	}
-	p.pair = e.pair
+	return e.pair
+}
+
+// place puts state and pair on the device.
+func (p *problem) place(start *Checkpoint, content, style []float32, sizes [2]image.Point) {
+	e, mode := p.engine, p.config.Gram
+	p.pair = e.placePair(mode, p.digest, content, style, sizes)
 	p.pair.users++
 	for _, t := range p.pair.fixed {
 		p.fixed = append(p.fixed, t)
@@ -308,6 +321,16 @@ func (p *problem) place(start *Checkpoint, content, style []float32, styleW, sty
 		p.state = append(p.state, upload(e, values, parameterCount))
 	}
 	p.exec = e.exec("step "+string(mode), e.stepGraph(mode))
+}
+
+func (p Pair) sizes() [2]image.Point {
+	return [2]image.Point{p.Content.Bounds().Size(), p.Style.Bounds().Size()}
+}
+
+// pairDigest is that of both pictures' values and shapes.
+func pairDigest(pair Pair, content, style []float32) string {
+	sizes := pair.sizes()
+	return digest(content, style, []float32{float32(sizes[0].X), float32(sizes[1].X)})
 }
 
 type stepOutputs struct {

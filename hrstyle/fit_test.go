@@ -79,11 +79,11 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, _, err := pair.fitted(c)
+	scaled, err := pair.Fitted(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	applied, err := e.Apply(last.Generator(), content)
+	applied, err := e.Apply(last.Generator(), scaled.Content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,5 +447,45 @@ func TestPairIsPlacedOnce(t *testing.T) {
 	}
 	if placed.users != 0 || e.pair.users != 1 {
 		t.Errorf("%d users of the first pair, %d of the last; want 0 and 1", placed.users, e.pair.users)
+	}
+}
+
+// Compare gives what the formulas give for the maps and Gram matrices that a fit's targets are made of.
+func TestCompare(t *testing.T) {
+	e := smallEngine(t, device.Go)
+	pair := Pair{Content: Picture{Name: "content", Image: sample.Content(40, 32)}, Style: Picture{Name: "style", Image: sample.Style(48, 48)}}
+	output := Picture{Name: "output", Image: sample.Style(40, 32)}
+	got, err := e.Compare(pair, output, pair.Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := func(p Picture) [][]float64 {
+		x := upload(e, p.normalised(), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
+		var values [][]float64
+		for _, v := range e.exec("targets mean", e.targetsGraph(GramMean)).MustCall(append([]any{x}, e.prepared...)...) {
+			values = append(values, download[float64](v))
+		}
+		return values
+	}
+	distance := func(a, b []float64) (d float64) {
+		for i := range a {
+			d += (a[i] - b[i]) * (a[i] - b[i]) / float64(len(a))
+		}
+		return d
+	}
+	of, content, style := targets(output), targets(pair.Content), targets(pair.Style)
+	want := Losses{Content: distance(of[0], content[0])}
+	for i, w := range Default.LayerWeights {
+		channels := math.Sqrt(float64(len(style[i+1])))
+		want.Style += w * distance(of[i+1], style[i+1]) / (channels * referencePixels(i))
+	}
+	if math.Abs(got[0].Content-want.Content) > 1e-4*want.Content || math.Abs(got[0].Style-want.Style) > 1e-4*want.Style {
+		t.Errorf("%+v, want %+v", got[0], want)
+	}
+	if got[1].Content != 0 || got[1].Style <= 0 {
+		t.Errorf("the content picture has %+v", got[1])
+	}
+	if _, err := e.Compare(pair, pair.Style); err == nil || !strings.Contains(err.Error(), "as the content picture") {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package hrstyle
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"os"
 	"slices"
@@ -93,7 +94,7 @@ func (g golden) problem(e *Engine) *problem {
 	for _, par := range parameters {
 		start.flat = append(start.flat, g.tensor("hrnet."+par.name).Data...)
 	}
-	p.place(start, content, style, styleW, styleH)
+	p.place(start, content, style, [2]image.Point{{X: p.w, Y: p.h}, {X: styleW, Y: styleH}})
 	return p
 }
 

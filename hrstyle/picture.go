@@ -1,7 +1,9 @@
 package hrstyle
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -31,6 +33,15 @@ func (p Picture) Exif() []byte {
 		return nil
 	}
 	return upright(p.exif)
+}
+
+// Digest is the sha256 of the picture's size and pixels, in hexadecimal.
+func (p Picture) Digest() string {
+	pixels := flatten(p.Image)
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%dx%d ", pixels.Rect.Dx(), pixels.Rect.Dy())
+	hash.Write(pixels.Pix)
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // Pair is a content and a style picture.
@@ -124,11 +135,12 @@ func (p Picture) resize(w, h int) (Picture, error) {
 	return Picture{Name: p.Name, Image: scaled}, nil
 }
 
-// fitted returns both pictures at the sizes that c asks for.
-func (p Pair) fitted(c Config) (content, style Picture, err error) {
+// Fitted returns the pair at the sizes that a fit with c has.
+func (p Pair) Fitted(c Config) (Pair, error) {
 	w, h := fitted(p.Content.Bounds().Dx(), p.Content.Bounds().Dy(), c.Size, c.Square)
-	if content, err = p.Content.resize(w, h); err != nil {
-		return content, style, err
+	content, err := p.Content.resize(w, h)
+	if err != nil {
+		return Pair{}, err
 	}
 	w, h = p.Style.Bounds().Dx(), p.Style.Bounds().Dy()
 	if size := c.StyleSize; size != 0 {
@@ -137,8 +149,8 @@ func (p Pair) fitted(c Config) (content, style Picture, err error) {
 		}
 		w, h = fitted(w, h, size, c.Square)
 	}
-	style, err = p.Style.resize(w, h)
-	return content, style, err
+	style, err := p.Style.resize(w, h)
+	return Pair{content, style}, err
 }
 
 // normalised returns the picture as values of a [1,H,W,3] tensor.

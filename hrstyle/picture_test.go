@@ -33,7 +33,7 @@ func TestFittedSizes(t *testing.T) {
 	wide := Pair{Picture{Name: "wide.png", Image: sample.Content(400, 20)}, Picture{Name: "s", Image: sample.Style(32, 32)}}
 	c := Default
 	c.Size = 128
-	if _, _, err := wide.fitted(c); err == nil || err.Error() != "wide.png: 400x20 becomes too small: 128x8 is smaller than 16 px" {
+	if _, err := wide.Fitted(c); err == nil || err.Error() != "wide.png: 400x20 becomes too small: 128x8 is smaller than 16 px" {
 		t.Error(err)
 	}
 }

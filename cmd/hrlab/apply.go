@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"hrlab/experiments"
 	"hrlab/hrstyle"
 
 	"github.com/vbauerster/mpb/v8"
@@ -33,7 +34,9 @@ func (f encodingFlags) check(path string) error {
 }
 
 type applyCmd struct {
-	Generator string   `required:"" placeholder:"FILE" help:"A generator that hrlab fit saved."`
+	Generator string   `placeholder:"FILE" help:"A generator that hrlab fit saved."`
+	RunName   string   `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
+	DB        string   `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database."`
 	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on, folders of them, or - for standard input."`
 	Out       string   `required:"" placeholder:"DIR|FILE|-" help:"A directory for the results, named as the pictures are; a file, or - for standard output, where there is one picture."`
 	Format    string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
@@ -51,7 +54,7 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	g, err := hrstyle.LoadGenerator(a.Generator)
+	g, err := a.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,6 +93,22 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	return nil
 }
 
+// load reads the generator of the file or of the run.
+func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
+	switch {
+	case (a.Generator == "") == (a.RunName == ""):
+		return nil, errors.New("--generator FILE or --run RUN is needed, and not both")
+	case a.Generator != "":
+		return hrstyle.LoadGenerator(a.Generator)
+	}
+	store, info, err := findRun(ctx, a.DB, a.RunName)
+	if err != nil {
+		return nil, err
+	}
+	g, err = experiments.LoadGenerator(ctx, store, info.ID)
+	return g, errors.Join(err, store.Close())
+}
+
 func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, c *console) error {
 	p, err := loadPicture(c, path)
 	if err != nil {
@@ -99,7 +118,7 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out s
 	if err != nil {
 		return err
 	}
-	comment := "hrlab: generator " + filepath.Base(a.Generator) + "; VGG19: " + g.VGG
+	comment := "hrlab: generator " + a.source() + "; VGG19: " + g.VGG
 	if err := hrstyle.SavePicture(out, img, a.encoding(comment, p)); err != nil {
 		return err
 	}
@@ -107,6 +126,13 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out s
 		return os.Chtimes(out, info.ModTime(), info.ModTime())
 	}
 	return nil
+}
+
+func (a *applyCmd) source() string {
+	if a.RunName != "" {
+		return "of run " + a.RunName
+	}
+	return filepath.Base(a.Generator)
 }
 
 // loadPicture loads a picture and says what was done to it.

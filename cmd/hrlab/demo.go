@@ -78,7 +78,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
 func (d *demoCmd) save(pair hrstyle.Pair, last hrstyle.Step, vgg *hrstyle.VGG) error {
-	how, output := hrstyle.Encoding{Comment: describeFit(last, vgg)}, last.Picture()
+	how, output := hrstyle.Encoding{Comment: last.Describe()}, last.Picture()
 	return errors.Join(
 		hrstyle.SavePicture(d.file("content.png"), pair.Content, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),
 		hrstyle.SavePicture(d.file("style.png"), pair.Style, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),

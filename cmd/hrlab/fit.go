@@ -11,7 +11,9 @@ import (
 	"reflect"
 	"strings"
 
+	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/tracker"
 )
 
 // engineFlags choose what a verb runs on.
@@ -40,25 +42,31 @@ func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, err
 	return engine, nil
 }
 
-// configFlags are the fields of hrstyle.Config; what is not given comes from Default, or Reference.
+// loopFlags are the fields of hrstyle.Config that fit and sweep take alike; what is not given comes from Default, or
+// Reference.
+type loopFlags struct {
+	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
+	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
+	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
+	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
+	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
+	Steps        *int      `placeholder:"1000" help:"Updates to make."`
+	LayerWeights []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
+	WeightDecay  *float64  `placeholder:"0" help:"L2 weight decay."`
+	Seed         *int64    `placeholder:"0" help:"Seed of the initial generator."`
+	Init         *string   `placeholder:"FILE" help:"Start from this generator instead."`
+}
+
+// configFlags are those of one fit.
 type configFlags struct {
-	Reference     bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
-	Size          *int      `placeholder:"500" help:"Longer side of the result in pixels."`
-	Square        *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
-	StyleSize     *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
-	Gram          *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
-	Steps         *int      `placeholder:"1000" help:"Updates to make."`
-	ContentWeight *float64  `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
-	StyleWeight   *float64  `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
-	LayerWeights  []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
-	LearningRate  *float64  `placeholder:"0.005" help:"Adam's learning rate."`
-	WeightDecay   *float64  `placeholder:"0" help:"L2 weight decay."`
-	Seed          *int64    `placeholder:"0" help:"Seed of the initial generator."`
-	Init          *string   `placeholder:"FILE" help:"Start from this generator instead."`
+	loopFlags
+	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
+	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
+	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
 }
 
 // config applies the flags to Default or Reference.
-func (f configFlags) config() (hrstyle.Config, error) {
+func (f loopFlags) config() (hrstyle.Config, error) {
 	c := hrstyle.Default
 	if f.Reference {
 		c = hrstyle.Reference
@@ -67,9 +75,6 @@ func (f configFlags) config() (hrstyle.Config, error) {
 	set(&c.Square, f.Square)
 	set(&c.StyleSize, f.StyleSize)
 	set(&c.Steps, f.Steps)
-	set(&c.ContentWeight, f.ContentWeight)
-	set(&c.StyleWeight, f.StyleWeight)
-	set(&c.LearningRate, f.LearningRate)
 	set(&c.WeightDecay, f.WeightDecay)
 	set(&c.Seed, f.Seed)
 	set(&c.Init, f.Init)
@@ -79,6 +84,14 @@ func (f configFlags) config() (hrstyle.Config, error) {
 	}
 	copy(c.LayerWeights[:], f.LayerWeights)
 	return c, nil
+}
+
+func (f configFlags) config() (hrstyle.Config, error) {
+	c, err := f.loopFlags.config()
+	set(&c.ContentWeight, f.ContentWeight)
+	set(&c.StyleWeight, f.StyleWeight)
+	set(&c.LearningRate, f.LearningRate)
+	return c, err
 }
 
 func set[T any](field, flag *T) {
@@ -91,19 +104,26 @@ type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
 	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
-	Resume          string `placeholder:"FILE" help:"Go on from a checkpoint; only --steps, --report-every and --checkpoint-every may change its settings."`
-	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (it is saved on Ctrl-C anyway)."`
+	Resume          string `placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file; only --steps, --report-every and --checkpoint-every may change its settings."`
+	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (the run has it anyway, every 10 s and on Ctrl-C)."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps from one report to the next."`
 	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here."`
 	encodingFlags
+	trackFlags
 	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
 	JSON      string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
 }
 
 // Run fits.
-func (f *fitCmd) Run(ctx context.Context, c *console) error {
-	start, pair, err := f.load(c)
+func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
+	var track tracked
+	defer func() { err = errors.Join(err, track.close()) }()
+	start, resumed, err := f.load(ctx, &track)
+	if err != nil {
+		return err
+	}
+	pair, err := f.loadPair(c)
 	if err != nil {
 		return err
 	}
@@ -116,7 +136,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 	default:
 		name = strings.TrimSuffix(f.Out, filepath.Ext(f.Out))
 	}
-	if config.Checkpoint == "" {
+	if config.Checkpoint == "" && (f.NoTrack || config.CheckpointEvery > 0) { // else the run has it
 		config.Checkpoint = name + ".checkpoint.safetensors"
 	}
 	lines, err := f.checkOutputs(c, config.Checkpoint)
@@ -129,6 +149,14 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer engine.Close()
+	if track.store == nil && !f.NoTrack {
+		if track.store, err = tracker.Open(ctx, f.DB); err != nil {
+			return err
+		}
+	}
+	if err := track.start(ctx, c, f, engine, pair, *config, resumed); err != nil {
+		return err
+	}
 
 	bar := c.newProgress(start.Step, config.Steps)
 	fit := engine.Fit(ctx, pair, *config)
@@ -136,7 +164,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
-	for step, stepErr := range fit {
+	for step, stepErr := range track.record(ctx, pair, fit) {
 		last, err = step, stepErr
 		if err != nil {
 			break
@@ -151,11 +179,11 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 	}
 	bar.close()
 	if last.Ok() {
-		err = errors.Join(err, f.save(last, pair.Content, engine.VGG))
+		err = errors.Join(err, f.save(last, pair.Content))
 	}
 	switch {
 	case last.Ok() && errors.Is(err, context.Canceled):
-		fmt.Fprintf(c.messages, "stopped at step %d of %d; %s has the picture so far. Go on with:\n  %s\n", last.N, config.Steps, f.Out, f.resumeCommand(config.Checkpoint))
+		fmt.Fprintf(c.messages, "stopped at step %d of %d; %s has the picture so far. Go on with:\n  %s\n", last.N, config.Steps, f.Out, f.resumeCommand(track.name(config.Checkpoint)))
 	case last.Ok() && err != nil:
 		err = fmt.Errorf("%w; %s has the picture of step %d", err, f.Out, last.N)
 	case err == nil:
@@ -164,22 +192,27 @@ func (f *fitCmd) Run(ctx context.Context, c *console) error {
 	return err
 }
 
-// load reads the pictures and makes the state to start from: step 0 of the flags' settings, or a checkpoint.
-func (f *fitCmd) load(c *console) (*hrstyle.Checkpoint, hrstyle.Pair, error) {
-	start := &hrstyle.Checkpoint{}
-	var err error
+// load makes the state to start from: step 0 of the flags' settings, or a checkpoint, a file's or that of the run
+// resumed.
+func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Checkpoint, resumed int64, err error) {
+	start = &hrstyle.Checkpoint{}
 	if f.Resume != "" {
 		steps := f.Steps
 		f.Steps = nil
 		if !reflect.ValueOf(f.configFlags).IsZero() {
-			return nil, hrstyle.Pair{}, errors.New("--resume takes its settings from the checkpoint; allowed with it: --steps, --report-every, --checkpoint-every")
+			return nil, 0, errors.New("--resume takes its settings from the checkpoint; allowed with it: --steps, --report-every, --checkpoint-every")
 		}
-		if start, err = hrstyle.LoadCheckpoint(f.Resume); err != nil {
-			return nil, hrstyle.Pair{}, err
+		if _, statErr := os.Stat(f.Resume); statErr == nil {
+			start, err = hrstyle.LoadCheckpoint(f.Resume)
+		} else {
+			start, resumed, err = f.loadRun(ctx, track)
+		}
+		if err != nil {
+			return nil, 0, err
 		}
 		set(&start.Config.Steps, steps)
 		if start.Step > start.Config.Steps {
-			return nil, hrstyle.Pair{}, fmt.Errorf("%s is at step %d already: steps %d; allowed: %d or more", f.Resume, start.Step, start.Config.Steps, start.Step)
+			return nil, 0, fmt.Errorf("%s is at step %d already: steps %d; allowed: %d or more", f.Resume, start.Step, start.Config.Steps, start.Step)
 		}
 		if f.Content == "" {
 			f.Content = start.Content
@@ -188,29 +221,46 @@ func (f *fitCmd) load(c *console) (*hrstyle.Checkpoint, hrstyle.Pair, error) {
 			f.Style = start.Style
 		}
 	} else if start.Config, err = f.config(); err != nil {
-		return nil, hrstyle.Pair{}, err
+		return nil, 0, err
 	}
 	set(&start.Config.ReportEvery, f.ReportEvery)
 	set(&start.Config.CheckpointEvery, f.CheckpointEvery)
 	if err := start.Config.Validate(); err != nil {
-		return nil, hrstyle.Pair{}, err
-	}
-	if f.Content == "" || f.Style == "" {
-		return nil, hrstyle.Pair{}, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
+		return nil, 0, err
 	}
 	if init := start.Config.Init; init != "" && f.Resume == "" {
 		if _, err := hrstyle.LoadGenerator(init); err != nil { // now, not after the device was opened
-			return nil, hrstyle.Pair{}, err
+			return nil, 0, err
 		}
 	}
-	if f.Content == "-" && f.Style == "-" {
-		return nil, hrstyle.Pair{}, errors.New("--content - and --style -: only one of them can be standard input")
+	return start, resumed, nil
+}
+
+// loadRun finds the run to resume and its checkpoint.
+func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoint, int64, error) {
+	store, info, err := findRun(ctx, f.DB, f.Resume)
+	if err != nil {
+		return nil, 0, err
 	}
-	var pair hrstyle.Pair
+	track.store = store
+	start, err := experiments.LoadCheckpoint(ctx, store, info.ID)
+	if errors.Is(err, tracker.ErrNotFound) {
+		return nil, 0, fmt.Errorf("run %d is %s and has no checkpoint to go on from", info.ID, info.Status)
+	}
+	return start, info.ID, err
+}
+
+func (f *fitCmd) loadPair(c *console) (pair hrstyle.Pair, err error) {
+	if f.Content == "" || f.Style == "" {
+		return pair, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
+	}
+	if f.Content == "-" && f.Style == "-" {
+		return pair, errors.New("--content - and --style -: only one of them can be standard input")
+	}
 	if pair.Content, err = loadPicture(c, f.Content); err == nil {
 		pair.Style, err = loadPicture(c, f.Style)
 	}
-	return start, pair, err
+	return pair, err
 }
 
 // checkOutputs finds out before the fit whether its results can be written, and opens the file of JSON lines.
@@ -288,32 +338,30 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-func (f *fitCmd) save(step hrstyle.Step, content hrstyle.Picture, vgg *hrstyle.VGG) error {
-	err := hrstyle.SavePicture(f.Out, step.Picture(), f.encoding(describeFit(step, vgg), content))
+func (f *fitCmd) save(step hrstyle.Step, content hrstyle.Picture) error {
+	err := hrstyle.SavePicture(f.Out, step.Picture(), f.encoding(step.Describe(), content))
 	if f.Generator != "" {
 		err = errors.Join(err, step.Generator().Save(f.Generator))
 	}
 	return err
 }
 
-// describeFit is the comment in a result's metadata.
-func describeFit(step hrstyle.Step, vgg *hrstyle.VGG) string {
-	c := step.Generator().Config
-	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, step.N, vgg.Label)
-}
-
 // resumeCommand is the command line that goes on with this fit.
-func (f *fitCmd) resumeCommand(checkpoint string) string {
-	command := []string{"hrlab fit --resume", quote(checkpoint), "--out", quote(f.Out)}
+func (f *fitCmd) resumeCommand(from string) string {
+	command := []string{"hrlab fit --resume", quote(from), "--out", quote(f.Out)}
 	for _, flag := range []struct{ name, value, usual string }{
 		{"vgg", f.VGG, "auto"},
 		{"device", f.Device, "auto"},
 		{"generator", f.Generator, ""},
 		{"json", f.JSON, ""},
+		{"db", f.DB, "hrlab.db"},
 	} {
 		if flag.value != flag.usual {
 			command = append(command, "--"+flag.name, quote(flag.value))
 		}
+	}
+	if f.NoTrack {
+		command = append(command, "--no-track")
 	}
 	return strings.Join(command, " ")
 }

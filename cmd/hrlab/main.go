@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 
@@ -24,6 +25,8 @@ type verbs struct {
 	Doctor doctorCmd `cmd:"" help:"Say what was found, what is missing and the command that mends it."`
 	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
+	Sweep  sweepCmd  `cmd:"" help:"Fit a pair with many weights, and record every run."`
+	Report reportCmd `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
 	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
 
@@ -88,7 +91,7 @@ func run(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
-	if errors.Is(err, hrstyle.ErrDiverged) {
+	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) {
 		return 1
 	}
 	return 2

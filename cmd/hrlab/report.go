@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+type reportCmd struct {
+	Experiment string `default:"sweep" help:"The experiment to report on."`
+	Out        string `default:"report.html" placeholder:"FILE" help:"Where the report goes (.html, .md)."`
+	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the name of --out."`
+	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+}
+
+// Run writes the report.
+func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
+	if _, err := os.Stat(r.DB); err != nil {
+		return fmt.Errorf("%s: no such database (--db); hrlab sweep makes one", r.DB)
+	}
+	store, err := tracker.Open(ctx, r.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := hrstyle.CheckWritable(r.Out); err != nil {
+		return err
+	}
+	report, err := experiments.NewReport(ctx, store, r.Experiment)
+	if err != nil {
+		return err
+	}
+	write := report.HTML
+	if r.Format == "markdown" || r.Format == "" && strings.EqualFold(filepath.Ext(r.Out), ".md") {
+		write = report.Markdown
+	}
+	if err := write(r.Out); err != nil {
+		return err
+	}
+	for _, p := range report.Pairs {
+		if p.Suggested != nil {
+			fmt.Fprintf(c.messages, "%s: suggested are content weight %s, style weight %s (run %d)\n", p.Name, p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"), p.Suggested.ID)
+		}
+	}
+	fmt.Fprintln(c.messages, r.Out)
+	return nil
+}

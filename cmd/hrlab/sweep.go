@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+type sweepCmd struct {
+	Content       string `placeholder:"FILE" help:"The picture to change."`
+	Style         string `placeholder:"FILE" help:"The picture whose look it gets."`
+	Pairs         string `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture a line."`
+	Preset        string `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content 50, 100 by style 1, 10; table: content 0.8 to 8000; wide: both around."`
+	ContentWeight string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
+	StyleWeight   string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
+	LearningRate  string `placeholder:"0.005" help:"Values of the learning rate."`
+	loopFlags
+	ReportEvery *int `placeholder:"10" help:"Steps from one report to the next."`
+	Repeats     int  `default:"1" help:"Fit every trial with so many seeds, to see how much they matter."`
+	Patience    int  `placeholder:"N" help:"End a trial when its total loss has not fallen for N steps."`
+	DryRun      bool `help:"List the trials and how long they will take, by a step or two; record nothing."`
+	engineFlags
+	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+	Experiment string `default:"sweep" help:"The experiment that the runs belong to."`
+}
+
+// trials reads the flags.
+func (s *sweepCmd) trials() ([]experiments.Trial, error) {
+	base, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	set(&base.ReportEvery, s.ReportEvery)
+	axes := map[string]experiments.Axis{}
+	var order []string
+	put := func(a experiments.Axis) {
+		if _, ok := axes[a.Name]; !ok {
+			order = append(order, a.Name)
+		}
+		axes[a.Name] = a
+	}
+	for _, a := range experiments.Presets[s.Preset] {
+		put(a)
+	}
+	for _, flag := range []struct {
+		name, text string
+		axis       func(...float64) experiments.Axis
+	}{
+		{"content-weight", s.ContentWeight, experiments.ContentWeight},
+		{"style-weight", s.StyleWeight, experiments.StyleWeight},
+		{"learning-rate", s.LearningRate, experiments.LearningRate},
+	} {
+		if flag.text == "" {
+			continue
+		}
+		values, err := experiments.ParseValues(flag.name, flag.text)
+		if err != nil {
+			return nil, err
+		}
+		put(flag.axis(values...))
+	}
+	if len(order) == 0 {
+		return nil, errors.New("nothing to sweep: give --preset, --content-weight, --style-weight or --learning-rate")
+	}
+	if s.Repeats < 1 || s.Patience < 0 {
+		return nil, fmt.Errorf("repeats %d, patience %d; allowed: 1 or more, 0 or more", s.Repeats, s.Patience)
+	}
+	var list []experiments.Axis
+	for _, name := range order {
+		list = append(list, axes[name])
+	}
+	trials := experiments.Repeat(experiments.Grid(base, list...), s.Repeats)
+	return trials, experiments.Validate(trials)
+}
+
+// pairs reads the pictures.
+func (s *sweepCmd) pairs(c *console) (pairs []hrstyle.Pair, err error) {
+	names := [][]string{{s.Content, s.Style}}
+	switch {
+	case s.Pairs != "" && s.Content+s.Style != "":
+		return nil, errors.New("--pairs FILE or --content FILE and --style FILE, not both")
+	case s.Pairs != "":
+		file, err := os.Open(s.Pairs)
+		if err != nil {
+			return nil, fmt.Errorf("--pairs %w", err)
+		}
+		defer file.Close()
+		reader := csv.NewReader(file)
+		reader.FieldsPerRecord, reader.TrimLeadingSpace, reader.Comment = 2, true, '#'
+		if names, err = reader.ReadAll(); err != nil {
+			return nil, fmt.Errorf("--pairs %s: %w; allowed: CONTENT,STYLE a line", s.Pairs, err)
+		}
+	case s.Content == "" || s.Style == "":
+		return nil, errors.New("--content FILE and --style FILE, or --pairs FILE, are needed")
+	}
+	for _, n := range names {
+		var pair hrstyle.Pair
+		if pair.Content, err = loadPicture(c, n[0]); err == nil {
+			pair.Style, err = loadPicture(c, n[1])
+		}
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, pair)
+	}
+	return pairs, nil
+}
+
+// Run fits every trial on every pair.
+func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
+	trials, err := s.trials()
+	if err != nil {
+		return err
+	}
+	pairs, err := s.pairs(c)
+	if err != nil {
+		return err
+	}
+	engine, err := s.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	if s.DryRun {
+		return s.dryRun(ctx, c, engine, pairs, trials)
+	}
+	store, err := tracker.Open(ctx, s.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return s.sweep(ctx, c, experiments.Lab{Engine: engine, Tracker: store}, pairs, trials)
+}
+
+func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, pairs []hrstyle.Pair, trials []experiments.Trial) (err error) {
+	show := c.newSweepProgress(len(pairs), trials)
+	for _, pair := range pairs {
+		_, failed := lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
+		err = errors.Join(err, failed)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	show.close()
+	report := "hrlab report --experiment " + quote(s.Experiment) + " --out report.html"
+	if s.DB != "hrlab.db" {
+		report += " --db " + quote(s.DB)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(c.messages, "stopped; the same command goes on. So far: %s\n", report)
+	default:
+		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
+	}
+	return err
+}
+
+// dryRun prints the trials and times a few steps of the first.
+func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pairs []hrstyle.Pair, trials []experiments.Trial) error {
+	for i, t := range trials {
+		fmt.Fprintf(c.out, "%4d  content weight %g, style weight %g, learning rate %g, seed %d, %d steps\n", i+1, t.Config.ContentWeight, t.Config.StyleWeight, t.Config.LearningRate, t.Config.Seed, t.Config.Steps)
+	}
+	config := trials[0].Config
+	config.Steps, config.ReportEvery = min(3, config.Steps), 1
+	var first, last hrstyle.Step
+	for step, err := range engine.Fit(ctx, pairs[0], config) {
+		if err != nil {
+			return err
+		}
+		if !first.Ok() {
+			first = step
+		}
+		last = step
+	}
+	steps := 0
+	for _, t := range trials {
+		steps += t.Config.Steps
+	}
+	each := time.Duration(0)
+	if last.N > 0 {
+		each = (last.Elapsed - first.Elapsed) / time.Duration(last.N)
+	}
+	total := first.Elapsed + time.Duration(steps*len(pairs))*each
+	_, err := fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", len(pairs), len(trials), steps*len(pairs), each.Seconds(), total.Round(time.Second))
+	return err
+}
+
+// sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
+type sweepProgress struct {
+	c                       *console
+	trials                  int // on all pairs
+	all, over               int // steps: of all trials, and of those that are over
+	at                      hrstyle.Step
+	work                    int // steps made here, of which the time left is judged
+	began                   time.Time
+	fitted, skipped, failed int
+
+	bars         *mpb.Progress // nil where messages is no terminal
+	sweep, trial *mpb.Bar
+	text         string
+}
+
+func (c *console) newSweepProgress(pairs int, trials []experiments.Trial) *sweepProgress {
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling"}
+	for _, t := range trials {
+		p.all += pairs * t.Config.Steps
+	}
+	if !c.terminal {
+		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
+		return p
+	}
+	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
+	text := func(text func() string) decor.Decorator {
+		return decor.Any(func(decor.Statistics) string { return text() })
+	}
+	p.sweep = p.bars.AddBar(int64(p.all),
+		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
+		mpb.AppendDecorators(text(p.left)))
+	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("this one")), mpb.AppendDecorators(text(func() string { return p.text })))
+	return p
+}
+
+// left is the time that the rest will take, by what was fitted so far.
+func (p *sweepProgress) left() string {
+	if p.work == 0 {
+		return ""
+	}
+	rest := time.Since(p.began) * time.Duration(p.all-p.over-p.at.N) / time.Duration(p.work)
+	return rest.Round(time.Second).String() + " left"
+}
+
+func (p *sweepProgress) report(e experiments.Progress) {
+	weights := fmt.Sprintf("content %g, style %g", e.Config.ContentWeight, e.Config.StyleWeight)
+	switch {
+	case !e.Ended:
+		if p.at.Ok() {
+			p.work += e.Step.N - p.at.N
+		} else if p.began.IsZero() {
+			p.began = time.Now() // compiled
+		}
+		p.at = e.Step
+		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
+	default:
+		p.over += e.Config.Steps
+		p.at = hrstyle.Step{}
+		line := fmt.Sprintf("run %d, %s: ", e.Run, weights)
+		switch {
+		case e.Err != nil:
+			p.failed++
+			line += oneLine(e.Err)
+		case e.Skipped != "":
+			p.skipped++
+			line += e.Skipped
+		default:
+			p.fitted++
+			line += fmt.Sprintf("total %.5g  content %.5g  style %.5g", e.Step.Total, e.Step.Content, e.Step.Style)
+		}
+		if p.bars == nil {
+			if left := p.left(); left != "" && p.over < p.all {
+				line += "  (" + left + ")"
+			}
+			fmt.Fprintln(p.c.messages, line)
+		}
+	}
+	if p.bars != nil {
+		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
+		p.trial.SetCurrent(int64(e.Step.N))
+		p.sweep.SetCurrent(int64(p.over + p.at.N))
+	}
+}
+
+func (p *sweepProgress) close() {
+	if p.bars != nil {
+		p.trial.Abort(true)
+		p.sweep.Abort(false)
+		p.bars.Wait()
+	}
+}

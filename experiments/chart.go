@@ -1,0 +1,158 @@
+package experiments
+
+import (
+	"bytes"
+	"html/template"
+	"image/color"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/palette/moreland"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// chartWidth and chartHeight are those of every chart.
+const chartWidth, chartHeight = 420, 300 // points
+
+var accent = color.RGBA{0xd9, 0x48, 0x01, 0xff}
+
+func newChart(title, x, y string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.BackgroundColor = color.Transparent
+	p.Add(plotter.NewGrid())
+	return p
+}
+
+// shade is a colour for the i-th of n runs, from blue to red.
+func shade(i, n int) color.Color {
+	m := moreland.Kindlmann()
+	m.SetMin(-0.3 * float64(max(n-1, 1)))
+	m.SetMax(1.2 * float64(max(n-1, 1)))
+	c, err := m.At(float64(i))
+	if err != nil {
+		return color.Black
+	}
+	return c
+}
+
+// Losses are the curves of one unweighted loss of all finished runs.
+func (p *PairReport) Losses(name string) *plot.Plot {
+	chart := newChart(name+" loss", "step", "")
+	chart.Y.Scale, chart.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	labels := map[int64]string{}
+	for _, r := range p.Runs {
+		labels[r.ID] = r.Label()
+	}
+	drawn, all := 0, 0
+	for _, c := range p.curves {
+		if c.Metric == name {
+			all++
+		}
+	}
+	for _, c := range p.curves {
+		var points plotter.XYs
+		for i, v := range c.Values {
+			if v > 0 && !math.IsInf(v, 0) { // a logarithm needs it
+				points = append(points, plotter.XY{X: float64(c.Steps[i]), Y: v})
+			}
+		}
+		if c.Metric != name || len(points) == 0 {
+			continue
+		}
+		line, err := plotter.NewLine(points)
+		if err != nil {
+			continue
+		}
+		line.Color, line.Width = shade(drawn, all), vg.Points(1.2)
+		chart.Add(line)
+		if all <= 8 {
+			chart.Legend.Add(labels[c.Run], line)
+		}
+		drawn++
+	}
+	if drawn == 0 { // a logarithmic axis of nothing panics
+		chart.Y.Scale, chart.Y.Tick.Marker = plot.LinearScale{}, plot.DefaultTicks{}
+	}
+	chart.Legend.Top = true
+	return chart
+}
+
+// Pareto shows content kept against style match of all finished runs, the front as a line, and the suggested run.
+func (p *PairReport) Pareto() *plot.Plot {
+	chart := newChart("what each run keeps and takes", "content kept", "style match")
+	var front, others plotter.XYs
+	labels := plotter.XYLabels{}
+	for i := range p.Runs {
+		run := &p.Runs[i]
+		point := plotter.XY{X: measure(run.Info, ContentKept), Y: measure(run.Info, StyleMatch)}
+		if run.Status != "finished" || math.IsNaN(point.X+point.Y) || math.IsInf(point.X+point.Y, 0) {
+			continue
+		}
+		if run.OnFront {
+			front = append(front, point)
+		} else {
+			others = append(others, point)
+		}
+		labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, " "+run.Label())
+	}
+	dots := func(points plotter.XYs, c color.Color, radius vg.Length) {
+		if s, err := plotter.NewScatter(points); err == nil && len(points) > 0 {
+			s.GlyphStyle = draw.GlyphStyle{Color: c, Radius: radius, Shape: draw.CircleGlyph{}}
+			chart.Add(s)
+		}
+	}
+	if p.Suggested != nil {
+		dots(plotter.XYs{{X: measure(p.Suggested.Info, ContentKept), Y: measure(p.Suggested.Info, StyleMatch)}}, accent, 7)
+	}
+	if line, err := plotter.NewLine(sortedByX(front)); err == nil && len(front) > 1 {
+		line.Color = color.Gray{128}
+		chart.Add(line)
+	}
+	dots(others, color.Gray{150}, 3)
+	dots(front, color.RGBA{0x2b, 0x6c, 0xb0, 0xff}, 4)
+	if l, err := plotter.NewLabels(labels); err == nil && len(labels.Labels) <= 40 && len(labels.Labels) > 0 {
+		chart.Add(l)
+	}
+	return chart
+}
+
+func sortedByX(points plotter.XYs) plotter.XYs {
+	out := make(plotter.XYs, len(points))
+	copy(out, points)
+	for i := range out { // a front is short
+		for j := i; j > 0 && out[j].X < out[j-1].X; j-- {
+			out[j], out[j-1] = out[j-1], out[j]
+		}
+	}
+	return out
+}
+
+// svg draws a chart in the colour of the text around it.
+func svg(p *plot.Plot) (template.HTML, error) {
+	canvas := vgsvg.New(chartWidth, chartHeight)
+	p.Draw(draw.New(canvas))
+	var buf bytes.Buffer
+	if _, err := canvas.WriteTo(&buf); err != nil {
+		return "", err
+	}
+	_, text, _ := strings.Cut(buf.String(), "<svg")
+	text = "<svg role=\"img\"" + text
+	text = strings.NewReplacer("#000000", "currentColor", "fill=\"black\"", "fill=\"currentColor\"").Replace(text)
+	return template.HTML(text), nil //nolint:gosec // the library escapes the texts
+}
+
+// pngBytes draws a chart on white.
+func pngBytes(p *plot.Plot) ([]byte, error) {
+	p.BackgroundColor = color.White
+	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(chartWidth, chartHeight), vgimg.UseDPI(144))}
+	p.Draw(draw.New(canvas))
+	var buf bytes.Buffer
+	_, err := canvas.WriteTo(&buf)
+	return buf.Bytes(), err
+}

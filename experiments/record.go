@@ -1,0 +1,235 @@
+package experiments
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// Lab brings an engine and a tracker together. Like its engine it is for one goroutine at a time.
+type Lab struct {
+	Engine  *hrstyle.Engine
+	Tracker *tracker.Store
+}
+
+// About says where a run belongs; every field may be empty.
+type About struct {
+	Experiment string // "default" where empty
+	Name       string // CONTENT_STYLE, by the pictures' names, where empty
+	Tags       map[string]string
+}
+
+// Names of a run's artifacts.
+const (
+	Output     = "output"     // a PNG
+	Generator  = "generator"  // see [hrstyle.LoadGenerator]
+	Checkpoint = "checkpoint" // of the last moments of a run that is not finished, see [hrstyle.LoadCheckpoint]
+)
+
+// checkpointPause is the time from one checkpoint of a run to the next: so much work a killed process loses.
+const checkpointPause = 10 * time.Second
+
+// Start begins the run of a fit of pair with config. Its parameters are those of config and the pictures' names, its
+// tag "fit" the digest of all that determines the result.
+func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
+	run, err := l.describe(about, pair, config)
+	if err != nil {
+		return nil, err
+	}
+	return l.Tracker.Start(ctx, run)
+}
+
+func (l Lab) describe(about About, pair hrstyle.Pair, config hrstyle.Config) (tracker.NewRun, error) {
+	inputs := map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": l.Engine.VGG.Digest}
+	if config.Init != "" {
+		g, err := hrstyle.LoadGenerator(config.Init)
+		if err != nil {
+			return tracker.NewRun{}, err
+		}
+		inputs["init"] = g.Digest()
+	}
+	fit, err := fitDigest(config, inputs)
+	if err != nil {
+		return tracker.NewRun{}, err
+	}
+	name := stem(pair.Content.Name) + "_" + stem(pair.Style.Name)
+	tags := map[string]string{"pair": name, "fit": fit}
+	maps.Copy(tags, about.Tags)
+	if about.Name != "" {
+		name = about.Name
+	}
+	return tracker.NewRun{
+		Experiment: about.Experiment, Name: name, Tags: tags, Inputs: inputs,
+		Params: struct {
+			hrstyle.Config
+			Content string `json:"content"`
+			Style   string `json:"style"`
+			VGG     string `json:"vgg"`
+		}{config, pair.Content.Name, pair.Style.Name, l.Engine.VGG.Label},
+		Environment: map[string]string{"device": l.Engine.Device.Name},
+	}, nil
+}
+
+// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on.
+func fitDigest(config hrstyle.Config, inputs map[string]string) (string, error) {
+	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
+	text, err := json.Marshal(struct {
+		hrstyle.Config
+		Inputs map[string]string
+	}{config, inputs})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), err
+}
+
+func stem(name string) string {
+	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+}
+
+// Record yields the steps of fit, after each is recorded in run: its losses, the seconds since the fit began and a
+// thumbnail, a checkpoint now and then. When the fit ends, however it does, so does the run, with its output and
+// generator; one that came to its end has measures, another keeps a checkpoint.
+func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
+	return func(yield func(hrstyle.Step, error) bool) {
+		var last hrstyle.Step
+		var saved time.Time
+		recorded, ended := -1, false
+		finish := func(err error) error {
+			if ended {
+				return nil
+			}
+			ended = true
+			if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() != nil {
+				err = errors.Join(err, context.Canceled)
+			}
+			return errors.Join(l.keep(context.WithoutCancel(ctx), run, pair, last, err), run.Finish(ctx, err))
+		}
+		defer func() {
+			if p := recover(); p != nil { // of the loop's body
+				_ = finish(fmt.Errorf("panic: %v", p))
+				panic(p)
+			}
+		}()
+		for step, err := range fit {
+			if step.Ok() {
+				last = step
+			}
+			if recorded < 0 && step.Ok() {
+				err = errors.Join(err, recordPair(ctx, run, pair, step))
+			}
+			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
+				err = errors.Join(err, record(ctx, run, step))
+				recorded = step.N
+			}
+			if err == nil && time.Since(saved) >= checkpointPause {
+				err, saved = keepFile(ctx, run, Checkpoint, ".safetensors", step.Checkpoint().Save), time.Now()
+			}
+			if err != nil {
+				yield(last, errors.Join(err, finish(err)))
+				return
+			}
+			if !yield(step, nil) {
+				_ = finish(context.Canceled) // the loop has other worries
+				return
+			}
+		}
+		if err := finish(nil); err != nil {
+			yield(last, err)
+		}
+	}
+}
+
+func record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
+	ctx = context.WithoutCancel(ctx) // a stop is no reason to lose the step it comes at
+	return errors.Join(
+		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
+		run.LogPicture(ctx, int64(step.N), Output, step.Picture()),
+	)
+}
+
+// recordPair records thumbnails of the pair as fitted; the runs of a sweep share them.
+func recordPair(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, step hrstyle.Step) error {
+	scaled, err := pair.Fitted(step.Generator().Config)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(run.LogPicture(ctx, 0, "content", scaled.Content), run.LogPicture(ctx, 0, "style", scaled.Style))
+}
+
+// keep keeps the files of a fit that ended with err at step last.
+func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step, err error) error {
+	if !last.Ok() {
+		return nil
+	}
+	how := hrstyle.Encoding{Comment: last.Describe()}
+	kept := errors.Join(
+		keepFile(ctx, run, Output, ".png", func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) }),
+		keepFile(ctx, run, Generator, ".safetensors", last.Generator().Save),
+	)
+	if err == nil {
+		return errors.Join(kept, l.measure(ctx, run, pair, last), run.DropArtifact(ctx, Checkpoint))
+	}
+	return errors.Join(kept, keepFile(ctx, run, Checkpoint, ".safetensors", last.Checkpoint().Save))
+}
+
+// measure records the measures of a fit's output.
+func (l Lab) measure(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step) error {
+	scaled, err := pair.Fitted(last.Generator().Config)
+	if err != nil {
+		return err
+	}
+	measures, err := l.Measures(scaled, last.Picture())
+	if err != nil {
+		return err
+	}
+	return run.Log(ctx, int64(last.N), measures)
+}
+
+// keepFile makes an artifact of what save writes.
+func keepFile(ctx context.Context, run *tracker.Run, name, extension string, save func(path string) error) error {
+	dir, err := os.MkdirTemp("", "hrlab-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary directory too
+	path := filepath.Join(dir, name+extension)
+	if err := save(path); err != nil {
+		return err
+	}
+	return run.LogFile(context.WithoutCancel(ctx), name, path)
+}
+
+// LoadCheckpoint reads the checkpoint of a run.
+func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Checkpoint, error) {
+	c, err := fromArtifact(ctx, store, run, Checkpoint, hrstyle.LoadCheckpoint)
+	if err == nil {
+		c.Config.Checkpoint = "" // the artifact is not written over
+	}
+	return c, err
+}
+
+// LoadGenerator reads the generator of a run.
+func LoadGenerator(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Generator, error) {
+	return fromArtifact(ctx, store, run, Generator, hrstyle.LoadGenerator)
+}
+
+func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, name string, load func(path string) (T, error)) (value T, err error) {
+	file, err := store.OpenArtifact(ctx, run, name)
+	if err != nil {
+		return value, err
+	}
+	defer file.Close()
+	return load(file.Name())
+}

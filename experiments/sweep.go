@@ -1,0 +1,166 @@
+package experiments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// Progress is a moment of a sweep: a trial that was skipped, a step of one, or the end of one.
+type Progress struct {
+	Trial, Trials int // this one counted from 1, and all
+	Run           int64
+	Config        hrstyle.Config
+	Step          hrstyle.Step // its last; not Ok where the trial was skipped
+	Skipped       string       // why
+	Ended         bool
+	Err           error // of a trial that ended
+}
+
+// ErrTrials says that trials of a sweep failed.
+var ErrTrials = errors.New("trials failed")
+
+// Sweep fits pair with the settings of every trial and records each fit as a run of the experiment. It skips what has
+// been finished, there or by another process that is at it, goes on with what was interrupted, and goes on past a trial
+// that fails: the error, which wraps ErrTrials, then says how many did. A trial ends before its steps are over when the
+// total loss has not fallen for patience steps; 0 is never. progress may be nil.
+//
+// It returns the runs of the trials in their order. When ctx is done the trial at hand is stopped, so that the same call
+// goes on with it.
+func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, trials []Trial, patience int, progress func(Progress)) ([]tracker.Info, error) {
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	var ids []int64
+	var failed []error
+	for i, trial := range trials {
+		p := Progress{Trial: i + 1, Trials: len(trials), Config: trial.Config}
+		err := l.try(ctx, About{Experiment: experiment}, pair, trial.Config, patience, &p, progress)
+		if p.Run != 0 {
+			ids = append(ids, p.Run)
+		}
+		p.Ended, p.Err = true, err
+		progress(p)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("trial %d: %w", i+1, err))
+		}
+	}
+	runs, err := l.infos(ctx, ids)
+	if len(failed) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d of %d %w: %w", len(failed), len(trials), ErrTrials, failed[0]))
+	}
+	return runs, err
+}
+
+func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err error) {
+	for _, id := range ids {
+		info, err := l.Tracker.Run(ctx, strconv.FormatInt(id, 10))
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, info)
+	}
+	return runs, nil
+}
+
+// try brings one trial to its end.
+func (l Lab) try(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
+	run, start, err := l.begin(ctx, about, pair, config, p)
+	if err != nil && run != nil {
+		return errors.Join(err, run.Finish(ctx, err))
+	}
+	if err != nil || run == nil {
+		return err
+	}
+	p.Run = run.ID
+	fit := l.Engine.Fit(ctx, pair, config)
+	if start != nil {
+		fit = l.Engine.Resume(ctx, pair, start)
+	}
+	for step, err := range l.Record(ctx, run, pair, patient(fit, patience)) {
+		p.Step = step
+		if err != nil {
+			return err
+		}
+		progress(*p)
+	}
+	return nil
+}
+
+// begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
+// run where there is nothing to do.
+func (l Lab) begin(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
+	n, err := l.describe(about, pair, config)
+	if err != nil {
+		return nil, nil, err
+	}
+	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: about.Experiment, Where: fmt.Sprintf("tags.fit = %q", n.Tags["fit"])})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, info := range earlier {
+		switch info.Status {
+		case tracker.Finished:
+			p.Run, p.Skipped = info.ID, "finished before"
+			return nil, nil, nil
+		case tracker.Running:
+			p.Run, p.Skipped = info.ID, "running in another process"
+			return nil, nil, nil
+		}
+	}
+	if len(earlier) == 0 {
+		run, err := l.Tracker.Start(ctx, n)
+		return run, nil, err
+	}
+	run, start, err := l.goOn(ctx, earlier[0])
+	if errors.Is(err, tracker.ErrTaken) { // another process was quicker
+		p.Run, p.Skipped = earlier[0].ID, "running in another process"
+		return nil, nil, nil
+	}
+	return run, start, err
+}
+
+// goOn takes a run that is not finished, and its checkpoint if it was interrupted and has one.
+func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyle.Checkpoint, error) {
+	take := l.Tracker.Resume
+	if info.Status == tracker.Queued {
+		take = l.Tracker.Take
+	}
+	run, err := take(ctx, info.ID)
+	if err != nil || info.Status != tracker.Lost && info.Status != tracker.Stopped {
+		return run, nil, err
+	}
+	start, err := LoadCheckpoint(ctx, l.Tracker, info.ID)
+	if errors.Is(err, tracker.ErrNotFound) {
+		err = nil
+	}
+	return run, start, err
+}
+
+// patient ends a fit when its total loss has not fallen for n steps.
+func patient(fit iter.Seq2[hrstyle.Step, error], n int) iter.Seq2[hrstyle.Step, error] {
+	if n <= 0 {
+		return fit
+	}
+	return func(yield func(hrstyle.Step, error) bool) {
+		var best hrstyle.Step
+		for step, err := range fit {
+			if !yield(step, err) {
+				return
+			}
+			if !best.Ok() || step.Total < best.Total {
+				best = step
+			} else if step.N-best.N >= n {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package tracker
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Artifact is a file that a run has made.
+type Artifact struct {
+	Name   string    `json:"name"`
+	Digest string    `json:"digest"` // sha256
+	Size   int64     `json:"size"`
+	Time   time.Time `json:"time"`
+}
+
+// LogArtifact keeps what content holds under name, in place of what the run had there.
+func (r *Run) LogArtifact(ctx context.Context, name string, content io.Reader) error {
+	var before, now string
+	err := r.store.keep(ctx, content, func(digest string, size int64) error {
+		now = digest
+		return r.write(ctx, func(t tx) (err error) {
+			if before, err = t.artifactDigest(r.ID, name); err != nil {
+				return err
+			}
+			return t.all([]any{r.ID, clean(name), digest, size, micros(time.Now())}, sqlAddArtifact)
+		})
+	})
+	if err != nil || before == now {
+		return err
+	}
+	return r.store.freeArtifact(ctx, before)
+}
+
+// DropArtifact forgets an artifact of the run, if it has it.
+func (r *Run) DropArtifact(ctx context.Context, name string) error {
+	var before string
+	err := r.write(ctx, func(t tx) (err error) {
+		if before, err = t.artifactDigest(r.ID, name); err != nil {
+			return err
+		}
+		return t.all([]any{r.ID, clean(name)}, sqlRemoveArtifact)
+	})
+	if err != nil {
+		return err
+	}
+	return r.store.freeArtifact(ctx, before)
+}
+
+// artifactDigest is the digest of the artifact that a run has under name, or empty.
+func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
+	err = each(t.ctx, t, sqlArtifactDigest, []any{run, clean(name)}, func(scan func(...any) error) error { return scan(&digest) })
+	return digest, err
+}
+
+// freeArtifact removes a file that no run names any more. What a kill leaves is for [Store.GC].
+func (s *Store) freeArtifact(ctx context.Context, digest string) error {
+	if digest == "" {
+		return nil
+	}
+	unlock, err := s.lockArtifacts(ctx, true)
+	if err != nil {
+		return s.plain(err)
+	}
+	defer unlock()
+	named := 0
+	if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err != nil || named > 0 {
+		return s.plain(err)
+	}
+	if err := os.Remove(s.artifactPath(digest)); !errors.Is(err, os.ErrNotExist) {
+		return s.plain(err)
+	}
+	return nil
+}
+
+// LogFile keeps a copy of the file at path under name, in place of what the run had there.
+func (r *Run) LogFile(ctx context.Context, name, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return r.store.plain(err)
+	}
+	defer file.Close()
+	return r.LogArtifact(ctx, name, file)
+}
+
+// artifacts is the directory of artifacts.
+func (s *Store) artifacts() string { return s.path + ".artifacts" }
+
+func (s *Store) artifactPath(digest string) string {
+	return filepath.Join(s.artifacts(), digest[:2], digest)
+}
+
+// lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
+// writes any.
+func (s *Store) lockArtifacts(ctx context.Context, alone bool) (unlock func(), err error) {
+	if err := os.MkdirAll(s.artifacts(), 0o777); err != nil {
+		return nil, err
+	}
+	return lock(ctx, filepath.Join(s.artifacts(), ".lock"), alone)
+}
+
+// keep writes content to the file of its digest, on the disk before record names it.
+func (s *Store) keep(ctx context.Context, content io.Reader, record func(digest string, size int64) error) error {
+	unlock, err := s.lockArtifacts(ctx, false)
+	if err != nil {
+		return s.plain(err)
+	}
+	defer unlock()
+	digest, size, err := s.writeArtifact(content)
+	if err != nil {
+		return s.plain(err)
+	}
+	return record(digest, size)
+}
+
+func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err error) {
+	file, err := os.CreateTemp(s.artifacts(), temporary+"*")
+	if err != nil {
+		return "", 0, err
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // it is not there any more if all went well
+	defer file.Close()
+	hash := sha256.New()
+	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {
+		return "", 0, err
+	}
+	digest = hex.EncodeToString(hash.Sum(nil))
+	if err := errors.Join(file.Chmod(0o644), file.Sync()); err != nil {
+		return "", 0, err
+	}
+	path := s.artifactPath(digest)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return "", 0, err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return "", 0, err
+	}
+	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(s.artifacts()))
+}
+
+// temporary begins the names of files that are being written.
+const temporary = "writing-"
+
+// syncDirectory puts the names in a directory on the disk.
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// Artifacts lists the artifacts of a run by name.
+func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact, err error) {
+	err = each(ctx, s.reader, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
+		var a Artifact
+		var at sql.NullInt64
+		err := scan(&a.Name, &a.Digest, &a.Size, &at)
+		a.Time = instant(at)
+		artifacts = append(artifacts, a)
+		return err
+	})
+	return artifacts, s.plain(err)
+}
+
+// OpenArtifact opens an artifact for reading.
+func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*os.File, error) {
+	artifacts, err := s.Artifacts(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range artifacts {
+		if a.Name == clean(name) {
+			file, err := os.Open(s.artifactPath(a.Digest))
+			return file, s.plain(err)
+		}
+	}
+	return nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)
+}

@@ -1,0 +1,340 @@
+package tracker
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The grammar, which the package comment describes for users:
+//
+//	filter      = conjunction { "or" conjunction }
+//	conjunction = term { "and" term }
+//	term        = "not" term | "(" filter ")" | field operator value
+//	field       = word { "." word }, a word being letters, digits and _ - + : /, or a quoted text
+//
+// What a filter says reaches the database as parameters alone.
+
+const (
+	maxFilter     = 10_000 // bytes
+	maxConditions = 200    // SQLite's expressions are at most 1000 deep
+)
+
+// parser makes SQL of a filter or of a list of sort keys.
+type parser struct {
+	what   string // filter or sort, for messages
+	text   string
+	tokens []token
+	args   []any
+	first  int // number of the parameter that args[0] is
+	depth  int
+	count  int
+}
+
+type tokenKind int
+
+const (
+	end tokenKind = iota
+	word
+	quoted
+	symbol
+)
+
+type token struct {
+	kind   tokenKind
+	text   string // without quotes
+	column int    // from 1, in characters
+}
+
+func (p *parser) fail(t token, format string, args ...any) error {
+	return fmt.Errorf("%s, column %d: %s", p.what, t.column, fmt.Sprintf(format, args...))
+}
+
+// parseFilter returns a filter's condition and parameters, the first of which is $first.
+func parseFilter(filter string, first int) (condition string, args []any, err error) {
+	p := &parser{what: "filter", text: filter, first: first}
+	if err := p.split(); err != nil {
+		return "", nil, err
+	}
+	condition, err = p.filter()
+	if err == nil && p.peek().kind != end {
+		err = p.fail(p.peek(), "%q; expected and, or, or the end", p.peek().text)
+	}
+	return condition, p.args, err
+}
+
+// parseSort returns a list of sort keys, each with a comma behind it, and their parameters, the first of which is
+// $first.
+func parseSort(sort string, first int) (keys string, args []any, err error) {
+	p := &parser{what: "sort", text: sort, first: first}
+	if err := p.split(); err != nil || p.peek().kind == end {
+		return "", nil, err
+	}
+	var list []string
+	for {
+		if p.count++; p.count > maxConditions {
+			return "", nil, p.fail(p.peek(), "too many fields; allowed: %d", maxConditions)
+		}
+		direction := ""
+		if t := p.peek(); t.kind == word && strings.HasPrefix(t.text, "-") {
+			direction = " DESC"
+			p.tokens[0] = token{word, t.text[1:], t.column + 1}
+		}
+		f, err := p.field()
+		if err != nil {
+			return "", nil, err
+		}
+		for _, column := range []string{f.number, f.text} {
+			if column != "" {
+				list = append(list, fmt.Sprintf(sqlSortKey, p.expression(column, f.key), direction))
+			}
+		}
+		switch t := p.next(); {
+		case t.kind == end:
+			return strings.Join(list, ""), p.args, nil
+		case t.text != "," || t.kind != symbol:
+			return "", nil, p.fail(t, "%q; expected a comma or the end", t.text)
+		}
+	}
+}
+
+func wordRune(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-+:/", r)
+}
+
+// split cuts the text into tokens.
+func (p *parser) split() error {
+	if len(p.text) > maxFilter {
+		return fmt.Errorf("%s: %d bytes; allowed: %d", p.what, len(p.text), maxFilter)
+	}
+	text := []rune(clean(p.text))
+	for i := 0; i < len(text); {
+		begin, r := i, text[i]
+		at := token{column: i + 1}
+		switch {
+		case unicode.IsSpace(r):
+			i++
+			continue
+		case r == '"' || r == '\'':
+			for i++; ; i++ {
+				if i >= len(text) {
+					return p.fail(at, "the text has no closing %c", r)
+				}
+				if text[i] == r {
+					break
+				}
+				if text[i] == '\\' && i+1 < len(text) {
+					i++
+				}
+				at.text += string(text[i])
+			}
+			i++
+			at.kind = quoted
+		case wordRune(r) || r == '.' && i+1 < len(text) && unicode.IsDigit(text[i+1]):
+			for i < len(text) && (wordRune(text[i]) || text[i] == '.' && numeric(text[begin:i])) {
+				i++
+			}
+			at.kind, at.text = word, string(text[begin:i])
+		default:
+			i++
+			if strings.ContainsRune("!<>", r) && i < len(text) && text[i] == '=' {
+				i++
+			}
+			at.kind, at.text = symbol, string(text[begin:i])
+			if !slices.Contains([]string{"=", "!=", "<", "<=", ">", ">=", "~", "(", ")", ",", "."}, at.text) {
+				return p.fail(at, "%q is not understood", at.text)
+			}
+		}
+		p.tokens = append(p.tokens, at)
+	}
+	p.tokens = append(p.tokens, token{kind: end, column: len(text) + 1})
+	return nil
+}
+
+// numeric says whether a dot after text belongs to a number.
+func numeric(text []rune) bool {
+	for i, r := range text {
+		if !unicode.IsDigit(r) && (i > 0 || r != '-' && r != '+') {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *parser) peek() token { return p.tokens[0] }
+
+func (p *parser) next() token {
+	t := p.tokens[0]
+	if t.kind != end {
+		p.tokens = p.tokens[1:]
+	}
+	return t
+}
+
+// keyword takes the next token if it is this word.
+func (p *parser) keyword(text string) bool {
+	t := p.peek()
+	if t.kind != word || !strings.EqualFold(t.text, text) {
+		return false
+	}
+	p.next()
+	return true
+}
+
+// arg adds a parameter and returns its number.
+func (p *parser) arg(v any) int {
+	p.args = append(p.args, v)
+	return p.first + len(p.args) - 1
+}
+
+func (p *parser) filter() (string, error) { return p.chain("or", p.conjunction) }
+
+func (p *parser) conjunction() (string, error) { return p.chain("and", p.term) }
+
+func (p *parser) chain(operator string, part func() (string, error)) (string, error) {
+	first, err := part()
+	parts := []string{first}
+	for err == nil && p.keyword(operator) {
+		var next string
+		next, err = part()
+		parts = append(parts, next)
+	}
+	return strings.Join(parts, " "+strings.ToUpper(operator)+" "), err
+}
+
+func (p *parser) term() (string, error) {
+	t := p.peek()
+	if p.depth++; p.depth > maxConditions {
+		return "", p.fail(t, "too deep; allowed: %d levels", maxConditions)
+	}
+	defer func() { p.depth-- }()
+	if p.keyword("not") {
+		inner, err := p.term()
+		return "NOT (" + inner + ")", err
+	}
+	if t.kind == symbol && t.text == "(" {
+		p.next()
+		inner, err := p.filter()
+		if err == nil && p.next().text != ")" {
+			err = p.fail(t, "the parenthesis is not closed")
+		}
+		return "(" + inner + ")", err
+	}
+	if p.count++; p.count > maxConditions {
+		return "", p.fail(t, "too many conditions; allowed: %d", maxConditions)
+	}
+	return p.comparison()
+}
+
+// field is what can be compared: an expression of numbers, one of texts, or both, where key is the parameter.
+type field struct {
+	number, text string
+	key          string
+	time, status bool
+}
+
+// expression is SQL of a field; the key is its own parameter each time.
+func (p *parser) expression(sql, key string) string {
+	if strings.Contains(sql, "%d") {
+		return fmt.Sprintf(sql, p.arg(key))
+	}
+	return sql
+}
+
+// field reads a field.
+func (p *parser) field() (field, error) {
+	t := p.next()
+	simple := map[string]field{
+		"id":         {number: sqlFieldID},
+		"name":       {text: sqlFieldName},
+		"experiment": {text: sqlFieldExperiment},
+		"status":     {text: sqlFieldStatus, status: true},
+		"started":    {number: sqlFieldStarted, time: true},
+		"ended":      {number: sqlFieldEnded, time: true},
+	}
+	if f, ok := simple[t.text]; ok && t.kind == word {
+		return f, nil
+	}
+	if t.kind != word || !slices.Contains([]string{"params", "tags", "metrics"}, t.text) {
+		return field{}, p.fail(t, "%q is no field; allowed: id, name, experiment, status, started, ended, params.NAME, tags.NAME, metrics.NAME", t.text)
+	}
+	var parts []string
+	for p.peek().kind == symbol && p.peek().text == "." {
+		p.next()
+		part := p.next()
+		if part.kind != word && part.kind != quoted {
+			return field{}, p.fail(part, "%q; expected a name after the dot", part.text)
+		}
+		parts = append(parts, part.text)
+	}
+	if len(parts) == 0 {
+		return field{}, p.fail(p.peek(), "%q; expected .NAME after %s", p.peek().text, t.text)
+	}
+	switch t.text {
+	case "params":
+		return field{number: sqlFieldNumber, text: sqlFieldText, key: strings.Join(parts, ".")}, nil
+	case "tags":
+		return field{text: sqlFieldTag, key: strings.Join(parts, ".")}, nil
+	}
+	column := "last"
+	if n := len(parts) - 1; n > 0 && slices.Contains([]string{"last", "min", "max"}, parts[n]) {
+		column, parts = parts[n], parts[:n]
+	}
+	return field{number: strings.Replace(sqlFieldMetric, "%s", column, 1), key: strings.Join(parts, ".")}, nil
+}
+
+var operators = []string{"=", "!=", "<", "<=", ">", ">=", "~"}
+
+func (p *parser) comparison() (string, error) {
+	f, err := p.field()
+	if err != nil {
+		return "", err
+	}
+	operator := p.next()
+	if operator.kind != symbol || !slices.Contains(operators, operator.text) {
+		return "", p.fail(operator, "%q; expected one of %s", operator.text, strings.Join(operators, " "))
+	}
+	value := p.next()
+	if value.kind != word && value.kind != quoted {
+		return "", p.fail(value, "%q; expected a number, a word or a quoted text", value.text)
+	}
+	number, err := strconv.ParseFloat(value.text, 64)
+	isNumber := err == nil && number == number && value.kind == word
+	order := strings.ContainsAny(operator.text, "<>")
+	sqlOperator := strings.Replace(operator.text, "!=", "<>", 1)
+	switch {
+	case f.status && !slices.Contains(statuses, Status(value.text)) && operator.text != "~":
+		return "", p.fail(value, "unknown status %q; allowed: %v", value.text, statuses)
+	case f.time:
+		t, err := parseTime(value.text)
+		if err != nil || operator.text == "~" {
+			return "", p.fail(value, "%q is no time to compare with; allowed: 2006-01-02 or 2006-01-02T15:04:05", value.text)
+		}
+		return fmt.Sprintf(sqlCompare, f.number, sqlOperator, p.arg(micros(t))), nil
+	case f.number != "" && isNumber && operator.text != "~":
+		return fmt.Sprintf(sqlCompare, p.expression(f.number, f.key), sqlOperator, p.arg(number)), nil
+	case f.text == "":
+		return "", p.fail(value, "%q; expected a number", value.text)
+	case order:
+		return "", p.fail(operator, "%s is for numbers; texts know = != ~", operator.text)
+	}
+	column := p.expression(f.text, f.key)
+	if operator.text == "~" {
+		return fmt.Sprintf(sqlContains, column, p.arg("%"+escapeLike.Replace(value.text)+"%")), nil
+	}
+	return fmt.Sprintf(sqlCompare, column, sqlOperator, p.arg(value.text)), nil
+}
+
+var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// parseTime reads a time of this place.
+func parseTime(text string) (time.Time, error) {
+	t, err := time.ParseInLocation(time.DateOnly, text, time.Local)
+	if err != nil {
+		t, err = time.ParseInLocation("2006-01-02T15:04:05", text, time.Local)
+	}
+	return t, err
+}

@@ -1,0 +1,130 @@
+package tracker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+
+	"golang.org/x/image/draw"
+)
+
+// ThumbnailSize is the longer side of a thumbnail in pixels; smaller pictures keep their size.
+const ThumbnailSize = 320
+
+const thumbnailQuality = 85
+
+// LogPicture records a picture at a step as a thumbnail, a JPEG. Pictures with the same pixels are kept once.
+func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture image.Image) error {
+	if step < 0 {
+		return fmt.Errorf("picture %s: step %d; allowed: 0 or more", name, step)
+	}
+	size := picture.Bounds().Size()
+	if size.X < 1 || size.Y < 1 {
+		return fmt.Errorf("picture %s: %dx%d pixels; allowed: 1x1 or more", name, size.X, size.Y)
+	}
+	digest := pixelDigest(picture)
+	var one int
+	err := r.store.reader.QueryRowContext(ctx, bind(sqlHasThumbnail), digest).Scan(&one)
+	var thumbnail []byte
+	if errors.Is(err, sql.ErrNoRows) {
+		thumbnail, err = encodeThumbnail(picture)
+	}
+	if err != nil {
+		return r.store.plain(err)
+	}
+	return r.write(ctx, func(t tx) error {
+		if thumbnail == nil { // another process may have freed it since
+			if err := t.value([]any{&one}, sqlHasThumbnail, digest); errors.Is(err, sql.ErrNoRows) {
+				thumbnail, err = encodeThumbnail(picture)
+				if err != nil {
+					return err
+				}
+			} else if err != nil {
+				return err
+			}
+		}
+		return t.addPicture(r.ID, step, name, digest, size, thumbnail)
+	})
+}
+
+// addPicture inserts a picture, and its thumbnail if there is one to insert.
+func (t tx) addPicture(run, step int64, name, digest string, size image.Point, thumbnail []byte) error {
+	if thumbnail != nil {
+		if _, err := t.exec(sqlAddThumbnail, digest, size.X, size.Y, thumbnail); err != nil {
+			return err
+		}
+	}
+	_, err := t.exec(sqlAddPicture, run, clean(name), step, digest)
+	return err
+}
+
+// nrgba is the picture in a form that is the same for the same pixels.
+func nrgba(picture image.Image) *image.NRGBA {
+	bounds := image.Rectangle{Max: picture.Bounds().Size()}
+	if p, ok := picture.(*image.NRGBA); ok && p.Rect == bounds && p.Stride == 4*bounds.Dx() {
+		return p
+	}
+	p := image.NewNRGBA(bounds)
+	draw.Draw(p, bounds, picture, picture.Bounds().Min, draw.Src)
+	return p
+}
+
+// pixelDigest is the sha256 of the picture's size and pixels.
+func pixelDigest(picture image.Image) string {
+	p := nrgba(picture)
+	hash := sha256.New()
+	size := binary.LittleEndian.AppendUint32(nil, uint32(p.Rect.Dx()))
+	hash.Write(binary.LittleEndian.AppendUint32(size, uint32(p.Rect.Dy())))
+	hash.Write(p.Pix[:4*p.Rect.Dx()*p.Rect.Dy()])
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+func encodeThumbnail(picture image.Image) ([]byte, error) {
+	from := picture.Bounds()
+	w, h := from.Dx(), from.Dy()
+	if longer := max(w, h); longer > ThumbnailSize {
+		w, h = max(1, (w*ThumbnailSize+longer/2)/longer), max(1, (h*ThumbnailSize+longer/2)/longer)
+	}
+	small := image.NewRGBA(image.Rect(0, 0, w, h))
+	draw.Draw(small, small.Rect, image.White, image.Point{}, draw.Src) // JPEG knows no transparency
+	draw.CatmullRom.Scale(small, small.Rect, picture, from, draw.Over, nil)
+	var out bytes.Buffer
+	err := jpeg.Encode(&out, small, &jpeg.Options{Quality: thumbnailQuality})
+	return out.Bytes(), err
+}
+
+// Picture is one that a run has at a step.
+type Picture struct {
+	Name   string `json:"name"`
+	Step   int64  `json:"step"`
+	Digest string `json:"digest"` // names the thumbnail
+	Width  int    `json:"width"`  // of the picture, not of the thumbnail
+	Height int    `json:"height"`
+}
+
+// Pictures lists the pictures of a run by step.
+func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, err error) {
+	err = each(ctx, s.reader, sqlPictures, []any{run}, func(scan func(...any) error) error {
+		var p Picture
+		err := scan(&p.Name, &p.Step, &p.Digest, &p.Width, &p.Height)
+		pictures = append(pictures, p)
+		return err
+	})
+	return pictures, s.plain(err)
+}
+
+// Thumbnail is the JPEG of a picture's digest.
+func (s *Store) Thumbnail(ctx context.Context, digest string) (jpeg []byte, err error) {
+	err = s.reader.QueryRowContext(ctx, bind(sqlThumbnail), digest).Scan(&jpeg)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("picture %s: %w", digest, ErrNotFound)
+	}
+	return jpeg, s.plain(err)
+}

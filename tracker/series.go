@@ -1,0 +1,123 @@
+package tracker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Series is a curve: the values of a metric of a run by step.
+type Series struct {
+	Run    int64
+	Metric string
+	Steps  []int64
+	Values []float64
+}
+
+// Series returns the curves of runs, those of the metrics named (none: all), in the order of runs and of names. A curve
+// of more than maxPoints (0: no limit) is thinned: of each of equal stretches of steps, counted from step 0, its
+// smallest and its largest value are kept, and of the curve the last. Stretches are powers of two long, so a growing
+// curve keeps its points or drops them; none moves.
+func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxPoints int) ([]Series, error) {
+	var out []Series
+	const atOnce = 500
+	names := make([]any, len(metrics))
+	for i, m := range metrics {
+		names[i] = clean(m)
+	}
+	for chunk := range slices.Chunk(runs, atOnce) {
+		args := make([]any, len(chunk))
+		for i, id := range chunk {
+			args[i] = id
+		}
+		query := fmt.Sprintf(sqlSeries, list(1, len(chunk)))
+		if len(names) > 0 {
+			query += fmt.Sprintf(sqlSeriesOf, list(len(chunk)+1, len(names)))
+		}
+		var found []curve
+		err := each(ctx, s.reader, query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
+			var c curve
+			err := scan(&c.series.Run, &c.id, &c.series.Metric, &c.last)
+			found = append(found, c)
+			return err
+		})
+		if err != nil {
+			return nil, s.plain(err)
+		}
+		for _, c := range found {
+			if err := c.read(ctx, s.reader, maxPoints); err != nil {
+				return nil, s.plain(err)
+			}
+			out = append(out, c.series)
+		}
+	}
+	return out, nil
+}
+
+// curve is a series being read.
+type curve struct {
+	series Series
+	id     int64 // of the metric's name
+	last   int64 // its last step
+}
+
+// read reads the values.
+func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
+	width := stretch(c.last, maxPoints)
+	var low, high, latest at
+	keep := func(points ...at) {
+		for _, p := range points {
+			if n := len(c.series.Steps); p.ok && (n == 0 || p.step > c.series.Steps[n-1]) {
+				c.series.Steps, c.series.Values = append(c.series.Steps, p.step), append(c.series.Values, p.value)
+			}
+		}
+	}
+	flush := func() {
+		if low.step > high.step {
+			low, high = high, low
+		}
+		keep(low, high)
+		low, high = at{}, at{}
+	}
+	err := each(ctx, q, sqlMetricSteps, []any{c.series.Run, c.id}, func(scan func(...any) error) error {
+		p := at{ok: true}
+		var err error
+		if p.value, err = scanValue(scan, &p.step); err != nil {
+			return err
+		}
+		if latest.ok && p.step/width != latest.step/width {
+			flush()
+		}
+		if !low.ok || p.value < low.value || math.IsNaN(low.value) && !math.IsNaN(p.value) {
+			low = p
+		}
+		if !high.ok || p.value > high.value || math.IsNaN(high.value) && !math.IsNaN(p.value) {
+			high = p
+		}
+		latest = p
+		return nil
+	})
+	flush()
+	keep(latest)
+	return err
+}
+
+// at is a value at a step, if ok.
+type at struct {
+	ok    bool
+	step  int64
+	value float64
+}
+
+// stretch is the power of two that leaves at most about maxPoints of the steps 0 to last, two a stretch.
+func stretch(last int64, maxPoints int) int64 {
+	if maxPoints <= 0 || last < int64(maxPoints) {
+		return 1
+	}
+	width := int64(2)
+	for 2*(last/width+1) > int64(maxPoints) && width < math.MaxInt64/2 {
+		width *= 2
+	}
+	return width
+}

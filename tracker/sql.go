@@ -1,0 +1,180 @@
+package tracker
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Every statement is here, in the subset that SQLite and PostgreSQL share; tables are made in migration/*.sql.
+// Parameters are $1, $2 …: bind makes SQLite's ?1, ?2 of them, for the driver numbers $2 … $1 by order of appearance.
+const (
+	sqlVersion = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`
+
+	// A change of a run takes the next number first: that row is also where writers of one database queue up.
+	sqlNextChange = `UPDATE change SET n = n + 1`
+	sqlChange     = `SELECT n FROM change`
+	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
+	// A writer whose run was called lost, but not taken, goes on.
+	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
+		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`
+
+	sqlAddExperiment  = `INSERT INTO experiment (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`
+	sqlAddEnvironment = `INSERT INTO environment (digest, json) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`
+	sqlAddRun         = `INSERT INTO run (experiment, name, status, created, changed)
+		VALUES ((SELECT id FROM experiment WHERE name = $1), $2, 'queued', $3, (SELECT n FROM change)) RETURNING id`
+	sqlSetEnvironment = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2), command = $3 WHERE id = $1`
+	sqlEnvironment    = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
+	sqlTake           = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '',
+		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
+	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
+	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
+	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
+	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
+	sqlLost   = `UPDATE run SET status = 'lost', ended = beat, changed = (SELECT n FROM change)
+		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
+	sqlImported = `UPDATE run SET status = $2, created = $3, started = $4, ended = $5, error = $6 WHERE id = $1`
+
+	sqlSetParam = `INSERT INTO param (run, key, text, number) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (run, key) DO UPDATE SET text = excluded.text, number = excluded.number`
+	sqlSetTag    = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
+	sqlRemoveTag = `DELETE FROM tag WHERE run = $1 AND key = $2`
+	sqlAddNote   = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
+	sqlAddSample = `INSERT INTO sample (run, time, cpu, memory, gpu, gpu_memory) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, time) DO NOTHING`
+	sqlSamples   = `SELECT time, cpu, memory, gpu, gpu_memory FROM sample WHERE run = $1 ORDER BY time`
+
+	sqlAddMetricName = `INSERT INTO metric_name (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`
+	sqlMetricName    = `SELECT id FROM metric_name WHERE name = $1`
+	sqlMetricAt      = `SELECT 1 FROM metric WHERE run = $1 AND name = $2 AND step = $3`
+	sqlAddMetrics    = `INSERT INTO metric (run, name, step, value, nan) VALUES %s
+		ON CONFLICT (run, name, step) DO UPDATE SET value = excluded.value, nan = excluded.nan`
+	sqlSetSummaries = `INSERT INTO summary (run, name, count, last, last_step, min, min_step, max, max_step) VALUES %s
+		ON CONFLICT (run, name) DO UPDATE SET count = excluded.count, last = excluded.last, last_step = excluded.last_step,
+		min = excluded.min, min_step = excluded.min_step, max = excluded.max, max_step = excluded.max_step`
+	sqlRunSummaries = `SELECT m.name, s.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
+		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run = $1`
+	sqlMetricSteps = `SELECT step, value, nan FROM metric WHERE run = $1 AND name = $2 ORDER BY step`
+	sqlSeries      = `SELECT s.run, m.id, m.name, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
+	sqlSeriesOf    = ` AND m.name IN (%s)`
+	sqlSeriesOrder = ` ORDER BY s.run, m.name`
+	sqlRunMetrics  = `SELECT m.step, n.name, m.value, m.nan FROM metric m JOIN metric_name n ON n.id = m.name WHERE m.run = $1 ORDER BY m.step, n.name`
+
+	sqlHasThumbnail = `SELECT 1 FROM thumbnail WHERE digest = $1`
+	sqlAddThumbnail = `INSERT INTO thumbnail (digest, width, height, jpeg) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
+	sqlAddPicture   = `INSERT INTO picture (run, name, step, digest) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (run, name, step) DO UPDATE SET digest = excluded.digest`
+	sqlPictures  = `SELECT p.name, p.step, p.digest, t.width, t.height FROM picture p JOIN thumbnail t ON t.digest = p.digest WHERE p.run = $1 ORDER BY p.step, p.name`
+	sqlThumbnail = `SELECT jpeg FROM thumbnail WHERE digest = $1`
+
+	sqlAddArtifact = `INSERT INTO artifact (run, name, digest, size, time) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, time = excluded.time`
+	sqlArtifacts      = `SELECT name, digest, size, time FROM artifact WHERE run = $1 ORDER BY name`
+	sqlAllArtifacts   = `SELECT run, name, digest, size FROM artifact ORDER BY run, name`
+	sqlArtifactDigest = `SELECT digest FROM artifact WHERE run = $1 AND name = $2`
+	sqlArtifactNamed  = `SELECT count(*) FROM artifact WHERE digest = $1`
+	sqlRemoveArtifact = `DELETE FROM artifact WHERE run = $1 AND name = $2`
+
+	// Runs, with what a filter (filter.go) makes of its fields.
+	sqlRuns = `SELECT r.id, r.name, e.name, r.status, r.error, r.command, r.created, r.started, r.ended, r.deleted, r.changed
+		FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1) AND r.changed > $2`
+	sqlRunsOfExperiment = ` AND e.name = $%d`
+	sqlRunsWithID       = ` AND r.id = $%d`
+	sqlRunsWithName     = ` AND r.name = $%d`
+	sqlRunsWhere        = ` AND (%s)`
+	sqlRunsSort         = ` ORDER BY %sr.id DESC`
+	sqlRunsLimit        = ` LIMIT %d`
+
+	sqlFieldID         = `r.id`
+	sqlFieldName       = `r.name`
+	sqlFieldExperiment = `e.name`
+	sqlFieldStatus     = `r.status`
+	sqlFieldStarted    = `r.started`
+	sqlFieldEnded      = `r.ended`
+	sqlFieldNumber     = `(SELECT number FROM param WHERE run = r.id AND key = $%d)`
+	sqlFieldText       = `(SELECT text FROM param WHERE run = r.id AND key = $%d)`
+	sqlFieldTag        = `(SELECT value FROM tag WHERE run = r.id AND key = $%d)`
+	sqlFieldMetric     = `(SELECT %s FROM summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d))`
+	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
+	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
+	sqlSortKey         = `%[1]s IS NULL, %[1]s%[2]s, `
+
+	// Of several runs; %s is a list of parameters.
+	sqlParamsOf    = `SELECT run, key, text, number FROM param WHERE run IN (%s)`
+	sqlTagsOf      = `SELECT run, key, value FROM tag WHERE run IN (%s)`
+	sqlNotesOf     = `SELECT run, time, text FROM note WHERE run IN (%s) ORDER BY id`
+	sqlSummariesOf = `SELECT s.run, m.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
+		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
+
+	sqlDelete  = `UPDATE run SET deleted = $2, changed = (SELECT n FROM change) WHERE id = $1 AND deleted IS NULL`
+	sqlRestore = `UPDATE run SET deleted = NULL, changed = (SELECT n FROM change) WHERE id = $1`
+
+	// Deleted runs that nobody writes any more.
+	sqlPurgeable         = `SELECT id FROM run WHERE deleted IS NOT NULL AND status <> 'running'`
+	sqlPurgeMetrics      = `DELETE FROM metric WHERE run = $1`
+	sqlPurgeRun          = `DELETE FROM run WHERE id = $1`
+	sqlPurgeThumbnails   = `DELETE FROM thumbnail WHERE NOT EXISTS (SELECT 1 FROM picture WHERE picture.digest = thumbnail.digest)`
+	sqlPurgeNames        = `DELETE FROM metric_name WHERE NOT EXISTS (SELECT 1 FROM summary WHERE summary.name = metric_name.id)`
+	sqlPurgeEnvironments = `DELETE FROM environment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.environment = environment.id)`
+	sqlPurgeExperiments  = `DELETE FROM experiment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.experiment = experiment.id)`
+
+	sqlAllMetrics   = `SELECT run, name, step, value, nan FROM metric ORDER BY run, name, step`
+	sqlAllSummaries = `SELECT run, name, count, last, last_step, min, min_step, max, max_step FROM summary ORDER BY run, name`
+	sqlDropSummary  = `DELETE FROM summary WHERE run = $1 AND name = $2`
+)
+
+// What only SQLite understands.
+const (
+	sqliteTables    = `SELECT count(*), COALESCE(sum(name = 'goose_db_version'), 0) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
+	sqliteIntegrity = `PRAGMA integrity_check`
+	sqliteForeign   = `PRAGMA foreign_key_check`
+	sqliteBackup    = `VACUUM INTO ?1`
+	sqliteVacuum    = `VACUUM`
+	sqliteTruncate  = `PRAGMA wal_checkpoint(TRUNCATE)`
+)
+
+// bind numbers parameters as SQLite wants them.
+func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
+
+// list is n parameters from $first on: "$3, $4, $5".
+func list(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+	}
+	return b.String()
+}
+
+// addMetrics and addSummaries insert n rows.
+func addMetrics(n int) string   { return inserting(sqlAddMetrics, n, 5) }
+func addSummaries(n int) string { return inserting(sqlSetSummaries, n, 9) }
+
+// inserted holds the statements that inserting made: they take longer to write than to execute.
+var inserted sync.Map
+
+func inserting(format string, n, width int) string {
+	type key struct {
+		format string
+		n      int
+	}
+	if text, ok := inserted.Load(key{format, n}); ok {
+		return text.(string)
+	}
+	text := bind(fmt.Sprintf(format, rows(n, width)))
+	inserted.Store(key{format, n}, text)
+	return text
+}
+
+// rows is n rows of width values each, the first of which is $1 in all of them: "($1, $2, $3), ($1, $4, $5)".
+func rows(n, width int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "($1, %s)", list(2+i*(width-1), width-1))
+	}
+	return b.String()
+}

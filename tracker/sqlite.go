@@ -1,0 +1,186 @@
+package tracker
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/mattn/go-sqlite3"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migration/*.sql
+var migrations embed.FS
+
+// schema is the version that the newest migration makes.
+const schema = 1
+
+// patience is how long a writer waits for those of other processes.
+const patience = time.Minute
+
+// open opens the file. Creation, the change to WAL and migration are done by one process at a time: two that switch a
+// new file to WAL at once fail however long they would wait.
+func (s *Store) open(ctx context.Context) error {
+	if err := checkFile(s.path); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, s.path+".lock", true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	absolute, err := filepath.Abs(s.path)
+	if err != nil {
+		return err
+	}
+	dsn := func(more string) string {
+		return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
+			(&url.URL{Path: absolute}).EscapedPath(), patience.Milliseconds(), more)
+	}
+	if s.writer, err = sql.Open("sqlite3", dsn("&_journal_mode=WAL&_txlock=immediate")); err != nil {
+		return err
+	}
+	s.writer.SetMaxOpenConns(1)
+	if s.reader, err = sql.Open("sqlite3", dsn("&_query_only=1")); err != nil {
+		return err
+	}
+	readers := max(4, runtime.NumCPU())
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	return s.migrate(ctx)
+}
+
+// migrate brings the schema to the newest version.
+func (s *Store) migrate(ctx context.Context) error {
+	var tables, ours int64
+	if err := s.writer.QueryRowContext(ctx, sqliteTables).Scan(&tables, &ours); err != nil {
+		return err
+	}
+	if tables > 0 && ours == 0 {
+		return errors.New("a database of another program: name another file")
+	}
+	if ours > 0 {
+		var version int64
+		if err := s.writer.QueryRowContext(ctx, sqlVersion).Scan(&version); err != nil {
+			return err
+		}
+		if version == schema {
+			return nil
+		}
+		if version > schema {
+			return fmt.Errorf("made by a newer hrlab (schema %d, this one knows %d): update hrlab", version, schema)
+		}
+	}
+	files, err := fs.Sub(migrations, "migration")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, s.writer, files)
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// checkFile says what is wrong with a file that is no database, in clearer words than SQLite.
+func checkFile(path string) error {
+	if info, err := os.Stat(filepath.Dir(path)); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s is no directory", filepath.Dir(path))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errors.New("a directory; name a file")
+	case !info.Mode().IsRegular():
+		return errors.New("not a regular file")
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return errors.New("read-only; a tracker writes, even where it only lists: copy the file, or mend its permissions")
+	} else if err != nil {
+		return err
+	}
+	defer file.Close()
+	magic := []byte("SQLite format 3\x00")
+	head := make([]byte, len(magic))
+	if n, err := io.ReadFull(file, head); n > 0 && (err != nil || !bytes.Equal(head, magic)) {
+		return errors.New("not a database")
+	}
+	return nil
+}
+
+// lock takes a lock on a file, alone or with others, and returns what frees it.
+func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
+	l := flock.New(path)
+	try := l.TryRLockContext
+	if alone {
+		try = l.TryLockContext
+	}
+	if _, err := try(ctx, 5*time.Millisecond); err != nil {
+		return nil, err
+	}
+	return func() { _ = l.Unlock() }, nil // closing the file frees it in any case
+}
+
+func (s *Store) closeDatabase() error {
+	var err error
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
+	return err
+}
+
+// plain names the file and says in one line what SQLite or the system complains of.
+func (s *Store) plain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTaken) || errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if strings.HasPrefix(err.Error(), s.path+": ") {
+		return err
+	}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		if pathErr.Path != filepath.Dir(s.path) && pathErr.Path != s.path+".lock" && pathErr.Path != s.path {
+			return fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
+		}
+		return fmt.Errorf("%s: %w", s.path, pathErr.Err)
+	}
+	if e, ok := errors.AsType[sqlite3.Error](err); ok {
+		switch e.Code {
+		case sqlite3.ErrFull:
+			return fmt.Errorf("%s: the disk is full; nothing of the last write was kept: %w", s.path, err)
+		case sqlite3.ErrReadonly:
+			return fmt.Errorf("%s: read-only: %w", s.path, err)
+		case sqlite3.ErrNotADB:
+			return fmt.Errorf("%s: not a database: %w", s.path, err)
+		case sqlite3.ErrCorrupt:
+			return fmt.Errorf("%s: damaged; run hrlab runs check, or take a backup: %w", s.path, err)
+		case sqlite3.ErrBusy:
+			return fmt.Errorf("%s: another process has been writing for %v: %w", s.path, patience, err)
+		case sqlite3.ErrIoErr:
+			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", s.path, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", s.path, err)
+}
