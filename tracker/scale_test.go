@@ -1,0 +1,207 @@
+package tracker
+
+import (
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write testdata/schema anew, for the schema of today")
+
+// fill makes runs of 100 steps by 3 metrics.
+func fill(t testing.TB, s *Store, runs int) {
+	t.Helper()
+	for i := range runs {
+		r := start(t, s, NewRun{Params: map[string]any{"content_weight": i, "style_weight": 1, "steps": 100}})
+		points := make([]Point, 0, 300)
+		for step := range int64(100) {
+			for k, name := range []string{"total", "content", "style"} {
+				points = append(points, Point{name, step, float64((i*7+k)%1000) + math.Sin(float64(step))})
+			}
+		}
+		must(t, r.LogBatch(t.Context(), points), r.Finish(t.Context(), nil))
+	}
+}
+
+// Ten thousand runs are listed and filtered without their curves being looked at.
+func TestManyRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	s := fresh(t)
+	for i := range 10_000 {
+		r := start(t, s, NewRun{Params: map[string]any{"w": i}})
+		must(t, r.LogBatch(t.Context(), []Point{{"m", 0, 1}, {"m", 1, float64(i % 100)}}), r.Finish(t.Context(), nil))
+	}
+	runs, err := s.Runs(t.Context(), Query{Where: "params.w >= 5000 and metrics.m = 7", Sort: "-params.w", Limit: 3})
+	if err != nil || len(runs) != 3 || runs[0].Params["w"].Number != 9907 {
+		t.Errorf("%v %v", runs, err)
+	}
+	all, err := s.Runs(t.Context(), Query{})
+	if err != nil || len(all) != 10_000 {
+		t.Errorf("%d runs, %v", len(all), err)
+	}
+}
+
+// A run of a million steps.
+func TestManySteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	s := fresh(t)
+	r := start(t, s, NewRun{})
+	const n, batch = 1_000_000, 10_000
+	points := make([]Point, batch)
+	for first := int64(0); first < n; first += batch {
+		for i := range points {
+			step := first + int64(i)
+			points[i] = Point{"m", step, math.Sin(float64(step) / 1e5)}
+		}
+		must(t, r.LogBatch(t.Context(), points))
+	}
+	series, err := s.Series(t.Context(), []int64{r.ID}, nil, 500)
+	if err != nil || len(series[0].Steps) > 500 || series[0].Steps[len(series[0].Steps)-1] != n-1 {
+		t.Error(err)
+	}
+	if m := info(t, s, r.ID).Metrics["m"]; m.LastStep != n-1 || math.Abs(m.Max-1) > 1e-9 {
+		t.Errorf("%+v", m)
+	}
+	if size := s.databaseSize(); size > 100_000_000 {
+		t.Errorf("%d bytes for a million values", size)
+	}
+}
+
+// A database of every schema there ever was is upgraded, and nothing of it is lost.
+func TestUpgrade(t *testing.T) {
+	newest := fmt.Sprintf("testdata/schema/%d.db", schema)
+	if *update {
+		must(t, os.MkdirAll(filepath.Dir(newest), 0o777), errors.Join(os.RemoveAll(newest)))
+		path := filepath.Join(t.TempDir(), "hrlab.db")
+		s, err := Open(t.Context(), path)
+		must(t, err)
+		s.environment = func() map[string]string { return map[string]string{"go": "go1.26"} }
+		r := start(t, s, NewRun{Experiment: "e", Name: "old", Params: map[string]any{"w": 3}, Tags: map[string]string{"a": "b"}})
+		must(t, r.Log(t.Context(), 5, map[string]float64{"m": 2, "nan": math.NaN()}), r.LogPicture(t.Context(), 5, "output", grey(9)), r.Note(t.Context(), "n"), r.Finish(t.Context(), nil))
+		_, err = s.writer.ExecContext(t.Context(), "UPDATE run SET command = 'hrlab fit', host = 'host'")
+		must(t, err)
+		_, err = s.writer.ExecContext(t.Context(), sqliteBackup, newest)
+		must(t, err, s.Close())
+	}
+	files, err := filepath.Glob("testdata/schema/*.db")
+	if err != nil || len(files) != schema {
+		t.Fatalf("%d files of %d schemas (go test -run Upgrade -update makes the newest): %v", len(files), schema, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		must(t, err)
+		path := filepath.Join(t.TempDir(), "hrlab.db")
+		must(t, os.WriteFile(path, data, 0o666))
+		s := open(t, path)
+		var version int
+		must(t, s.reader.QueryRowContext(t.Context(), sqlVersion).Scan(&version))
+		i, err := s.Run(t.Context(), "old")
+		if err != nil || version != schema || i.Params["w"].Number != 3 || i.Metrics["m"].Last != 2 || !math.IsNaN(i.Metrics["nan"].Last) || i.Tags["a"] != "b" || len(i.Notes) != 1 || i.Status != Finished {
+			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
+		}
+		whole(t, s)
+	}
+}
+
+// Pragmas hold on every connection.
+func TestPragmas(t *testing.T) {
+	s := fresh(t)
+	for name, db := range map[string]*sql.DB{"writer": s.writer, "reader": s.reader} {
+		for range 4 {
+			c, err := db.Conn(t.Context())
+			must(t, err)
+			for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal"} {
+				var got string
+				must(t, c.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
+				if got != want {
+					t.Errorf("%s: %s is %s, want %s", name, pragma, got, want)
+				}
+			}
+			if name == "reader" { // keep it, so that the next is another
+				defer c.Close() //nolint:errcheck // the store closes it in any case
+			} else {
+				must(t, c.Close())
+			}
+		}
+	}
+}
+
+func BenchmarkLog5(b *testing.B) {
+	s := fresh(b)
+	r := start(b, s, NewRun{})
+	for i := 0; b.Loop(); i++ {
+		must(b, r.Log(b.Context(), int64(i), map[string]float64{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}))
+	}
+	b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+}
+
+func BenchmarkLogBatch1000(b *testing.B) {
+	s := fresh(b)
+	r := start(b, s, NewRun{})
+	points := make([]Point, 1000)
+	step := int64(0)
+	for b.Loop() {
+		for i := range points {
+			points[i] = Point{string(rune('a' + i%5)), step + int64(i/5), float64(i)}
+		}
+		step += 200
+		must(b, r.LogBatch(b.Context(), points))
+	}
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+	_, err := s.writer.ExecContext(b.Context(), sqliteTruncate)
+	must(b, err)
+	b.ReportMetric(float64(s.databaseSize())/float64(1000*b.N), "bytes/metric")
+}
+
+func BenchmarkTenThousandRuns(b *testing.B) {
+	s := fresh(b)
+	fill(b, s, 10_000)
+	var ids []int64
+	for i := range int64(50) {
+		ids = append(ids, 100*i+1)
+	}
+	b.Run("filter", func(b *testing.B) {
+		for b.Loop() {
+			runs, err := s.Runs(b.Context(), Query{Where: "params.content_weight > 100 and metrics.style.last < 3 and status = finished"})
+			if err != nil || len(runs) == 0 || len(runs) > 500 {
+				b.Fatal(len(runs), err)
+			}
+		}
+	})
+	b.Run("series of 50", func(b *testing.B) {
+		for b.Loop() {
+			if series, err := s.Series(b.Context(), ids, nil, 200); err != nil || len(series) != 150 {
+				b.Fatal(len(series), err)
+			}
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			other, err := Open(b.Context(), s.path)
+			must(b, err, other.Close())
+		}
+	})
+	b.Run("open and first log", func(b *testing.B) {
+		slowest := time.Duration(0)
+		for b.Loop() {
+			other, err := Open(b.Context(), s.path)
+			must(b, err)
+			began := time.Now()
+			r := start(b, other, NewRun{})
+			must(b, r.Log(b.Context(), 0, map[string]float64{"m": 1}))
+			slowest = max(slowest, time.Since(began))
+			must(b, r.Finish(b.Context(), nil), other.Close())
+		}
+		b.ReportMetric(slowest.Seconds()*1000, "slowest-log-ms")
+	})
+}

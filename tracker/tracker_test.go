@@ -1,0 +1,466 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// open opens a new database, or the one at path.
+func open(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func fresh(t testing.TB) *Store {
+	t.Helper()
+	return open(t, filepath.Join(t.TempDir(), "hrlab.db"))
+}
+
+func start(t testing.TB, s *Store, n NewRun) *Run {
+	t.Helper()
+	r, err := s.Start(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// must fails the test on the first error.
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func info(t testing.TB, s *Store, id int64) Info {
+	t.Helper()
+	i, err := s.Run(t.Context(), fmt.Sprint(id))
+	must(t, err)
+	return i
+}
+
+// whole says that check finds nothing.
+func whole(t testing.TB, s *Store) {
+	t.Helper()
+	if findings, err := s.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Errorf("check: %v %v", findings, err)
+	}
+}
+
+func grey(v uint8) image.Image {
+	img := image.NewGray(image.Rect(0, 0, 400, 100))
+	for i := range img.Pix {
+		img.Pix[i] = v
+	}
+	return img
+}
+
+// What is recorded is read again as it was.
+func TestRun(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{
+		Experiment: "e", Name: "n",
+		Params: map[string]any{"w": 0.1, "deep": map[string]any{"a": 7, "b": "x"}, "list": []int{1, 2}, "yes": true},
+		Tags:   map[string]string{"pair": "boat"}, Inputs: map[string]string{"content": "abc"}, Environment: map[string]string{"device": "d"},
+	})
+	must(t, r.Log(ctx, 0, map[string]float64{"total": 5, "nan": math.NaN()}), r.Log(ctx, 10, map[string]float64{"total": 3, "nan": math.Inf(1)}),
+		r.Log(ctx, 20, map[string]float64{"total": 4, "nan": math.Inf(-1)}), r.Tag(ctx, "good", "yes"), r.Note(ctx, "a remark"),
+		r.LogPicture(ctx, 10, "output", grey(3)), r.LogArtifact(ctx, "file", strings.NewReader("content")))
+	i := info(t, s, r.ID)
+	if i.Status != Running || i.Experiment != "e" || i.Name != "n" || i.Started.IsZero() || !strings.Contains(i.Command, "test") {
+		t.Errorf("%+v", i)
+	}
+	if i.Params["w"].Number != 0.1 || i.Params["deep.a"].Text != "7" || i.Params["deep.b"].Text != "x" || i.Params["list"].Text != "[1,2]" || i.Params["yes"].Text != "true" {
+		t.Errorf("%+v", i.Params)
+	}
+	if i.Tags["good"] != "yes" || i.Tags["pair"] != "boat" || len(i.Notes) != 1 || i.Notes[0].Text != "a remark" {
+		t.Errorf("%v %v", i.Tags, i.Notes)
+	}
+	if m := i.Metrics["total"]; m != (Metric{4, 3, 5, 20, 10, 0}) {
+		t.Errorf("total: %+v", m)
+	}
+	if m := i.Metrics["nan"]; !math.IsInf(m.Last, -1) || !math.IsInf(m.Min, -1) || !math.IsInf(m.Max, 1) {
+		t.Errorf("nan: %+v", m)
+	}
+	series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
+	if err != nil || len(series) != 2 || !math.IsNaN(series[0].Values[0]) || !math.IsInf(series[0].Values[1], 1) || !slices.Equal(series[1].Values, []float64{5, 3, 4}) {
+		t.Errorf("%+v %v", series, err)
+	}
+	env, err := s.Environment(ctx, r.ID)
+	if err != nil || env["device"] != "d" || env["input.content"] != "abc" || env["go"] == "" {
+		t.Errorf("%v %v", env, err)
+	}
+	pictures, err := s.Pictures(ctx, r.ID)
+	if err != nil || len(pictures) != 1 || pictures[0].Width != 400 {
+		t.Fatal(pictures, err)
+	}
+	thumbnail, err := s.Thumbnail(ctx, pictures[0].Digest)
+	must(t, err)
+	if c, _, err := image.DecodeConfig(strings.NewReader(string(thumbnail))); err != nil || c.Width != ThumbnailSize || c.Height != 80 {
+		t.Errorf("thumbnail %dx%d, %v", c.Width, c.Height, err)
+	}
+	f, err := s.OpenArtifact(ctx, r.ID, "file")
+	must(t, err)
+	if text, _ := io.ReadAll(f); string(text) != "content" {
+		t.Errorf("%q", text)
+	}
+	f.Close()
+	must(t, r.Finish(ctx, nil))
+	if i := info(t, s, r.ID); i.Status != Finished || i.Ended.IsZero() {
+		t.Errorf("%+v", i)
+	}
+	if err := r.Log(ctx, 30, map[string]float64{"total": 1}); !errors.Is(err, ErrTaken) {
+		t.Errorf("log after the end: %v", err)
+	}
+	whole(t, s)
+}
+
+// Steps may be repeated and come in any order: the last value counts, in curve and summary.
+func TestStepsInAnyOrder(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	for _, p := range [][2]float64{{5, 1}, {3, 9}, {5, 7}, {3, 2}, {4, 8}, {4, 3}} {
+		must(t, r.Log(ctx, int64(p[0]), map[string]float64{"m": p[1]}))
+	}
+	must(t, r.LogBatch(ctx, []Point{{"m", 6, 100}, {"m", 6, 5}, {"m", 2, 1}}))
+	series, err := s.Series(ctx, []int64{r.ID}, []string{"m"}, 0)
+	if err != nil || !slices.Equal(series[0].Steps, []int64{2, 3, 4, 5, 6}) || !slices.Equal(series[0].Values, []float64{1, 2, 3, 7, 5}) {
+		t.Errorf("%+v %v", series, err)
+	}
+	if m := info(t, s, r.ID).Metrics["m"]; m != (Metric{5, 1, 7, 6, 2, 5}) {
+		t.Errorf("%+v", m)
+	}
+	if err := r.Log(ctx, -1, map[string]float64{"m": 1}); err == nil || !strings.Contains(err.Error(), "step -1; allowed: 0 or more") {
+		t.Error(err)
+	}
+	whole(t, s)
+}
+
+// Names and texts of any bytes and length are kept, but for what no database keeps.
+func TestOddStrings(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	long := strings.Repeat("ä\n", 500_000)
+	for _, c := range []struct{ in, want string }{
+		{`quotes ' " ; -- \`, `quotes ' " ; -- \`}, {"nul\x00byte", "nul\uFFFDbyte"}, {"bad \xff utf", "bad \uFFFD utf"}, {long, long}, {"%_", "%_"}, {"", ""},
+	} {
+		r := start(t, s, NewRun{Name: c.in, Experiment: c.in, Params: map[string]string{"k" + c.in: c.in}, Tags: map[string]string{"k" + c.in: c.in}})
+		must(t, r.Log(ctx, 1, map[string]float64{"m" + c.in: 1}), r.Note(ctx, c.in), r.LogPicture(ctx, 0, c.in, grey(1)), r.LogArtifact(ctx, c.in, strings.NewReader("x")))
+		i := info(t, s, r.ID)
+		if i.Name != c.want || i.Params["k"+c.want].Text != c.want || i.Tags["k"+c.want] != c.want || i.Notes[0].Text != c.want || i.Metrics["m"+c.want].Last != 1 {
+			t.Errorf("%.40q: %.200v", c.in, i)
+		}
+		found, err := s.Runs(ctx, Query{Experiment: c.in})
+		if c.in != "" && (err != nil || len(found) != 1) {
+			t.Errorf("%.40q: %d of the experiment, %v", c.in, len(found), err)
+		}
+		must(t, r.Finish(ctx, errors.New(c.in)))
+	}
+	whole(t, s)
+}
+
+// Ids are not used again, not even after a purge.
+func TestIDs(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	a := start(t, s, NewRun{})
+	must(t, a.Finish(ctx, nil), s.Delete(ctx, a.ID))
+	if _, err := s.GC(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b := start(t, s, NewRun{}); b.ID <= a.ID {
+		t.Errorf("run %d after run %d", b.ID, a.ID)
+	}
+	if _, err := s.Run(ctx, "1"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// Deleted runs are out of sight until they are restored, or purged with all they had.
+func TestDeleteRestoreGC(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	var runs []*Run
+	for i := range 2 {
+		r := start(t, s, NewRun{Name: fmt.Sprint("r", i)})
+		must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogPicture(ctx, 1, "p", grey(uint8(i))), r.LogPicture(ctx, 2, "p", grey(77)),
+			r.LogArtifact(ctx, "own", strings.NewReader(fmt.Sprint("own ", i))), r.LogArtifact(ctx, "shared", strings.NewReader("shared")), r.Finish(ctx, nil))
+		runs = append(runs, r)
+	}
+	must(t, s.Delete(ctx, runs[0].ID))
+	if list, _ := s.Runs(ctx, Query{}); len(list) != 1 {
+		t.Errorf("%d listed", len(list))
+	}
+	if list, _ := s.Runs(ctx, Query{Deleted: true}); len(list) != 2 {
+		t.Errorf("%d listed with deleted ones", len(list))
+	}
+	must(t, s.Restore(ctx, runs[0].ID), s.Delete(ctx, runs[0].ID))
+	freed, err := s.GC(ctx)
+	if err != nil || freed.Runs != 1 || freed.Files != 1 {
+		t.Errorf("%+v %v", freed, err)
+	}
+	if err := s.Restore(ctx, runs[0].ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("restored after gc: %v", err)
+	}
+	pictures, err := s.Pictures(ctx, runs[1].ID)
+	if err != nil || len(pictures) != 2 {
+		t.Error(pictures, err)
+	}
+	for _, p := range pictures {
+		if _, err := s.Thumbnail(ctx, p.Digest); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.OpenArtifact(ctx, runs[1].ID, "shared"); err != nil {
+		t.Error(err)
+	}
+	whole(t, s)
+}
+
+// A replaced or dropped artifact frees its file, unless another run names it.
+func TestReplacedArtifacts(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	files := func() (n int) {
+		must(t, s.eachFile(func(string, int64) error { n++; return nil }))
+		return n
+	}
+	a, b := start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, a.LogArtifact(ctx, "c", strings.NewReader("1")), b.LogArtifact(ctx, "c", strings.NewReader("1")), a.LogArtifact(ctx, "c", strings.NewReader("2")))
+	if n := files(); n != 2 {
+		t.Errorf("%d files", n)
+	}
+	must(t, b.LogArtifact(ctx, "c", strings.NewReader("2")), a.DropArtifact(ctx, "c"), a.DropArtifact(ctx, "c"))
+	if n := files(); n != 1 {
+		t.Errorf("%d files", n)
+	}
+	f, err := s.OpenArtifact(ctx, b.ID, "c")
+	must(t, err)
+	f.Close()
+	whole(t, s)
+}
+
+// Check finds what is wrong, mends what it can, and then finds nothing.
+func TestCheckRepairs(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogArtifact(ctx, "gone", strings.NewReader("1")), r.LogArtifact(ctx, "bent", strings.NewReader("2")), r.Finish(ctx, nil))
+	artifacts, err := s.Artifacts(ctx, r.ID)
+	must(t, err)
+	for _, a := range artifacts {
+		path := s.artifactPath(a.Digest)
+		if a.Name == "gone" {
+			must(t, os.Remove(path))
+		} else {
+			must(t, os.WriteFile(path, []byte("other"), 0o666))
+		}
+	}
+	orphan := filepath.Join(s.artifacts(), "ab", strings.Repeat("ab", 32))
+	must(t, os.MkdirAll(filepath.Dir(orphan), 0o777), os.WriteFile(orphan, []byte("x"), 0o666))
+	_, err = s.writer.ExecContext(ctx, "UPDATE summary SET last = 99")
+	must(t, err)
+	findings, err := s.Check(ctx)
+	must(t, err)
+	text := fmt.Sprint(findings)
+	for _, want := range []string{"summary of metric", "artifact gone", "is missing: replaced by a note", "artifact bent", "is damaged", "that no run names: removed", "renamed to .damaged"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	whole(t, s)
+	i := info(t, s, r.ID)
+	if i.Metrics["m"].Last != 1 || len(i.Notes) != 2 {
+		t.Errorf("%+v", i)
+	}
+}
+
+// A backup is a database of its own, whole at one moment while others write.
+func TestBackup(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "a", strings.NewReader("x")))
+	done := make(chan error)
+	go func() {
+		for i := range 300 {
+			if err := r.Log(ctx, int64(i), map[string]float64{"m": float64(i)}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	must(t, s.Backup(ctx, path), <-done)
+	if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Error(err)
+	}
+	copied := open(t, path)
+	whole(t, copied)
+	f, err := copied.OpenArtifact(ctx, r.ID, "a")
+	must(t, err)
+	f.Close()
+}
+
+// A growing curve keeps its points or drops them; smallest and largest stay.
+func TestSeriesIsThinned(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	var before Series
+	for part := range 4 {
+		var points []Point
+		for i := range 5000 {
+			step := int64(part*5000 + i)
+			v := math.Sin(float64(step) / 300)
+			if step == 7777 {
+				v = 50
+			}
+			points = append(points, Point{"m", step, v})
+		}
+		must(t, r.LogBatch(ctx, points))
+		series, err := s.Series(ctx, []int64{r.ID}, []string{"m"}, 200)
+		must(t, err)
+		now := series[0]
+		if len(now.Steps) > 200 || now.Steps[len(now.Steps)-1] != points[len(points)-1].Step || !slices.IsSorted(now.Steps) {
+			t.Errorf("%d points, last %d", len(now.Steps), now.Steps[len(now.Steps)-1])
+		}
+		if part > 0 && !slices.Contains(now.Values, 50) {
+			t.Error("the largest value is not shown")
+		}
+		if part > 0 {
+			for _, step := range now.Steps { // a point before the last stretch was there already
+				if step < before.Steps[len(before.Steps)-1]/2 && !slices.Contains(before.Steps, step) {
+					t.Errorf("step %d appeared", step)
+				}
+			}
+		}
+		before = now
+	}
+}
+
+// Diff and Watch.
+func TestDiffAndWatch(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	a := start(t, s, NewRun{Params: map[string]any{"w": 1, "same": 2}, Tags: map[string]string{"only": "a"}})
+	b := start(t, s, NewRun{Params: map[string]any{"w": 3, "same": 2}})
+	must(t, a.Log(ctx, 1, map[string]float64{"m": 1}), b.Log(ctx, 1, map[string]float64{"m": 2}))
+	diff, err := s.Diff(ctx, a.ID, b.ID)
+	want := []Difference{{"param", "w", "1", "3"}, {"tag", "only", "a", ""}, {"metric", "m", "1", "2"}}
+	if err != nil || !slices.Equal(diff, want) {
+		t.Errorf("%v %v", diff, err)
+	}
+	changed, cursor, err := s.Watch(ctx, 0)
+	if err != nil || len(changed) != 2 {
+		t.Fatal(changed, err)
+	}
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if changed, _, err := s.Watch(short, cursor); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nothing changed, but: %v %v", changed, err)
+	}
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		_ = b.Log(ctx, 2, map[string]float64{"m": 3})
+	}()
+	if changed, _, err := s.Watch(ctx, cursor); err != nil || len(changed) != 1 || changed[0].ID != b.ID {
+		t.Errorf("%v %v", changed, err)
+	}
+}
+
+// A queued run is made in a transaction and taken by one of many; who lost a run to another cannot write it.
+func TestQueueAndFence(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	tx, err := s.DB().BeginTx(ctx, nil)
+	must(t, err)
+	if _, err := s.Enqueue(ctx, tx, NewRun{Name: "undone"}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, tx.Rollback())
+	tx, err = s.DB().BeginTx(ctx, nil)
+	must(t, err)
+	id, err := s.Enqueue(ctx, tx, NewRun{Name: "q"})
+	must(t, err, tx.Commit())
+	if list, _ := s.Runs(ctx, Query{Where: "status = queued"}); len(list) != 1 || list[0].ID != id {
+		t.Errorf("%v", list)
+	}
+	results := make(chan error, 8)
+	runs := make(chan *Run, 8)
+	for range 8 {
+		go func() {
+			r, err := s.Take(ctx, id)
+			if err == nil {
+				runs <- r
+			}
+			results <- err
+		}()
+	}
+	won := 0
+	for range 8 {
+		if err := <-results; err == nil {
+			won++
+		} else if !errors.Is(err, ErrTaken) {
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Fatalf("%d took the run", won)
+	}
+	old := <-runs
+	// Its process seems gone: another goes on with the run.
+	_, err = s.writer.ExecContext(ctx, "UPDATE run SET beat = 0")
+	must(t, err)
+	if i := info(t, s, id); i.Status != Lost {
+		t.Fatalf("%s", i.Status)
+	}
+	next, err := s.Resume(ctx, id)
+	must(t, err, next.Log(ctx, 1, map[string]float64{"m": 2}))
+	for what, err := range map[string]error{
+		"log": old.Log(ctx, 1, map[string]float64{"m": 1}), "picture": old.LogPicture(ctx, 1, "p", grey(1)), "tag": old.Tag(ctx, "a", "b"),
+		"artifact": old.LogArtifact(ctx, "a", strings.NewReader("x")), "finish": old.Finish(ctx, nil),
+	} {
+		if !errors.Is(err, ErrTaken) {
+			t.Errorf("%s by the former writer: %v", what, err)
+		}
+	}
+	must(t, next.Finish(ctx, context.Canceled))
+	if i := info(t, s, id); i.Status != Stopped || i.Metrics["m"].Last != 2 {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestNames(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	a, b := start(t, s, NewRun{Name: "twice"}), start(t, s, NewRun{Name: "twice"})
+	c := start(t, s, NewRun{Name: "once"})
+	if i, err := s.Run(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	if _, err := s.Run(ctx, "twice"); err == nil || err.Error() != fmt.Sprintf(`2 runs are called "twice"; name one by its id: %d, %d`, a.ID, b.ID) {
+		t.Error(err)
+	}
+	if _, err := s.Run(ctx, "never"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	for url, want := range map[string]string{"mysql://x": `unknown kind of database "mysql"`, "": "allowed: a path", ":memory:": "allowed: a path"} {
+		if _, err := Open(ctx, url); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
