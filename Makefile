@@ -14,23 +14,27 @@ demo: tools build ## set everything up, fit the built-in pair and show before an
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
 	HRLAB_TEST_REQUIRE_XLA=1 go test -timeout 30m ./...
-	go test -race -timeout 10m $(RACE)
+	go test -race -short -timeout 10m $(RACE)
 
 # -race where no cgo device is involved.
-RACE := ./hrstyle/safetensors ./hrstyle/sample
+RACE := ./hrstyle/safetensors ./hrstyle/sample ./tracker
 
 check: tools ## lint, vet, formatting
 	go vet ./...
 	go tool -modfile=.ci/tools/go.mod golangci-lint run
 	go mod tidy -diff
 
-bench: tools build ## whole steps, as ratios to PyTorch's where that and peer.py are there
+bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
+	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
+	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
-soak: tools ## the fuzzers, ten minutes each
+soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
+	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|AtOnce' ./tracker
+	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
 

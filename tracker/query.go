@@ -47,16 +47,27 @@ type Metric struct {
 	LastStep, MinStep, MaxStep int64
 }
 
+// metricJSON is a Metric in JSON.
+type metricJSON struct {
+	Last     Float `json:"last"`
+	Min      Float `json:"min"`
+	Max      Float `json:"max"`
+	LastStep int64 `json:"last_step"`
+	MinStep  int64 `json:"min_step"`
+	MaxStep  int64 `json:"max_step"`
+}
+
 // MarshalJSON writes an object with last, min, max and their steps; see [Float].
 func (m Metric) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Last     Float `json:"last"`
-		Min      Float `json:"min"`
-		Max      Float `json:"max"`
-		LastStep int64 `json:"last_step"`
-		MinStep  int64 `json:"min_step"`
-		MaxStep  int64 `json:"max_step"`
-	}{Float(m.Last), Float(m.Min), Float(m.Max), m.LastStep, m.MinStep, m.MaxStep})
+	return json.Marshal(metricJSON{Float(m.Last), Float(m.Min), Float(m.Max), m.LastStep, m.MinStep, m.MaxStep})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (m *Metric) UnmarshalJSON(data []byte) error {
+	var j metricJSON
+	err := json.Unmarshal(data, &j)
+	*m = Metric{float64(j.Last), float64(j.Min), float64(j.Max), j.LastStep, j.MinStep, j.MaxStep}
+	return err
 }
 
 // Float is a number that in JSON may also be "NaN", "Infinity" or "-Infinity", texts that both JavaScript's Number and

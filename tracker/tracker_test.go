@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func must(t testing.TB, errs ...error) {
 
 func info(t testing.TB, s *Store, id int64) Info {
 	t.Helper()
-	i, err := s.Run(t.Context(), fmt.Sprint(id))
+	i, err := s.Run(t.Context(), strconv.FormatInt(id, 10))
 	must(t, err)
 	return i
 }

@@ -26,6 +26,7 @@ type verbs struct {
 	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
 	Sweep  sweepCmd  `cmd:"" help:"Fit a pair with many weights, and record every run."`
+	Runs   runsCmd   `cmd:"" help:"List, compare, keep and export recorded runs."`
 	Report reportCmd `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
 	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
@@ -91,7 +92,7 @@ func run(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
-	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) {
+	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, errUnsound) {
 		return 1
 	}
 	return 2

@@ -1,0 +1,586 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/google/renameio/v2"
+	"github.com/guptarohit/asciigraph"
+)
+
+// runsCmd are the verbs on recorded runs.
+type runsCmd struct {
+	List    runsListCmd    `cmd:"" help:"List runs, newest first."`
+	Show    runsShowCmd    `cmd:"" help:"Show a run, with its curves."`
+	Diff    runsDiffCmd    `cmd:"" help:"Say in what two runs differ."`
+	Get     runsGetCmd     `cmd:"" help:"Get a file of a run: its output, generator or checkpoint, or the thumbnail of a step."`
+	Tag     runsTagCmd     `cmd:"" help:"Tag a run; KEY= removes the tag."`
+	Note    runsNoteCmd    `cmd:"" help:"Add a note to a run."`
+	Rm      runsRmCmd      `cmd:"" help:"Delete runs; until gc they can be restored."`
+	Restore runsRestoreCmd `cmd:"" help:"Bring deleted runs back."`
+	GC      runsGCCmd      `cmd:"" name:"gc" help:"Free what deleted runs took."`
+	Check   runsCheckCmd   `cmd:"" help:"Check the database and every file, and repair what can be."`
+	Backup  runsBackupCmd  `cmd:"" help:"Copy the database, while it is written, and its files."`
+	Export  runsExportCmd  `cmd:"" help:"Export runs: CSV, JSON Lines, TensorBoard."`
+	Import  runsImportCmd  `cmd:"" help:"Import an export in JSON Lines."`
+
+	DB string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+}
+
+// open opens the database, which must be there.
+func (r *runsCmd) open(ctx context.Context) (*tracker.Store, error) {
+	if _, err := os.Stat(strings.TrimPrefix(r.DB, "sqlite:")); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such database; hrlab fit and hrlab sweep make one, --db names another", r.DB)
+	}
+	return tracker.Open(ctx, r.DB)
+}
+
+// with opens the database for f.
+func (r *runsCmd) with(ctx context.Context, f func(s *tracker.Store) error) error {
+	s, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.Close())
+}
+
+// selection says which runs.
+type selection struct {
+	Experiment string `placeholder:"NAME" help:"Those of this experiment."`
+	Where      string `placeholder:"FILTER" help:"Those that the filter chooses, such as: params.content_weight > 10 and metrics.style.last < 300 and tags.pair = \"boat\" and status != failed."`
+	Sort       string `placeholder:"FIELDS" help:"By these fields, by comma; - before one sorts downwards, as in --sort=-metrics.style_match,id."`
+}
+
+func (s selection) runs(ctx context.Context, store *tracker.Store) ([]tracker.Info, error) {
+	return store.Runs(ctx, tracker.Query{Experiment: s.Experiment, Where: s.Where, Sort: s.Sort})
+}
+
+type runsListCmd struct {
+	selection
+	JSON bool `name:"json" xor:"as" help:"As a JSON array."`
+	CSV  bool `name:"csv" xor:"as" help:"As CSV, a column a parameter and metric."`
+}
+
+// Run lists.
+func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		runs, err := l.runs(ctx, s)
+		if err != nil {
+			return err
+		}
+		switch {
+		case l.JSON:
+			out := json.NewEncoder(c.out)
+			out.SetEscapeHTML(false)
+			out.SetIndent("", " ")
+			return out.Encode(runs)
+		case l.CSV:
+			return listCSV(c.out, runs)
+		}
+		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ID\tSTATUS\tEXPERIMENT\tNAME\tCONTENT W.\tSTYLE W.\tSTEP\tCONTENT\tSTYLE\tKEPT\tMATCH\tWHEN")
+		for _, i := range runs {
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), i.Params["content_weight"], i.Params["style_weight"],
+				step(i, "total"), last(i, "content"), last(i, "style"), last(i, experiments.ContentKept), last(i, experiments.StyleMatch), i.Created.Local().Format("2006-01-02 15:04"))
+		}
+		return t.Flush()
+	})
+}
+
+// short is a text without line breaks, of at most 30 characters.
+func short(text string) string {
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) > 30 {
+		return string(runes[:29]) + "…"
+	}
+	return string(runes)
+}
+
+func last(i tracker.Info, metric string) string {
+	if m, ok := i.Metrics[metric]; ok {
+		return strconv.FormatFloat(m.Last, 'g', 4, 64)
+	}
+	return "-"
+}
+
+func step(i tracker.Info, metric string) string {
+	if m, ok := i.Metrics[metric]; ok {
+		return strconv.FormatInt(m.LastStep, 10)
+	}
+	return "-"
+}
+
+func listCSV(w io.Writer, runs []tracker.Info) error {
+	params, metrics := map[string]bool{}, map[string]bool{}
+	for _, i := range runs {
+		for name := range i.Params {
+			params[name] = true
+		}
+		for name := range i.Metrics {
+			metrics[name] = true
+		}
+	}
+	out := csv.NewWriter(w)
+	head := []string{"id", "name", "experiment", "status", "created"}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		head = append(head, "params."+name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		head = append(head, "metrics."+name)
+	}
+	if err := out.Write(head); err != nil {
+		return err
+	}
+	for _, i := range runs {
+		row := []string{strconv.FormatInt(i.ID, 10), i.Name, i.Experiment, string(i.Status), i.Created.Format(time.RFC3339)}
+		for _, name := range slices.Sorted(maps.Keys(params)) {
+			row = append(row, i.Params[name].Text)
+		}
+		for _, name := range slices.Sorted(maps.Keys(metrics)) {
+			text := ""
+			if m, ok := i.Metrics[name]; ok {
+				text = strconv.FormatFloat(m.Last, 'g', -1, 64)
+			}
+			row = append(row, text)
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+type runsShowCmd struct {
+	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
+}
+
+// Run shows.
+func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		i, err := s.Run(ctx, v.Which)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		row := func(name, value string) {
+			if value != "" {
+				fmt.Fprintf(t, "%s\t%s\n", name, value)
+			}
+		}
+		row("run", fmt.Sprintf("%d %s, of experiment %s", i.ID, i.Name, i.Experiment))
+		row("status", strings.TrimSpace(string(i.Status)+" "+i.Error))
+		when := i.Started.Local().Format(time.DateTime)
+		if !i.Ended.IsZero() {
+			when += fmt.Sprintf(", %v long", i.Ended.Sub(i.Started).Round(time.Second))
+		}
+		row("started", when)
+		row("command", i.Command)
+		for _, name := range slices.Sorted(maps.Keys(i.Params)) {
+			row(name, i.Params[name].Text)
+		}
+		for _, name := range slices.Sorted(maps.Keys(i.Tags)) {
+			row("tag "+name, i.Tags[name])
+		}
+		for _, n := range i.Notes {
+			row("note", n.Time.Local().Format(time.DateTime)+" "+n.Text)
+		}
+		env, err := s.Environment(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(env)) {
+			if !strings.HasPrefix(name, "module.") {
+				row(name, env[name])
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(i.Metrics)) {
+			m := i.Metrics[name]
+			row("metric "+name, fmt.Sprintf("%.5g at step %d; from %.5g (%d) to %.5g (%d)", m.Last, m.LastStep, m.Min, m.MinStep, m.Max, m.MaxStep))
+		}
+		artifacts, err := s.Artifacts(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		for _, a := range artifacts {
+			row("artifact "+a.Name, fmt.Sprintf("%d bytes, sha256 %s", a.Size, a.Digest))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		return curves(ctx, c.out, s, i)
+	})
+}
+
+// curves draws the two losses.
+func curves(ctx context.Context, w io.Writer, s *tracker.Store, i tracker.Info) error {
+	series, err := s.Series(ctx, []int64{i.ID}, []string{"content", "style"}, 200)
+	if err != nil {
+		return err
+	}
+	for _, curve := range series {
+		if len(curve.Values) < 2 {
+			continue
+		}
+		caption := fmt.Sprintf("%s loss, steps %d to %d", curve.Metric, curve.Steps[0], curve.Steps[len(curve.Steps)-1])
+		if _, err := fmt.Fprintf(w, "\n%s\n", asciigraph.Plot(curve.Values, asciigraph.Height(8), asciigraph.Width(60), asciigraph.Caption(caption))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type runsDiffCmd struct {
+	A    string `arg:"" help:"A run."`
+	B    string `arg:"" help:"Another run."`
+	Out  string `placeholder:"FILE" help:"Write a picture of where their outputs differ: four times the difference."`
+	JSON bool   `name:"json" help:"As a JSON array."`
+}
+
+// Run compares.
+func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		a, err := s.Run(ctx, d.A)
+		if err != nil {
+			return err
+		}
+		b, err := s.Run(ctx, d.B)
+		if err != nil {
+			return err
+		}
+		diff, err := s.Diff(ctx, a.ID, b.ID)
+		if err != nil {
+			return err
+		}
+		if d.Out != "" {
+			if err := differencePicture(ctx, s, a.ID, b.ID, d.Out); err != nil {
+				return err
+			}
+		}
+		if d.JSON {
+			return json.NewEncoder(c.out).Encode(diff)
+		}
+		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(t, "\trun %d\trun %d\n", a.ID, b.ID)
+		for _, line := range diff {
+			fmt.Fprintf(t, "%s %s\t%s\t%s\n", line.What, line.Key, cmp.Or(line.A, "-"), cmp.Or(line.B, "-"))
+		}
+		return t.Flush()
+	})
+}
+
+func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out string) error {
+	how := hrstyle.Encoding{Comment: fmt.Sprintf("hrlab: four times the difference of the outputs of runs %d and %d", a, b)}
+	if err := how.Check(out); err != nil {
+		return err
+	}
+	var pictures [2]hrstyle.Picture
+	for i, id := range []int64{a, b} {
+		file, err := s.OpenArtifact(ctx, id, experiments.Output)
+		if err != nil {
+			return err
+		}
+		path := file.Name()
+		file.Close()
+		if pictures[i], err = hrstyle.LoadPicture(path); err != nil {
+			return err
+		}
+	}
+	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
+		return fmt.Errorf("the outputs of runs %d and %d are of other sizes, %v and %v", a, b, p, q)
+	}
+	return hrstyle.SavePicture(out, experiments.Difference(pictures[0], pictures[1]), how)
+}
+
+type runsGetCmd struct {
+	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
+	What  string `arg:"" help:"output, generator, checkpoint, or step:N for the thumbnail of step N."`
+	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes; - is standard output."`
+}
+
+// Run gets.
+func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		i, err := s.Run(ctx, g.Which)
+		if err != nil {
+			return err
+		}
+		data, err := g.read(ctx, s, i.ID)
+		if err != nil {
+			return err
+		}
+		if g.Out == "-" {
+			_, err := c.out.Write(data)
+			return err
+		}
+		if err := hrstyle.CheckWritable(g.Out); err != nil {
+			return err
+		}
+		return renameio.WriteFile(g.Out, data, 0o666)
+	})
+}
+
+func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]byte, error) {
+	number, isStep := strings.CutPrefix(g.What, "step:")
+	if !isStep {
+		file, err := s.OpenArtifact(ctx, run, g.What)
+		if errors.Is(err, tracker.ErrNotFound) {
+			return nil, fmt.Errorf("run %d has no %s%s", run, g.What, having(ctx, s, run))
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return io.ReadAll(file)
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s: allowed: step:N, N a whole number", g.What)
+	}
+	pictures, err := s.Pictures(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	for _, p := range pictures {
+		if p.Name == experiments.Output {
+			if p.Step == n {
+				return s.Thumbnail(ctx, p.Digest)
+			}
+			steps = append(steps, strconv.FormatInt(p.Step, 10))
+		}
+	}
+	return nil, fmt.Errorf("run %d has no picture of step %d; there are: %s", run, n, strings.Join(steps, ", "))
+}
+
+// having says what files a run has.
+func having(ctx context.Context, s *tracker.Store, run int64) string {
+	artifacts, err := s.Artifacts(ctx, run)
+	if err != nil || len(artifacts) == 0 {
+		return "; it has no files"
+	}
+	var names []string
+	for _, a := range artifacts {
+		names = append(names, a.Name)
+	}
+	return "; there are: " + strings.Join(names, ", ")
+}
+
+type runsTagCmd struct {
+	Which string   `arg:"" name:"run" help:"The run."`
+	Tags  []string `arg:"" name:"key=value" help:"Tags; KEY= removes one."`
+}
+
+// Run tags.
+func (t *runsTagCmd) Run(ctx context.Context, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		i, err := s.Run(ctx, t.Which)
+		if err != nil {
+			return err
+		}
+		for _, tag := range t.Tags {
+			key, value, ok := strings.Cut(tag, "=")
+			switch {
+			case !ok || key == "":
+				return fmt.Errorf("tag %q: allowed: KEY=VALUE, or KEY= to remove it", tag)
+			case value == "":
+				err = s.Untag(ctx, i.ID, key)
+			default:
+				err = s.Tag(ctx, i.ID, key, value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type runsNoteCmd struct {
+	Which string `arg:"" name:"run" help:"The run."`
+	Text  string `arg:"" help:"The note."`
+}
+
+// Run adds the note.
+func (n *runsNoteCmd) Run(ctx context.Context, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		i, err := s.Run(ctx, n.Which)
+		if err != nil {
+			return err
+		}
+		return s.Note(ctx, i.ID, n.Text)
+	})
+}
+
+type runsRmCmd struct {
+	Runs []string `arg:"" name:"run" help:"Runs."`
+}
+
+// Run deletes.
+func (d *runsRmCmd) Run(ctx context.Context, r *runsCmd) error {
+	return r.each(ctx, d.Runs, (*tracker.Store).Delete)
+}
+
+type runsRestoreCmd struct {
+	Runs []string `arg:"" name:"run" help:"Deleted runs."`
+}
+
+// Run restores.
+func (d *runsRestoreCmd) Run(ctx context.Context, r *runsCmd) error {
+	return r.each(ctx, d.Runs, (*tracker.Store).Restore)
+}
+
+// each does something to several runs, all of which must be there.
+func (r *runsCmd) each(ctx context.Context, names []string, do func(s *tracker.Store, ctx context.Context, id int64) error) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		var ids []int64
+		for _, name := range names {
+			i, err := s.Run(ctx, name)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, i.ID)
+		}
+		for _, id := range ids {
+			if err := do(s, ctx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type runsGCCmd struct{}
+
+// Run frees.
+func (*runsGCCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		freed, err := s.GC(ctx)
+		if err == nil {
+			_, err = fmt.Fprintf(c.out, "freed %d runs, %d files, %.1f MB\n", freed.Runs, freed.Files, float64(freed.Bytes)/1e6)
+		}
+		return err
+	})
+}
+
+type runsCheckCmd struct{}
+
+// errUnsound says that check found something.
+var errUnsound = errors.New("something was wrong")
+
+// Run checks; findings are exit code 1.
+func (*runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		findings, err := s.Check(ctx)
+		for _, f := range findings {
+			fmt.Fprintln(c.out, f)
+		}
+		switch {
+		case err != nil:
+			return err
+		case len(findings) > 0:
+			return fmt.Errorf("%w: %d findings", errUnsound, len(findings))
+		}
+		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
+		return err
+	})
+}
+
+type runsBackupCmd struct {
+	Out string `required:"" placeholder:"FILE" help:"The copy; its files go to FILE.artifacts."`
+}
+
+// Run copies.
+func (b *runsBackupCmd) Run(ctx context.Context, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error { return s.Backup(ctx, b.Out) })
+}
+
+type runsExportCmd struct {
+	selection
+	Format string `default:"jsonl" enum:"csv,jsonl,tensorboard" help:"csv: the curves; jsonl: everything, for import; tensorboard: event files."`
+	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
+}
+
+// Run exports.
+func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		runs, err := e.runs(ctx, s)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.Format == "tensorboard" && e.Out == "-":
+			return errors.New("--out -: event files are many; name a directory")
+		case e.Format == "tensorboard":
+			if err := s.ExportTensorBoard(ctx, e.Out, runs); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.messages, "%d runs; look at them: tensorboard --logdir %s\n", len(runs), quote(e.Out))
+			return nil
+		}
+		write := s.ExportJSON
+		if e.Format == "csv" {
+			write = s.ExportCSV
+		}
+		if e.Out == "-" {
+			return write(ctx, c.out, runs)
+		}
+		if err := hrstyle.CheckWritable(e.Out); err != nil {
+			return err
+		}
+		file, err := renameio.NewPendingFile(e.Out, renameio.WithPermissions(0o666))
+		if err != nil {
+			return err
+		}
+		defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
+		if err := write(ctx, file, runs); err != nil {
+			return err
+		}
+		return file.CloseAtomicallyReplace()
+	})
+}
+
+type runsImportCmd struct {
+	File string `arg:"" help:"An export in JSON Lines; - is standard input."`
+}
+
+// Run imports, into a new database where there is none.
+func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
+	var in io.Reader = os.Stdin
+	if m.File != "-" {
+		data, err := os.ReadFile(m.File)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.File, errors.Unwrap(err))
+		}
+		in = bytes.NewReader(data)
+	}
+	s, err := tracker.Open(ctx, r.DB)
+	if err != nil {
+		return err
+	}
+	ids, err := s.Import(ctx, in)
+	if err != nil {
+		err = fmt.Errorf("%s: %w; %d runs were imported", filepath.Base(m.File), err, len(ids))
+	} else {
+		fmt.Fprintf(c.messages, "%d runs imported\n", len(ids))
+	}
+	return errors.Join(err, s.Close())
+}

@@ -1,0 +1,369 @@
+package tracker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"image"
+	_ "image/jpeg" // thumbnails
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// line is a line of an export: one of its fields, and the run that it belongs to.
+type line struct {
+	Run      *exported     `json:"run,omitempty"`
+	Of       int64         `json:"of,omitempty"` // the id of the run, as exported
+	Metric   *metricLine   `json:"metric,omitempty"`
+	Picture  *pictureLine  `json:"picture,omitempty"`
+	Artifact *artifactLine `json:"artifact,omitempty"`
+}
+
+type exported struct {
+	Info
+	Environment map[string]string `json:"environment"`
+}
+
+type metricLine struct {
+	Name   string  `json:"name"`
+	Steps  []int64 `json:"steps"`
+	Values []Float `json:"values"`
+}
+
+type pictureLine struct {
+	Picture
+	JPEG []byte `json:"jpeg"`
+}
+
+type artifactLine struct {
+	Artifact
+	Data []byte `json:"data"`
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *Value) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err == nil {
+		*v = Value{Text: text}
+		return nil
+	}
+	number, err := strconv.ParseFloat(string(data), 64)
+	if err != nil {
+		return fmt.Errorf("%s is neither a number nor a text", data)
+	}
+	*v = Value{string(data), number, true}
+	return nil
+}
+
+// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it.
+func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	for _, r := range runs {
+		env, err := s.Environment(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(line{Run: &exported{r, env}}); err != nil {
+			return err
+		}
+		series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, c := range series {
+			m := &metricLine{Name: c.Metric, Steps: c.Steps}
+			for _, v := range c.Values {
+				m.Values = append(m.Values, Float(v))
+			}
+			if err := out.Encode(line{Of: r.ID, Metric: m}); err != nil {
+				return err
+			}
+		}
+		err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
+			return out.Encode(line{Of: r.ID, Picture: &pictureLine{p, jpeg}})
+		})
+		if err != nil {
+			return err
+		}
+		artifacts, err := s.Artifacts(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		for _, a := range artifacts {
+			data, err := s.readArtifact(ctx, r.ID, a.Name)
+			if err != nil {
+				return err
+			}
+			if err := out.Encode(line{Of: r.ID, Artifact: &artifactLine{a, data}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte) error) error {
+	pictures, err := s.Pictures(ctx, run)
+	if err != nil {
+		return err
+	}
+	for _, p := range pictures {
+		jpeg, err := s.Thumbnail(ctx, p.Digest)
+		if err != nil {
+			return err
+		}
+		if err := f(p, jpeg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) readArtifact(ctx context.Context, run int64, name string) ([]byte, error) {
+	file, err := s.OpenArtifact(ctx, run, name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
+}
+
+// Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
+// An error names the line; the runs before it stay.
+func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
+	var run *Run // the one being imported
+	var of *exported
+	finish := func() error {
+		if run == nil {
+			return nil
+		}
+		status := of.Status
+		if status == Running || status == Queued || !slices.Contains(statuses, status) {
+			status = Stopped
+		}
+		when := func(t time.Time) any {
+			if t.IsZero() {
+				return nil
+			}
+			return micros(t)
+		}
+		defer run.stop()
+		return run.write(ctx, func(t tx) error {
+			return t.all([]any{run.ID, status, micros(of.Created), when(of.Started), when(of.Ended), clean(of.Error)}, sqlImported)
+		})
+	}
+	in := bufio.NewReader(r)
+	for number := 1; ; number++ {
+		text, readErr := in.ReadBytes('\n')
+		if len(bytes.TrimSpace(text)) > 0 {
+			var l line
+			if err = json.Unmarshal(text, &l); err == nil {
+				switch {
+				case l.Run != nil:
+					if err = finish(); err == nil {
+						of = l.Run
+						run, err = s.importRun(ctx, of)
+					}
+					if err == nil {
+						ids = append(ids, run.ID)
+					}
+				case run == nil || l.Of != of.ID:
+					err = errors.New("belongs to no run before it")
+				default:
+					err = run.importLine(ctx, l)
+				}
+			}
+			if err != nil {
+				return ids, fmt.Errorf("line %d: %w", number, err)
+			}
+		}
+		if readErr != nil {
+			if errors.Is(readErr, io.EOF) {
+				readErr = nil
+			}
+			return ids, errors.Join(readErr, finish())
+		}
+	}
+}
+
+func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
+	return s.start(ctx, func(t tx) (id int64, err error) {
+		if id, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}); err != nil {
+			return 0, err
+		}
+		for _, n := range e.Notes {
+			if err := t.all([]any{id, micros(n.Time), clean(n.Text)}, sqlAddNote); err != nil {
+				return 0, err
+			}
+		}
+		return id, errors.Join(t.setParams(id, e.Params), t.setEnvironment(id, e.Environment, e.Command))
+	}, Queued)
+}
+
+func (r *Run) importLine(ctx context.Context, l line) error {
+	switch {
+	case l.Metric != nil:
+		if len(l.Metric.Steps) != len(l.Metric.Values) {
+			return fmt.Errorf("metric %s: %d steps and %d values", l.Metric.Name, len(l.Metric.Steps), len(l.Metric.Values))
+		}
+		points := make([]Point, len(l.Metric.Steps))
+		for i, step := range l.Metric.Steps {
+			points[i] = Point{l.Metric.Name, step, float64(l.Metric.Values[i])}
+		}
+		return r.LogBatch(ctx, points)
+	case l.Picture != nil:
+		p := l.Picture
+		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil || p.Digest == "" || p.Step < 0 {
+			return fmt.Errorf("picture %s of step %d: no JPEG with a digest (%w)", p.Name, p.Step, err)
+		}
+		return r.write(ctx, func(t tx) error {
+			return t.addPicture(r.ID, p.Step, p.Name, clean(p.Digest), image.Pt(p.Width, p.Height), p.JPEG)
+		})
+	case l.Artifact != nil:
+		return r.LogArtifact(ctx, l.Artifact.Name, bytes.NewReader(l.Artifact.Data))
+	}
+	return errors.New("neither run, metric, picture nor artifact")
+}
+
+// ExportCSV writes the curves of runs: run, experiment, name, metric, step, value.
+func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
+	out := csv.NewWriter(w)
+	if err := out.Write([]string{"run", "experiment", "name", "metric", "step", "value"}); err != nil {
+		return err
+	}
+	for _, r := range runs {
+		series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, c := range series {
+			for i, step := range c.Steps {
+				row := []string{strconv.FormatInt(r.ID, 10), r.Experiment, r.Name, c.Metric, strconv.FormatInt(step, 10), strconv.FormatFloat(c.Values[i], 'g', -1, 64)}
+				if err := out.Write(row); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images.
+// Steps have no times of their own: they are spread evenly over the run's.
+func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) error {
+	for _, r := range runs {
+		if err := s.exportEvents(ctx, dir, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error) {
+	name := strings.Map(func(c rune) rune {
+		if strings.ContainsRune(`/\:`, c) || c < ' ' {
+			return '_'
+		}
+		return c
+	}, r.Name)
+	folder := filepath.Join(dir, fmt.Sprintf("%d-%.100s", r.ID, name))
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return err
+	}
+	begin, end := r.Started, r.Ended
+	if begin.IsZero() {
+		begin = r.Created
+	}
+	if end.Before(begin) {
+		end = begin
+	}
+	file, err := os.Create(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%d.hrlab", begin.Unix())))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	out := bufio.NewWriter(file)
+
+	var last int64
+	for _, m := range r.Metrics {
+		last = max(last, m.LastStep)
+	}
+	at := func(step int64) float64 {
+		t := begin
+		if last > 0 {
+			t = begin.Add(time.Duration(float64(end.Sub(begin)) * float64(step) / float64(last)))
+		}
+		return float64(t.UnixNano()) / 1e9
+	}
+	// Fields of tensorflow.Event, Summary and Summary.Value: tensorflow/core/{util/event,framework/summary}.proto.
+	event := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(at(0)))
+	event = protowire.AppendString(protowire.AppendTag(event, 3, protowire.BytesType), "brain.Event:2")
+	if err := record(out, event); err != nil {
+		return err
+	}
+	put := func(step int64, tag string, value []byte) error {
+		value = append(protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), tag), value...)
+		summary := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), value)
+		event := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(at(step)))
+		event = protowire.AppendVarint(protowire.AppendTag(event, 2, protowire.VarintType), uint64(step)) //nolint:gosec // 0 or more
+		return record(out, protowire.AppendBytes(protowire.AppendTag(event, 5, protowire.BytesType), summary))
+	}
+	series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
+	if err != nil {
+		return err
+	}
+	for _, c := range series {
+		for i, step := range c.Steps {
+			scalar := protowire.AppendFixed32(protowire.AppendTag(nil, 2, protowire.Fixed32Type), math.Float32bits(float32(c.Values[i])))
+			if err := put(step, c.Metric, scalar); err != nil {
+				return err
+			}
+		}
+	}
+	err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
+		config, _, err := image.DecodeConfig(bytes.NewReader(jpeg))
+		if err != nil {
+			return fmt.Errorf("thumbnail %s: %w", p.Digest, err)
+		}
+		var img []byte
+		for i, v := range []int{config.Height, config.Width, 3} { // 3: RGB
+			img = protowire.AppendVarint(protowire.AppendTag(img, protowire.Number(i+1), protowire.VarintType), uint64(v)) //nolint:gosec // above 0
+		}
+		img = protowire.AppendBytes(protowire.AppendTag(img, 4, protowire.BytesType), jpeg)
+		return put(p.Step, p.Name, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), img))
+	})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// record writes a TFRecord: length, data, and a masked CRC-32C of each (tensorflow/core/lib/io/record_writer.h).
+func record(w io.Writer, data []byte) error {
+	masked := func(b []byte) uint32 {
+		crc := crc32.Checksum(b, castagnoli)
+		return (crc>>15 | crc<<17) + 0xa282ead8
+	}
+	head := binary.LittleEndian.AppendUint64(nil, uint64(len(data)))
+	head = binary.LittleEndian.AppendUint32(head, masked(head))
+	_, err := w.Write(binary.LittleEndian.AppendUint32(append(head, data...), masked(data)))
+	return err
+}
