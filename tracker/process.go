@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
@@ -31,10 +32,14 @@ func thisProcess() owner {
 	return o
 }
 
+// started is when a process began, in milliseconds since 1970; one that has ended and waits to be noticed is none.
 func started(pid int64) (int64, error) {
 	p, err := process.NewProcess(int32(pid))
 	if err != nil {
 		return 0, err
+	}
+	if state, err := p.Status(); err == nil && slices.Contains(state, process.Zombie) {
+		return 0, process.ErrorProcessNotRunning
 	}
 	return p.CreateTime()
 }

@@ -350,6 +350,24 @@ func TestOwner(t *testing.T) {
 	if !reused.gone(self, now, now) {
 		t.Error("another process with this id is taken for the owner")
 	}
+	ended := exec.Command("sleep", "60")
+	must(t, ended.Start())
+	dead := self
+	dead.pid = int64(ended.Process.Pid)
+	var err error
+	dead.start, err = started(dead.pid)
+	must(t, err)
+	if dead.gone(self, now, now) {
+		t.Error("a process that runs is gone")
+	}
+	must(t, ended.Process.Kill())
+	for i := 0; !dead.gone(self, now, now); i++ { // nobody has waited for it: it is a zombie
+		if i == 100 {
+			t.Fatal("a zombie is taken for the owner")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = ended.Wait()
 	elsewhere := owner{"another host", 1, 1}
 	if elsewhere.gone(self, now.Add(-beatTimeout/2), now) || !elsewhere.gone(self, now.Add(-2*beatTimeout), now) {
 		t.Error("a process of another host is judged by its beats")
