@@ -44,15 +44,26 @@ const checkpointPause = 10 * time.Second
 // Start begins the run of a fit of pair with config. Its parameters are those of config and the pictures' names, its
 // tag "fit" the digest of all that determines the result.
 func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
-	run, err := l.describe(about, pair, config)
+	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config)
 	if err != nil {
 		return nil, err
 	}
+	run.Environment = l.environment()
 	return l.Tracker.Start(ctx, run)
 }
 
-func (l Lab) describe(about About, pair hrstyle.Pair, config hrstyle.Config) (tracker.NewRun, error) {
-	inputs := map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": l.Engine.VGG.Digest}
+func (l Lab) environment() map[string]string {
+	return map[string]string{"device": l.Engine.Device.Name}
+}
+
+// pairInputs are the digests that every fit of a pair has in common.
+func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
+	return map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": vgg.Digest}
+}
+
+// describe says what a run is about.
+func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config) (tracker.NewRun, error) {
+	inputs = maps.Clone(inputs)
 	if config.Init != "" {
 		g, err := hrstyle.LoadGenerator(config.Init)
 		if err != nil {
@@ -77,8 +88,7 @@ func (l Lab) describe(about About, pair hrstyle.Pair, config hrstyle.Config) (tr
 			Content string `json:"content"`
 			Style   string `json:"style"`
 			VGG     string `json:"vgg"`
-		}{config, pair.Content.Name, pair.Style.Name, l.Engine.VGG.Label},
-		Environment: map[string]string{"device": l.Engine.Device.Name},
+		}{config, pair.Content.Name, pair.Style.Name, vgg.Label},
 	}, nil
 }
 

@@ -38,9 +38,10 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 	}
 	var ids []int64
 	var failed []error
+	inputs := pairInputs(pair, l.Engine.VGG)
 	for i, trial := range trials {
 		p := Progress{Trial: i + 1, Trials: len(trials), Config: trial.Config}
-		err := l.try(ctx, About{Experiment: experiment}, pair, trial.Config, patience, &p, progress)
+		err := l.try(ctx, About{Experiment: experiment}, inputs, pair, trial.Config, patience, &p, progress)
 		if p.Run != 0 {
 			ids = append(ids, p.Run)
 		}
@@ -72,8 +73,8 @@ func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err e
 }
 
 // try brings one trial to its end.
-func (l Lab) try(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
-	run, start, err := l.begin(ctx, about, pair, config, p)
+func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
+	run, start, err := l.begin(ctx, about, inputs, pair, config, p)
 	if err != nil && run != nil {
 		return errors.Join(err, run.Finish(ctx, err))
 	}
@@ -81,6 +82,11 @@ func (l Lab) try(ctx context.Context, about About, pair hrstyle.Pair, config hrs
 		return err
 	}
 	p.Run = run.ID
+	return l.run(ctx, run, start, pair, config, patience, p, progress)
+}
+
+// run fits and records.
+func (l Lab) run(ctx context.Context, run *tracker.Run, start *hrstyle.Checkpoint, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
 	fit := l.Engine.Fit(ctx, pair, config)
 	if start != nil {
 		fit = l.Engine.Resume(ctx, pair, start)
@@ -97,11 +103,12 @@ func (l Lab) try(ctx context.Context, about About, pair hrstyle.Pair, config hrs
 
 // begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
 // run where there is nothing to do.
-func (l Lab) begin(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
-	n, err := l.describe(about, pair, config)
+func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
+	n, err := describe(about, l.Engine.VGG, inputs, pair, config)
 	if err != nil {
 		return nil, nil, err
 	}
+	n.Environment = l.environment()
 	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: about.Experiment, Where: fmt.Sprintf("tags.fit = %q", n.Tags["fit"])})
 	if err != nil {
 		return nil, nil, err

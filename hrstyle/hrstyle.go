@@ -152,7 +152,7 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	vgg, err := openVGG(options.VGG)
+	vgg, err := OpenVGG(options.VGG)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,8 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32, execs: map[string]*graph.Exec{}}, nil
 }
 
-func openVGG(source string) (*VGG, error) {
+// OpenVGG reads the weights that Options.VGG names, without a device; none are nil.
+func OpenVGG(source string) (*VGG, error) {
 	switch source {
 	case "none":
 		return nil, nil

@@ -21,7 +21,7 @@ import (
 // Weights are fetched from a server or a file into the cache directory, and watched there.
 func TestFetchVGG(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if _, err := openVGG("auto"); err == nil || !strings.HasPrefix(err.Error(), ErrNoVGG.Error()) {
+	if _, err := OpenVGG("auto"); err == nil || !strings.HasPrefix(err.Error(), ErrNoVGG.Error()) {
 		t.Fatal(err)
 	}
 	want := RandomVGG()
@@ -43,7 +43,7 @@ func TestFetchVGG(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := openVGG("auto")
+		got, err := OpenVGG("auto")
 		if err != nil || !reflect.DeepEqual(got.weights, want.weights) || got.Random() {
 			t.Fatalf("%s: the weights differ, or %v", source, err)
 		}
@@ -64,7 +64,7 @@ func TestFetchVGG(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openVGG("auto"); err == nil || !strings.Contains(err.Error(), "has changed since it was fetched") {
+	if _, err := OpenVGG("auto"); err == nil || !strings.Contains(err.Error(), "has changed since it was fetched") {
 		t.Errorf("after a bit flipped: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 const (
 	beatEvery = 2 * time.Second
 	// A run whose last beat is older than this is lost, wherever its process is.
-	beatTimeout = 30 * time.Second
+	beatTimeout = 8 * time.Second
 )
 
 // owner is the process that writes a run.

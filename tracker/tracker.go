@@ -17,7 +17,7 @@
 //
 // A run is queued ([Store.Enqueue]), running, finished, stopped (by [context.Canceled]), failed, or lost: its process is
 // gone. A process of this machine is looked up by its id and start time; one of another machine counts as gone when its
-// last beat is 30 seconds old. Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
+// last beat is 8 seconds old. Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
 // has ended; from then on the former writer, should it come back, gets [ErrTaken].
 //
 // # Metrics
@@ -114,9 +114,22 @@ func (s *Store) Close() error {
 	return s.closeDatabase()
 }
 
+// Path is the file of the database.
+func (s *Store) Path() string { return s.path }
+
 // DB is the connection that writes, for those who keep tables of their own beside the runs: a transaction of it is what
 // [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything.
 func (s *Store) DB() *sql.DB { return s.writer }
+
+// Locked runs f while no other process makes or upgrades this database, for those who make tables of their own in it.
+func (s *Store) Locked(ctx context.Context, f func() error) error {
+	unlock, err := lock(ctx, s.path+".lock", true)
+	if err != nil {
+		return s.plain(err)
+	}
+	defer unlock()
+	return f()
+}
 
 // tx is a transaction that writes.
 type tx struct {

@@ -27,6 +27,8 @@ type verbs struct {
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
 	Sweep  sweepCmd  `cmd:"" help:"Fit a pair with many weights, and record every run."`
 	Runs   runsCmd   `cmd:"" help:"List, compare, keep and export recorded runs."`
+	Worker workerCmd `cmd:"" help:"Take trials from the queue, one after the other."`
+	Queue  queueCmd  `cmd:"" help:"Look at the queue of trials, pause it, cancel and retry."`
 	Report reportCmd `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
 	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`

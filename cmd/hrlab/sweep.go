@@ -28,6 +28,7 @@ type sweepCmd struct {
 	ReportEvery *int `placeholder:"10" help:"Steps from one report to the next."`
 	Repeats     int  `default:"1" help:"Fit every trial with so many seeds, to see how much they matter."`
 	Patience    int  `placeholder:"N" help:"End a trial when its total loss has not fallen for N steps."`
+	Queue       bool `help:"Hand the trials to workers (hrlab worker) and show how they get on; Ctrl-C leaves them at it."`
 	DryRun      bool `help:"List the trials and how long they will take, by a step or two; record nothing."`
 	engineFlags
 	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
@@ -126,6 +127,9 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.Queue {
+		return s.enqueue(ctx, c, pairs, trials)
+	}
 	engine, err := s.open(ctx, c)
 	if err != nil {
 		return err
@@ -161,6 +165,51 @@ func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, p
 		fmt.Fprintf(c.messages, "stopped; the same command goes on. So far: %s\n", report)
 	default:
 		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
+	}
+	return err
+}
+
+// enqueue hands the trials to workers and follows their runs.
+func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair, trials []experiments.Trial) (err error) {
+	vgg, err := hrstyle.OpenVGG(s.VGG)
+	if err != nil {
+		return err
+	}
+	store, err := tracker.Open(ctx, s.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	queue, err := experiments.OpenQueue(ctx, store)
+	if err != nil {
+		return err
+	}
+	open := map[int64]bool{}
+	for _, pair := range pairs {
+		ids, err := queue.Enqueue(ctx, s.Experiment, vgg, pair, trials, s.Patience)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			open[id] = true
+		}
+	}
+	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", len(open), s.DB)
+	for cursor := int64(0); len(open) > 0; {
+		var changed []tracker.Info
+		if changed, cursor, err = store.Watch(ctx, cursor); err != nil {
+			break
+		}
+		for _, i := range changed {
+			over := i.Status == tracker.Finished || i.Status == tracker.Failed || i.Status == tracker.Stopped && !i.Deleted.IsZero()
+			if open[i.ID] && over {
+				delete(open, i.ID)
+				fmt.Fprintf(c.messages, "run %d, content %s, style %s: %s %s (%d left)\n", i.ID, i.Params["content_weight"], i.Params["style_weight"], i.Status, i.Error, len(open))
+			}
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintf(c.messages, "%d trials are left in the queue: hrlab queue status\n", len(open))
 	}
 	return err
 }

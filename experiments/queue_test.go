@@ -1,0 +1,233 @@
+package experiments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// TestMain is also the worker processes of the tests: HRLAB_TEST_WORKER is the database.
+func TestMain(m *testing.M) {
+	if db := os.Getenv("HRLAB_TEST_WORKER"); db != "" {
+		if err := workerProcess(db); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func workerProcess(db string) error {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		return err
+	}
+	store, err := tracker.Open(ctx, db)
+	if err != nil {
+		return err
+	}
+	err = Lab{Engine: engine, Tracker: store}.Work(ctx, true, func(Progress) {})
+	return errors.Join(err, store.Close())
+}
+
+// queued is a queue with trials of the test pair, which is in files.
+func queued(t *testing.T, lab Lab, trials []Trial) (*Queue, []int64) {
+	t.Helper()
+	dir := t.TempDir()
+	pair := hrstyle.Pair{Content: hrstyle.Picture{Name: filepath.Join(dir, "day.png")}, Style: hrstyle.Picture{Name: filepath.Join(dir, "dusk.png")}}
+	for _, p := range []struct{ name, from hrstyle.Picture }{{pair.Content, testPair.Content}, {pair.Style, testPair.Style}} {
+		if err := hrstyle.SavePicture(p.name.Name, p.from, hrstyle.Encoding{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair, err := hrstyle.LoadPair(pair.Content.Name, pair.Style.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := OpenQueue(t.Context(), lab.Tracker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := q.Enqueue(t.Context(), "queued", lab.Engine.VGG, pair, trials, 0)
+	if err != nil || len(ids) != len(trials) {
+		t.Fatal(ids, err)
+	}
+	again, err := q.Enqueue(t.Context(), "queued", lab.Engine.VGG, pair, trials, 0)
+	if err != nil || len(again) != len(ids) || again[0] != ids[0] {
+		t.Fatalf("queued again: %v, then %v (%v)", ids, again, err)
+	}
+	if jobs, _, err := q.State(t.Context()); err != nil || jobs["available"] != len(trials) {
+		t.Fatalf("%v %v", jobs, err)
+	}
+	return q, ids
+}
+
+func status(t *testing.T, lab Lab, id int64) tracker.Status {
+	t.Helper()
+	infos, err := lab.infos(t.Context(), []int64{id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos[0].Status
+}
+
+// A worker does what a sweep does: the results are the same.
+func TestWorker(t *testing.T) {
+	lab := testLab(t)
+	trials := Grid(testConfig(), ContentWeight(5, 50))
+	bad := testConfig()
+	bad.LearningRate = 1e30
+	want, err := lab.Sweep(t.Context(), "direct", testPair, trials, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, ids := queued(t, lab, append(trials, Trial{bad}))
+	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := lab.infos(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if got[i].Status != tracker.Finished || got[i].Metrics["total"] != want[i].Metrics["total"] {
+			t.Errorf("%s %+v, want %+v", got[i].Status, got[i].Metrics["total"], want[i].Metrics["total"])
+		}
+	}
+	if got[2].Status != tracker.Failed {
+		t.Errorf("the bad trial is %s", got[2].Status)
+	}
+	jobs, paused, err := q.State(t.Context())
+	if err != nil || paused || jobs["completed"] != 2 || jobs["cancelled"] != 1 {
+		t.Errorf("%v %v", jobs, err)
+	}
+	if err := q.Retry(t.Context(), got[2:]); err != nil {
+		t.Error(err)
+	}
+	if jobs, _, _ := q.State(t.Context()); jobs["available"] != 1 {
+		t.Errorf("after retry: %v", jobs)
+	}
+}
+
+// A worker that is killed loses its trial to the next one, which goes on from the checkpoint; two workers share.
+func TestWorkerKilled(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 60
+	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50)))
+	db := lab.Tracker.Path()
+	child := func() *exec.Cmd {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), "HRLAB_TEST_WORKER="+db)
+		c.Stderr = os.Stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := child()
+	wait := func(what string, ok func(tracker.Info) bool) {
+		for range 600 {
+			infos, err := lab.infos(t.Context(), ids[:1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok(infos[0]) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatal(what)
+	}
+	wait("the first trial does not begin", func(i tracker.Info) bool { return i.Metrics["total"].LastStep >= 5 })
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	_ = first.Wait()
+	wait("the run is not lost", func(i tracker.Info) bool { return i.Status == tracker.Lost })
+	a, b := child(), child()
+	wait("the trial is not taken again", func(i tracker.Info) bool { return i.Status == tracker.Running })
+	if d := time.Since(killed); d > 10*time.Second {
+		t.Errorf("taken again after %v", d)
+	}
+	if err := errors.Join(a.Wait(), b.Wait()); err != nil {
+		t.Error(err)
+	}
+	for _, id := range ids {
+		if s := status(t, lab, id); s != tracker.Finished {
+			t.Errorf("run %d is %s", id, s)
+		}
+	}
+	if jobs, _, err := q.State(t.Context()); err != nil || jobs["completed"] != 2 {
+		t.Errorf("%v %v", jobs, err)
+	}
+}
+
+// Pause, cancel, and a worker that is told to stop: its trial is the next one's.
+func TestQueueControl(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 40
+	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50, 500)))
+	infos, err := lab.infos(t.Context(), ids[2:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(q.Cancel(t.Context(), infos), q.Pause(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, lab, ids[2]); s != tracker.Stopped {
+		t.Errorf("the cancelled run is %s", s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := lab.Work(ctx, false, func(Progress) {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if s := status(t, lab, ids[0]); s != tracker.Queued {
+		t.Errorf("while paused a run became %s", s)
+	}
+	if err := q.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	err = lab.Work(ctx, true, func(p Progress) {
+		if p.Run == ids[0] && p.Step.N == 5 {
+			stop()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if s := status(t, lab, ids[0]); s != tracker.Stopped {
+		t.Errorf("the stopped run is %s", s)
+	}
+	first := -1
+	if err := lab.Work(t.Context(), true, func(p Progress) {
+		if p.Run == ids[0] && first < 0 && p.Step.Ok() {
+			first = p.Step.N
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if first < 5 {
+		t.Errorf("the stopped trial began again at step %d", first)
+	}
+	for _, id := range ids[:2] {
+		if s := status(t, lab, id); s != tracker.Finished {
+			t.Errorf("run %d is %s", id, s)
+		}
+	}
+}
