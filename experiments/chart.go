@@ -25,6 +25,13 @@ func newChart(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.BackgroundColor = color.Transparent
+	p.Title.Padding = 6
+	for _, style := range []struct {
+		of   *draw.TextStyle
+		size vg.Length
+	}{{&p.Title.TextStyle, 14}, {&p.X.Label.TextStyle, 13}, {&p.Y.Label.TextStyle, 13}, {&p.X.Tick.Label, 11}, {&p.Y.Tick.Label, 11}, {&p.Legend.TextStyle, 11}} {
+		style.of.Font.Size, style.of.Font.Variant = style.size, "Sans"
+	}
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -96,10 +103,10 @@ func (p *PairReport) Pareto() *plot.Plot {
 		}
 		if run.OnFront {
 			front = append(front, point)
+			labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, "  "+run.Label())
 		} else {
 			others = append(others, point)
 		}
-		labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, " "+run.Label())
 	}
 	dots := func(points plotter.XYs, c color.Color, radius vg.Length) {
 		if s, err := plotter.NewScatter(points); err == nil && len(points) > 0 {
@@ -116,8 +123,9 @@ func (p *PairReport) Pareto() *plot.Plot {
 	}
 	dots(others, color.Gray{150}, 3)
 	dots(front, color.RGBA{0x2b, 0x6c, 0xb0, 0xff}, 4)
-	if l, err := plotter.NewLabels(labels); err == nil && len(labels.Labels) <= 40 && len(labels.Labels) > 0 {
+	if l, err := plotter.NewLabels(labels); err == nil && len(labels.Labels) > 0 {
 		chart.Add(l)
+		chart.X.Max += 0.15 * (chart.X.Max - chart.X.Min) // room for the last label
 	}
 	return chart
 }

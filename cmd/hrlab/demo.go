@@ -9,20 +9,24 @@ import (
 	"os"
 	"path/filepath"
 
+	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/tracker"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/image/draw"
 )
 
 type demoCmd struct {
-	Out string `default:"demo" placeholder:"DIR" help:"Where the pictures and losses go."`
+	Out string `default:"demo" placeholder:"DIR" help:"Where pictures, runs and report go."`
 	engineFlags
 }
 
-// Run fits the built-in pair at 128 px (in pure Go at 96) and writes the pictures, the generator and the losses.
-func (d *demoCmd) Run(ctx context.Context, c *console) error {
+// Run fits the built-in pair at 128 px with six pairs of weights (in pure Go at 96 px), writes the report and the
+// suggested run's pictures.
+func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err := os.MkdirAll(d.Out, 0o777); err != nil {
 		return err
 	}
@@ -39,65 +43,80 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer engine.Close()
-
-	config := hrstyle.Default
-	config.Size, config.Steps, config.ContentWeight, config.ReportEvery = 128, 200, 30, 20
-	if engine.Device.Kind == device.Go {
-		config.Size, config.Steps = 96, 100
-	}
-	pair := hrstyle.Pair{
-		Content: hrstyle.Picture{Name: "landscape by day", Image: sample.Content(config.Size, config.Size*3/4)},
-		Style:   hrstyle.Picture{Name: "scene at dusk", Image: sample.Style(config.Size, config.Size*3/4)},
-	}
-	lines, err := os.Create(d.file("losses.jsonl"))
+	store, err := tracker.Open(ctx, d.file("hrlab.db"))
 	if err != nil {
 		return err
 	}
-	defer lines.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
 
-	bar := c.newProgress(0, config.Steps)
-	var steps []hrstyle.Step
-	for step, stepErr := range engine.Fit(ctx, pair, config) {
-		if err = stepErr; err != nil {
-			break
-		}
-		bar.report(step)
-		steps = append(steps, step)
-		if err = writeJSON(lines, step, engine.VGG); err != nil {
-			break
-		}
+	config := hrstyle.Default
+	config.Size, config.Steps = 128, 80
+	if engine.Device.Kind == device.Go {
+		config.Size, config.Steps = 96, 30
 	}
-	bar.close()
-	if len(steps) == 0 {
+	pair := hrstyle.Pair{
+		Content: hrstyle.Picture{Name: "day", Image: sample.Content(config.Size, config.Size*3/4)},
+		Style:   hrstyle.Picture{Name: "dusk", Image: sample.Style(config.Size, config.Size*3/4)},
+	}
+	trials := experiments.Grid(config, experiments.ContentWeight(3, 30, 300), experiments.StyleWeight(1, 10))
+	show := c.newSweepProgress(1, trials)
+	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, "demo", pair, trials, 0, show.report)
+	show.close()
+	if err != nil {
 		return err
 	}
-	last := steps[len(steps)-1]
-	return errors.Join(err, d.save(pair, last, engine.VGG), d.table(c.out, steps, engine.VGG))
+	report, err := experiments.NewReport(ctx, store, "demo")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.save(ctx, store, pair, report.Pairs[0].Suggested), report.HTML(d.file("report.html")), d.table(ctx, c.out, store, report))
 }
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
-func (d *demoCmd) save(pair hrstyle.Pair, last hrstyle.Step, vgg *hrstyle.VGG) error {
-	how, output := hrstyle.Encoding{Comment: last.Describe()}, last.Picture()
+// save writes the pictures and the generator of a run.
+func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *experiments.RunReport) error {
+	for artifact, file := range map[string]string{experiments.Output: "output.png", experiments.Generator: "generator.safetensors"} {
+		in, err := store.OpenArtifact(ctx, run.ID, artifact)
+		if err != nil {
+			return err
+		}
+		data, err := io.ReadAll(in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(d.file(file), data, 0o666); err != nil {
+			return err
+		}
+	}
+	output, err := hrstyle.LoadPicture(d.file("output.png"))
+	if err != nil {
+		return err
+	}
+	built := hrstyle.Encoding{Comment: "hrlab: built-in picture"}
 	return errors.Join(
-		hrstyle.SavePicture(d.file("content.png"), pair.Content, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),
-		hrstyle.SavePicture(d.file("style.png"), pair.Style, hrstyle.Encoding{Comment: "hrlab: built-in picture"}),
-		hrstyle.SavePicture(d.file("output.png"), output, how),
-		hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), how),
-		last.Generator().Save(d.file("generator.safetensors")),
+		hrstyle.SavePicture(d.file("content.png"), pair.Content, built),
+		hrstyle.SavePicture(d.file("style.png"), pair.Style, built),
+		hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), hrstyle.Encoding{Comment: "hrlab: content, style, output"}),
 	)
 }
 
-// table prints the losses and where everything is.
-func (d *demoCmd) table(w io.Writer, steps []hrstyle.Step, vgg *hrstyle.VGG) error {
-	fmt.Fprintf(w, "%6s %12s %12s %12s %9s\n", "step", "total", "content", "style", "seconds")
-	for _, s := range steps {
-		fmt.Fprintf(w, "%6d %12.5g %12.5g %12.5g %9.1f\n", s.N, s.Total, s.Content, s.Style, s.Elapsed.Seconds())
+// table prints the losses of the suggested run and where everything is.
+func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, report *experiments.Report) error {
+	run := report.Pairs[0].Suggested
+	series, err := store.Series(ctx, []int64{run.ID}, []string{"content", "seconds", "style", "total"}, 0)
+	if err != nil {
+		return err
 	}
-	if vgg.Random() {
+	fmt.Fprintf(w, "Suggested of %d: content weight %s, style weight %s. Its losses:\n", len(report.Pairs[0].Runs), run.Param("content_weight"), run.Param("style_weight"))
+	fmt.Fprintf(w, "%6s %12s %12s %12s %9s\n", "step", "total", "content", "style", "seconds")
+	for i, step := range series[0].Steps {
+		fmt.Fprintf(w, "%6d %12.5g %12.5g %12.5g %9.1f\n", step, series[3].Values[i], series[0].Values[i], series[2].Values[i], series[1].Values[i])
+	}
+	if report.Random {
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
-	_, err := fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s\n%s\n", d.file("before-after.png"), d.file("output.png"), d.file("generator.safetensors"), d.file("losses.jsonl"))
+	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n", d.file("before-after.png"), d.file("output.png"), d.file("report.html"))
 	return err
 }
 
