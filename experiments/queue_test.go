@@ -14,10 +14,15 @@ import (
 	"hrlab/tracker"
 )
 
-// TestMain is also the worker processes of the tests: HRLAB_TEST_WORKER is the database.
+// TestMain is also the worker processes of the tests: HRLAB_TEST_WORKER, or for a sweep HRLAB_TEST_SWEEP, is
+// the database.
 func TestMain(m *testing.M) {
-	if db := os.Getenv("HRLAB_TEST_WORKER"); db != "" {
-		if err := workerProcess(db); err != nil {
+	for job, do := range map[string]func(db string) error{"HRLAB_TEST_WORKER": workerProcess, "HRLAB_TEST_SWEEP": sweepProcess} {
+		db := os.Getenv(job)
+		if db == "" {
+			continue
+		}
+		if err := do(db); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -27,6 +32,17 @@ func TestMain(m *testing.M) {
 }
 
 func workerProcess(db string) error {
+	return inLab(db, func(ctx context.Context, l Lab) error { return l.Work(ctx, true, func(Progress) {}) })
+}
+
+func sweepProcess(db string) error {
+	return inLab(db, func(ctx context.Context, l Lab) error {
+		_, err := l.Sweep(ctx, "killed", testPair, killedTrials(), 0, nil)
+		return err
+	})
+}
+
+func inLab(db string, f func(ctx context.Context, l Lab) error) error {
 	ctx := context.Background()
 	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
 	if err != nil {
@@ -36,8 +52,7 @@ func workerProcess(db string) error {
 	if err != nil {
 		return err
 	}
-	err = Lab{Engine: engine, Tracker: store}.Work(ctx, true, func(Progress) {})
-	return errors.Join(err, store.Close())
+	return errors.Join(f(ctx, Lab{Engine: engine, Tracker: store}), store.Close())
 }
 
 // queued is a queue with trials of the test pair, which is in files.

@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"image/png"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
@@ -148,5 +154,185 @@ func TestPatience(t *testing.T) {
 	runs, err := lab.Sweep(t.Context(), "e", testPair, List(c), 3, nil)
 	if err != nil || runs[0].Status != tracker.Finished || runs[0].Metrics["total"].LastStep != 3 {
 		t.Errorf("%+v %v", runs, err)
+	}
+}
+
+func killedTrials() []Trial {
+	c := testConfig()
+	c.Steps = 12
+	return Grid(c, ContentWeight(5, 50, 500))
+}
+
+// A sweep that is killed again and again ends as if it had not been, and does nothing twice.
+func TestSweepKilled(t *testing.T) {
+	lab := testLab(t)
+	want, err := lab.Sweep(t.Context(), "whole", testPair, killedTrials(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond} {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), "HRLAB_TEST_SWEEP="+lab.Tracker.Path())
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after)
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+	finished, err := lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: "killed", Where: "status = finished"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipped := 0
+	got, err := lab.Sweep(t.Context(), "killed", testPair, killedTrials(), 0, func(p Progress) {
+		if p.Skipped != "" {
+			skipped++
+		}
+	})
+	if err != nil || len(got) != len(want) || skipped != len(finished) {
+		t.Fatalf("%d runs, %d of %d finished ones skipped: %v", len(got), skipped, len(finished), err)
+	}
+	for i := range want {
+		if want[i].Metrics["total"] != got[i].Metrics["total"] {
+			t.Errorf("trial %d: %+v, uninterrupted %+v", i+1, got[i].Metrics["total"], want[i].Metrics["total"])
+		}
+	}
+	if findings, err := lab.Tracker.Check(t.Context()); err != nil {
+		t.Error(findings, err)
+	}
+}
+
+// Two sweeps of the same trials on one database share the work, and memory stays flat over many trials.
+func TestTwoSweeps(t *testing.T) {
+	a := testLab(t)
+	store, err := tracker.Open(t.Context(), a.Tracker.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	b := testLab(t)
+	b.Tracker = store
+	n := 30
+	if os.Getenv("HRLAB_TEST_SOAK") != "" {
+		n = 1000
+	}
+	c := testConfig()
+	c.Steps = 1
+	var axis []float64
+	for i := range n {
+		axis = append(axis, float64(i))
+	}
+	trials := Grid(c, ContentWeight(axis...))
+	var wait sync.WaitGroup
+	var fitted atomic.Int64
+	var early, late runtime.MemStats
+	for _, lab := range []Lab{a, b} {
+		wait.Go(func() {
+			if _, err := lab.Sweep(t.Context(), "e", testPair, trials, 0, func(p Progress) {
+				if p.Ended && p.Skipped == "" {
+					if fitted.Add(1) == int64(n/3) {
+						runtime.GC()
+						runtime.ReadMemStats(&early)
+					}
+				}
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&late)
+	runs, err := a.Tracker.Runs(t.Context(), tracker.Query{Where: "status = finished"})
+	if err != nil || len(runs) != n || fitted.Load() != int64(n) {
+		t.Errorf("%d runs, %d fits of %d trials: %v", len(runs), fitted.Load(), n, err)
+	}
+	if late.HeapAlloc > early.HeapAlloc+64<<20 {
+		t.Errorf("the heap grew from %d to %d MB", early.HeapAlloc>>20, late.HeapAlloc>>20)
+	}
+}
+
+// The paper's table of content weights: losses move with the weight, and each output is nearest to the paper's of the
+// same weight. It takes a quarter of an hour: HRLAB_TEST_PAPER names the database to keep the runs in.
+func TestPaperTable(t *testing.T) {
+	db, data, weights := os.Getenv("HRLAB_TEST_PAPER"), "../../shared/data/content_weight_table/", "../../shared/weights/vgg19_features_fp16.safetensors"
+	if _, err := os.Stat(data); db == "" || err != nil {
+		t.Skip("takes a quarter of an hour and the paper's pictures: set HRLAB_TEST_PAPER to a database")
+	}
+	engine, err := hrstyle.Open(t.Context(), hrstyle.Options{VGG: weights})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	store, err := tracker.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close() //nolint:errcheck // only read in the end
+	pair, err := hrstyle.LoadPair(data+"content.jpg", data+"style_500.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := hrstyle.Default
+	config.Size, config.Steps = 160, 300
+	runs, err := Lab{Engine: engine, Tracker: store}.Sweep(t.Context(), "table", pair, Grid(config, Presets["table"]...), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"0.8", "8", "80", "800", "8000"}
+	var distances, similarity, colour [5][5]float64
+	var paper, ours [5]hrstyle.Picture
+	var meanS, meanC float64
+	for i, run := range runs {
+		if i > 0 {
+			if a, b := runs[i-1].Metrics["content"].Last, run.Metrics["content"].Last; b > 1.05*a {
+				t.Errorf("content loss rises from %g to %g at weight %s", a, b, names[i])
+			}
+			if a, b := runs[i-1].Metrics["style"].Last, run.Metrics["style"].Last; b < 0.95*a {
+				t.Errorf("style loss falls from %g to %g at weight %s", a, b, names[i])
+			}
+		}
+		file, err := store.OpenArtifact(t.Context(), run.ID, Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours[i], err = hrstyle.LoadPicture(file.Name()); err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		p, err := hrstyle.LoadPicture(data + "wc_" + names[i] + ".jpg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		scaled, err := hrstyle.Pair{Content: p, Style: p}.Fitted(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paper[i] = scaled.Content
+	}
+	for i := range ours {
+		for k := range paper {
+			similarity[i][k] = 1 - ssim(luma(ours[i]), luma(paper[k]))
+			colour[i][k] = colourDistance(ours[i], paper[k])
+			meanS, meanC = meanS+similarity[i][k]/25, meanC+colour[i][k]/25
+		}
+	}
+	right := 0
+	for i := range ours {
+		nearest := 0
+		for k := range paper {
+			distances[i][k] = similarity[i][k]/meanS + colour[i][k]/meanC
+			if distances[i][k] < distances[i][nearest] {
+				nearest = k
+			}
+		}
+		t.Logf("| %s | %.2f | %.2f | %.2f | %.2f | %.2f |", names[i], distances[i][0], distances[i][1], distances[i][2], distances[i][3], distances[i][4])
+		if nearest == i {
+			right++
+		}
+	}
+	if right < 4 {
+		t.Errorf("%d of 5 outputs are nearest to the paper's of the same weight, want 4", right)
 	}
 }
