@@ -62,12 +62,15 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	return knee, true
 }
 
-// Varied lists the numeric parameters, the seed apart, that differ among runs.
+// unvaried are parameters that are no axis of a comparison: names of files, and what does not alter a result.
+var unvaried = []string{"seed", "report_every", "checkpoint_every", "content", "style", "vgg", "init"}
+
+// Varied lists the parameters, the seed and files apart, that differ among runs; the two weights come first.
 func Varied(runs []tracker.Info) []string {
 	values := map[string]map[string]bool{}
 	for _, r := range runs {
 		for name, v := range r.Params {
-			if v.IsNumber && name != "seed" && name != "report_every" && name != "checkpoint_every" {
+			if !slices.Contains(unvaried, name) {
 				if values[name] == nil {
 					values[name] = map[string]bool{}
 				}

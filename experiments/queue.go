@@ -79,6 +79,15 @@ func openQueue(ctx context.Context, store *tracker.Store, work *worker) (*Queue,
 // Enqueue hands the trials of a pair to workers and returns their runs. A trial that has a run in the experiment which
 // is finished, running or queued gets no other. Pictures must be files. vgg are the weights to be used.
 func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
+	locked := q.store.Locked(ctx, func() error {
+		ids, err = q.enqueueOnly(ctx, experiment, vgg, pair, trials, patience)
+		return nil
+	})
+	return ids, errors.Join(err, locked)
+}
+
+// enqueueOnly is Enqueue for the process that holds the lock: nobody else looks for the same trials meanwhile.
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
 	j := job{VGG: vgg.Digest, Patience: patience}
 	for _, p := range []struct {
 		to   *string
@@ -107,7 +116,7 @@ func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 	defer tx.Rollback() //nolint:errcheck // committed below, or the error is known
 	var jobs []river.InsertManyParams
 	for _, trial := range trials {
-		n, err := describe(About{Experiment: experiment}, vgg, inputs, pair, trial.Config)
+		n, err := describe(About{Experiment: experiment}, vgg, inputs, pair, trial.Config, patience)
 		if err != nil {
 			return nil, err
 		}
@@ -173,10 +182,10 @@ const (
 	sqlJobCounts = `SELECT state, count(*) FROM river_job WHERE kind = 'trial' GROUP BY state`
 	sqlRegister  = `INSERT INTO river_queue (name) VALUES (?1) ON CONFLICT (name) DO NOTHING`
 	sqlPaused    = `SELECT count(*) FROM river_queue WHERE paused_at IS NOT NULL`
-	sqlJobsOf    = `SELECT max(id) FROM river_job WHERE kind = 'trial' AND json_extract(args, '$.run') = ?1`
+	sqlJobs      = `SELECT json_extract(args, '$.run'), max(id) FROM river_job WHERE kind = 'trial' GROUP BY 1`
 	sqlReap      = `UPDATE river_job SET state = 'available', scheduled_at = ?2 WHERE kind = 'trial' AND state = 'running' AND json_extract(args, '$.run') = ?1`
 	sqlStale     = `SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial' AND state = 'running' AND attempted_at < ?1`
-	sqlOpenJobs  = `SELECT count(*) FROM river_job WHERE kind = 'trial' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+	sqlOpenJobs  = `SELECT json_extract(args, '$.run'), id FROM river_job WHERE kind = 'trial' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
 )
 
 // State is how many jobs there are of each of River's states (available, running, completed …), and whether the queue is
@@ -204,24 +213,50 @@ func (q *Queue) State(ctx context.Context) (jobs map[string]int, paused bool, er
 	return jobs, n > 0, err
 }
 
-// jobOf is the newest job of a run; 0 if it has none.
-func (q *Queue) jobOf(ctx context.Context, run int64) (int64, error) {
-	var id sql.NullInt64
-	err := q.store.DB().QueryRowContext(ctx, sqlJobsOf, run).Scan(&id)
-	return id.Int64, err
+// Open are the runs that wait for a worker or are at one, with their jobs.
+func (q *Queue) Open(ctx context.Context) (jobs map[int64]int64, err error) {
+	return q.jobs(ctx, sqlOpenJobs)
+}
+
+// jobs reads runs and their jobs.
+func (q *Queue) jobs(ctx context.Context, query string) (jobs map[int64]int64, err error) {
+	rows, err := q.store.DB().QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err says what went wrong
+	jobs = map[int64]int64{}
+	for rows.Next() {
+		var run, id int64
+		if err := rows.Scan(&run, &id); err != nil {
+			return nil, err
+		}
+		jobs[run] = id
+	}
+	return jobs, rows.Err()
+}
+
+// jobsOf are the newest jobs of runs, which must all have been queued.
+func (q *Queue) jobsOf(ctx context.Context, runs []tracker.Info) (jobs map[int64]int64, err error) {
+	if jobs, err = q.jobs(ctx, sqlJobs); err != nil {
+		return nil, err
+	}
+	for _, info := range runs {
+		if jobs[info.ID] == 0 {
+			return nil, fmt.Errorf("run %d was never queued", info.ID)
+		}
+	}
+	return jobs, nil
 }
 
 // Cancel takes queued runs from the queue, which become stopped, and stops those that a worker is at.
 func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) error {
+	jobs, err := q.jobsOf(ctx, runs)
+	if err != nil {
+		return err
+	}
 	for _, info := range runs {
-		id, err := q.jobOf(ctx, info.ID)
-		if err != nil {
-			return err
-		}
-		if id == 0 {
-			return fmt.Errorf("run %d was never queued", info.ID)
-		}
-		if _, err := q.client.JobCancel(ctx, id); err != nil {
+		if _, err := q.client.JobCancel(ctx, jobs[info.ID]); err != nil {
 			return err
 		}
 		if info.Status == tracker.Queued {
@@ -242,15 +277,12 @@ func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) error {
 
 // Retry queues runs again that failed or were stopped.
 func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) error {
+	jobs, err := q.jobsOf(ctx, runs)
+	if err != nil {
+		return err
+	}
 	for _, info := range runs {
-		id, err := q.jobOf(ctx, info.ID)
-		if err != nil {
-			return err
-		}
-		if id == 0 {
-			return fmt.Errorf("run %d was never queued", info.ID)
-		}
-		if _, err := q.client.JobRetry(ctx, id); err != nil {
+		if _, err := q.client.JobRetry(ctx, jobs[info.ID]); err != nil {
 			return err
 		}
 	}
@@ -347,8 +379,10 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 			if err := q.reap(ctx); err != nil && ctx.Err() == nil {
 				return errors.Join(err, q.client.StopAndCancel(background))
 			}
-			left := 0
-			if err := l.Tracker.DB().QueryRowContext(ctx, sqlOpenJobs).Scan(&left); !drain || err != nil || left > 0 {
+			if !drain {
+				continue
+			}
+			if left, err := q.Open(ctx); err != nil || len(left) > 0 {
 				continue
 			}
 		}

@@ -246,3 +246,33 @@ func TestQueueControl(t *testing.T) {
 		}
 	}
 }
+
+// A run that a worker is at stops when it is cancelled, and the worker goes on to the next.
+func TestCancelRunning(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 100_000
+	short := config
+	short.Steps = 1
+	q, ids := queued(t, lab, List(config, short))
+	infos, err := lab.infos(t.Context(), ids[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancelled := false
+	if err := lab.Work(t.Context(), true, func(p Progress) {
+		if p.Run == ids[0] && p.Step.N == 5 && !cancelled {
+			cancelled = true
+			go func() {
+				if err := q.Cancel(t.Context(), infos); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if a, b := status(t, lab, ids[0]), status(t, lab, ids[1]); a != tracker.Stopped || b != tracker.Finished {
+		t.Errorf("the cancelled run is %s, the next one %s", a, b)
+	}
+}

@@ -44,7 +44,7 @@ const checkpointPause = 10 * time.Second
 // Start begins the run of a fit of pair with config. Its parameters are those of config and the pictures' names, its
 // tag "fit" the digest of all that determines the result.
 func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
-	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config)
+	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
 }
 
 // describe says what a run is about.
-func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config) (tracker.NewRun, error) {
+func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
 	inputs = maps.Clone(inputs)
 	if config.Init != "" {
 		g, err := hrstyle.LoadGenerator(config.Init)
@@ -71,7 +71,7 @@ func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrst
 		}
 		inputs["init"] = g.Digest()
 	}
-	fit, err := fitDigest(config, inputs)
+	fit, err := fitDigest(config, inputs, patience)
 	if err != nil {
 		return tracker.NewRun{}, err
 	}
@@ -88,17 +88,20 @@ func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrst
 			Content string `json:"content"`
 			Style   string `json:"style"`
 			VGG     string `json:"vgg"`
-		}{config, pair.Content.Name, pair.Style.Name, vgg.Label},
+			// Patience ends a fit early: see Lab.Sweep.
+			Patience int `json:"patience,omitempty"`
+		}{config, pair.Content.Name, pair.Style.Name, vgg.Label, patience},
 	}, nil
 }
 
 // fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on.
-func fitDigest(config hrstyle.Config, inputs map[string]string) (string, error) {
+func fitDigest(config hrstyle.Config, inputs map[string]string, patience int) (string, error) {
 	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
 	text, err := json.Marshal(struct {
 		hrstyle.Config
-		Inputs map[string]string
-	}{config, inputs})
+		Inputs   map[string]string
+		Patience int `json:",omitempty"`
+	}{config, inputs, patience})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), err
 }

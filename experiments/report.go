@@ -42,7 +42,7 @@ type Report struct {
 	Pairs      []*PairReport
 	VGG        []string // labels of the weights used
 	Random     bool     // some are random filters
-	Command    string   // that made the newest run
+	Commands   []string // that made the runs
 	Devices    []string
 }
 
@@ -51,7 +51,7 @@ type PairReport struct {
 	Name           string
 	Content, Style []byte // JPEGs, as fitted; nil where not recorded
 	Runs           []RunReport
-	Rows, Columns  []string       // content and style weights of the finished runs
+	Rows, Columns  []string       // content weights, with the other settings that vary, and style weights of the finished runs
 	Matrix         [][]*RunReport // [row][column], nil where there is none
 	Suggested      *RunReport
 	Front          int // runs on the Pareto front
@@ -65,6 +65,7 @@ type RunReport struct {
 	tracker.Info
 	Output  []byte // a JPEG; nil where the run has none
 	Seeds   int    // of the runs with the same settings, of which this is the first
+	Other   string // the settings that vary apart from the weights: "size 96"
 	OnFront bool
 }
 
@@ -80,10 +81,15 @@ func (r *RunReport) Measure(name string) string {
 // Param is a parameter as it was written.
 func (r *RunReport) Param(name string) string { return r.Params[name].Text }
 
-// Label names a run by its weights.
+// Label names a run by its weights, and by what else varies.
 func (r *RunReport) Label() string {
-	return r.Param("content_weight") + " : " + r.Param("style_weight")
+	return join(r.Param("content_weight")+" : "+r.Param("style_weight"), r.Other)
 }
+
+// row is the run's row of the matrix.
+func (r *RunReport) row() string { return join(r.Param("content_weight"), r.Other) }
+
+func join(weights, other string) string { return strings.TrimSuffix(weights+", "+other, ", ") }
 
 // NewReport gathers the runs of an experiment.
 func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*Report, error) {
@@ -95,42 +101,55 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		return nil, fmt.Errorf("experiment %q: %w: it has no runs; hrlab runs list shows those there are", experiment, tracker.ErrNotFound)
 	}
 	r := &Report{Experiment: experiment, Made: time.Now()}
-	pairs := map[string]*PairReport{}
-	newest := runs[0]
+	pairs := map[[2]string]*PairReport{} // by the digests of the pictures: names may be the same
 	for _, info := range runs {
-		name := info.Tags["pair"]
-		if pairs[name] == nil {
-			pairs[name] = &PairReport{Name: name, Spread: map[string]float64{}}
-			r.Pairs = append(r.Pairs, pairs[name])
-		}
 		run := RunReport{Info: info, Seeds: 1}
 		if run.Output, err = outputJPEG(ctx, store, info.ID); err != nil {
 			return nil, err
-		}
-		pairs[name].Runs = append(pairs[name].Runs, run)
-		if info.ID > newest.ID {
-			newest = info
-		}
-		vgg := info.Params["vgg"].Text
-		if !slices.Contains(r.VGG, vgg) {
-			r.VGG = append(r.VGG, vgg)
 		}
 		environment, err := store.Environment(ctx, info.ID)
 		if err != nil {
 			return nil, err
 		}
-		r.Random = r.Random || environment["input.vgg"] == "random"
-		if d := environment["device"]; d != "" && !slices.Contains(r.Devices, d) {
-			r.Devices = append(r.Devices, d)
+		key := [2]string{environment["input.content"], environment["input.style"]}
+		if pairs[key] == nil {
+			pairs[key] = &PairReport{Name: info.Tags["pair"], Spread: map[string]float64{}}
+			r.Pairs = append(r.Pairs, pairs[key])
 		}
+		pairs[key].Runs = append(pairs[key].Runs, run)
+		r.Random = r.Random || environment["input.vgg"] == "random"
+		r.VGG = appendNew(r.VGG, info.Params["vgg"].Text)
+		r.Devices = appendNew(r.Devices, environment["device"])
+		r.Commands = appendNew(r.Commands, info.Command)
 	}
-	r.Command = newest.Command
+	r.tellApart()
 	for _, p := range r.Pairs {
 		if err := p.gather(ctx, store); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// appendNew appends text where the list has not got it.
+func appendNew(list []string, text string) []string {
+	if text == "" || slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// tellApart puts the files' names in place of those that several pairs have.
+func (r *Report) tellApart() {
+	count := map[string]int{}
+	for _, p := range r.Pairs {
+		count[p.Name]++
+	}
+	for _, p := range r.Pairs {
+		if first := p.Runs[0]; count[p.Name] > 1 {
+			p.Name = first.Param("content") + ", " + first.Param("style")
+		}
+	}
 }
 
 func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err error) {
@@ -155,18 +174,26 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 		}
 		first[settings(run.Info)] = run
 	}
-	p.Rows, p.Columns = values(finished, "content_weight"), values(finished, "style_weight")
-	for _, row := range p.Rows {
-		cells := make([]*RunReport, len(p.Columns))
-		for c, column := range p.Columns {
-			for i := range p.Runs {
-				run := &p.Runs[i]
-				if cells[c] == nil && run.Status == tracker.Finished && run.Param("content_weight") == row && run.Param("style_weight") == column {
-					cells[c] = run
-				}
-			}
+	p.Columns = values(finished, "style_weight")
+	others := slices.DeleteFunc(Varied(finished), func(name string) bool { return rank(name) < 2 })
+	for i := range p.Runs { // in the order of the content weight
+		run := &p.Runs[i]
+		var other []string
+		for _, name := range others {
+			other = append(other, strings.ReplaceAll(name, "_", " ")+" "+run.Param(name))
 		}
-		p.Matrix = append(p.Matrix, cells)
+		run.Other = strings.Join(other, ", ")
+		if run.Status != tracker.Finished {
+			continue
+		}
+		row := slices.Index(p.Rows, run.row())
+		if row < 0 {
+			row = len(p.Rows)
+			p.Rows, p.Matrix = append(p.Rows, run.row()), append(p.Matrix, make([]*RunReport, len(p.Columns)))
+		}
+		if cell := &p.Matrix[row][slices.Index(p.Columns, run.Param("style_weight"))]; *cell == nil {
+			*cell = run
+		}
 	}
 	front := Front(finished)
 	p.Front = len(front)
@@ -360,7 +387,7 @@ func (r *Report) Markdown(path string) error {
 		}
 		fmt.Fprintln(&out)
 	}
-	fmt.Fprintf(&out, "VGG19: %s. Made by `%s`.\n", strings.Join(r.VGG, ", "), r.Command)
+	fmt.Fprintf(&out, "VGG19: %s. Made by:\n\n    %s\n", strings.Join(r.VGG, ", "), strings.Join(r.Commands, "\n    "))
 	if failed != nil {
 		return failed
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 
 	"hrlab/hrstyle"
@@ -74,7 +75,7 @@ func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err e
 
 // try brings one trial to its end.
 func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
-	run, start, err := l.begin(ctx, about, inputs, pair, config, p)
+	run, start, err := l.begin(ctx, about, inputs, pair, config, patience, p)
 	if err != nil && run != nil {
 		return errors.Join(err, run.Finish(ctx, err))
 	}
@@ -87,11 +88,18 @@ func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pai
 
 // run fits and records.
 func (l Lab) run(ctx context.Context, run *tracker.Run, start *hrstyle.Checkpoint, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
-	fit := l.Engine.Fit(ctx, pair, config)
+	fit, least := l.Engine.Fit(ctx, pair, config), tracker.Metric{Min: math.Inf(1)}
 	if start != nil {
 		fit = l.Engine.Resume(ctx, pair, start)
+		before, err := l.infos(ctx, []int64{run.ID})
+		if err != nil {
+			return errors.Join(err, run.Finish(ctx, err))
+		}
+		if total := before[0].Metrics["total"]; total.MinStep <= int64(start.Step) { // later steps come again
+			least = total
+		}
 	}
-	for step, err := range l.Record(ctx, run, pair, patient(fit, patience)) {
+	for step, err := range l.Record(ctx, run, pair, patient(fit, patience, least)) {
 		p.Step = step
 		if err != nil {
 			return err
@@ -103,13 +111,23 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *hrstyle.Checkpoin
 
 // begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
 // run where there is nothing to do.
-func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
-	n, err := describe(about, l.Engine.VGG, inputs, pair, config)
+func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *hrstyle.Checkpoint, err error) {
+	n, err := describe(about, l.Engine.VGG, inputs, pair, config, patience)
 	if err != nil {
 		return nil, nil, err
 	}
 	n.Environment = l.environment()
-	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: about.Experiment, Where: fmt.Sprintf("tags.fit = %q", n.Tags["fit"])})
+	// Two sweeps of the same trials at once: the second to look finds the first's run.
+	locked := l.Tracker.Locked(ctx, func() error {
+		run, start, err = l.beginOnly(ctx, n, p)
+		return nil
+	})
+	return run, start, errors.Join(err, locked)
+}
+
+// beginOnly is begin for the process that holds the lock.
+func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
+	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: n.Experiment, Where: fmt.Sprintf("tags.fit = %q", n.Tags["fit"])})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -128,7 +146,7 @@ func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, p
 		return run, nil, err
 	}
 	run, start, err := l.goOn(ctx, earlier[0])
-	if errors.Is(err, tracker.ErrTaken) { // another process was quicker
+	if errors.Is(err, tracker.ErrTaken) { // a worker was quicker
 		p.Run, p.Skipped = earlier[0].ID, "running in another process"
 		return nil, nil, nil
 	}
@@ -152,20 +170,19 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyl
 	return run, start, err
 }
 
-// patient ends a fit when its total loss has not fallen for n steps.
-func patient(fit iter.Seq2[hrstyle.Step, error], n int) iter.Seq2[hrstyle.Step, error] {
+// patient ends a fit when its total loss has not fallen for n steps; least is the smallest it ever was, and its step.
+func patient(fit iter.Seq2[hrstyle.Step, error], n int, least tracker.Metric) iter.Seq2[hrstyle.Step, error] {
 	if n <= 0 {
 		return fit
 	}
 	return func(yield func(hrstyle.Step, error) bool) {
-		var best hrstyle.Step
 		for step, err := range fit {
 			if !yield(step, err) {
 				return
 			}
-			if !best.Ok() || step.Total < best.Total {
-				best = step
-			} else if step.N-best.N >= n {
+			if step.Total < least.Min {
+				least.Min, least.MinStep = step.Total, int64(step.N)
+			} else if step.N-int(least.MinStep) >= n {
 				return
 			}
 		}

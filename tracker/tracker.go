@@ -121,7 +121,8 @@ func (s *Store) Path() string { return s.path }
 // [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything.
 func (s *Store) DB() *sql.DB { return s.writer }
 
-// Locked runs f while no other process makes or upgrades this database, for those who make tables of their own in it.
+// Locked runs f while nobody else does so, and while no process makes or upgrades this database: for those who make
+// tables of their own in it, or who start a run only where there is none like it.
 func (s *Store) Locked(ctx context.Context, f func() error) error {
 	unlock, err := lock(ctx, s.path+".lock", true)
 	if err != nil {

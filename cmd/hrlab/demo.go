@@ -54,9 +54,15 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if engine.Device.Kind == device.Go {
 		config.Size, config.Steps = 96, 30
 	}
+	const width, height = 640, 480 // large enough to go on with
 	pair := hrstyle.Pair{
-		Content: hrstyle.Picture{Name: "day", Image: sample.Content(config.Size, config.Size*3/4)},
-		Style:   hrstyle.Picture{Name: "dusk", Image: sample.Style(config.Size, config.Size*3/4)},
+		Content: hrstyle.Picture{Name: d.file("day.png"), Image: sample.Content(width, height)},
+		Style:   hrstyle.Picture{Name: d.file("dusk.png"), Image: sample.Style(width, height)},
+	}
+	for _, p := range []hrstyle.Picture{pair.Content, pair.Style} {
+		if err := hrstyle.SavePicture(p.Name, p, hrstyle.Encoding{Comment: "hrlab: built-in picture"}); err != nil {
+			return err
+		}
 	}
 	trials := experiments.Grid(config, experiments.ContentWeight(3, 30, 300), experiments.StyleWeight(1, 10))
 	show := c.newSweepProgress(1, trials)
@@ -69,12 +75,16 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.save(ctx, store, pair, report.Pairs[0].Suggested), report.HTML(d.file("report.html")), d.table(ctx, c.out, store, report))
+	scaled, err := pair.Fitted(config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.save(ctx, store, scaled, report.Pairs[0].Suggested), report.HTML(d.file("report.html")), d.table(ctx, c.out, store, report))
 }
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
-// save writes the pictures and the generator of a run.
+// save writes the output and the generator of a run on pair, and the three pictures beside each other.
 func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *experiments.RunReport) error {
 	for artifact, file := range map[string]string{experiments.Output: "output.png", experiments.Generator: "generator.safetensors"} {
 		in, err := store.OpenArtifact(ctx, run.ID, artifact)
@@ -93,12 +103,7 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 	if err != nil {
 		return err
 	}
-	built := hrstyle.Encoding{Comment: "hrlab: built-in picture"}
-	return errors.Join(
-		hrstyle.SavePicture(d.file("content.png"), pair.Content, built),
-		hrstyle.SavePicture(d.file("style.png"), pair.Style, built),
-		hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), hrstyle.Encoding{Comment: "hrlab: content, style, output"}),
-	)
+	return hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), hrstyle.Encoding{Comment: "hrlab: content, style, output"})
 }
 
 // table prints the losses of the suggested run and where everything is.
@@ -116,7 +121,8 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 	if report.Random {
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
-	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n", d.file("before-after.png"), d.file("output.png"), d.file("report.html"))
+	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: hrlab sweep --content %s --style %s --size %s --content-weight 10,100,1000\n",
+		d.file("before-after.png"), d.file("output.png"), d.file("report.html"), d.file("day.png"), d.file("dusk.png"), run.Param("size"))
 	return err
 }
 

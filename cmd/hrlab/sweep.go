@@ -194,22 +194,36 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair
 			open[id] = true
 		}
 	}
-	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", len(open), s.DB)
+	trialCount, failed := len(open), 0
+	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", trialCount, s.DB)
 	for cursor := int64(0); len(open) > 0; {
 		var changed []tracker.Info
 		if changed, cursor, err = store.Watch(ctx, cursor); err != nil {
 			break
 		}
 		for _, i := range changed {
-			over := i.Status == tracker.Finished || i.Status == tracker.Failed || i.Status == tracker.Stopped && !i.Deleted.IsZero()
+			over := i.Status == tracker.Finished || i.Status == tracker.Failed || !i.Deleted.IsZero()
+			if i.Status == tracker.Stopped && open[i.ID] { // cancelled, unless a worker that was stopped left it to the next
+				waiting, err := queue.Open(ctx)
+				if err != nil {
+					return err
+				}
+				over = over || waiting[i.ID] == 0
+			}
 			if open[i.ID] && over {
 				delete(open, i.ID)
+				if i.Status != tracker.Finished {
+					failed++
+				}
 				fmt.Fprintf(c.messages, "run %d, content %s, style %s: %s %s (%d left)\n", i.ID, i.Params["content_weight"], i.Params["style_weight"], i.Status, i.Error, len(open))
 			}
 		}
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintf(c.messages, "%d trials are left in the queue: hrlab queue status\n", len(open))
+	}
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d of %d %w or were cancelled", failed, trialCount, experiments.ErrTrials)
 	}
 	return err
 }

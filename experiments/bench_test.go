@@ -1,0 +1,90 @@
+package experiments
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+	"hrlab/tracker"
+)
+
+// What a sweep of 6 trials at 128 px, 60 steps each, takes beside the same fits alone, on the best device.
+func BenchmarkSweep(b *testing.B) {
+	engine, err := hrstyle.Open(b.Context(), hrstyle.Options{VGG: "random"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer engine.Close()
+	pair := hrstyle.Pair{
+		Content: hrstyle.Picture{Name: "day.png", Image: sample.Content(128, 96)},
+		Style:   hrstyle.Picture{Name: "dusk.png", Image: sample.Style(128, 96)},
+	}
+	config := hrstyle.Default
+	config.Size, config.Steps = 128, 60
+	trials := Grid(config, ContentWeight(3, 30, 300), StyleWeight(1, 10))
+	fits := func() time.Duration {
+		began := time.Now()
+		for _, t := range trials {
+			if _, err := hrstyle.Last(engine.Fit(b.Context(), pair, t.Config)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return time.Since(began)
+	}
+	sweep := func() time.Duration {
+		store, err := tracker.Open(b.Context(), filepath.Join(b.TempDir(), "hrlab.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer store.Close() //nolint:errcheck // thrown away
+		began := time.Now()
+		if _, err := (Lab{Engine: engine, Tracker: store}).Sweep(b.Context(), "e", pair, trials, 0, nil); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	warm := trials
+	trials = trials[:1]
+	fits() // compiles
+	sweep()
+	trials = warm
+	for b.Loop() {
+		alone, recorded := fits(), sweep()
+		b.ReportMetric(recorded.Seconds()/alone.Seconds(), "ratio")
+		b.ReportMetric((recorded-alone).Seconds()*1e3/float64(len(trials)), "ms-over/trial")
+	}
+}
+
+// 10,000 trials handed to the queue.
+func BenchmarkEnqueue(b *testing.B) {
+	dir := b.TempDir()
+	pair := hrstyle.Pair{Content: hrstyle.Picture{Name: filepath.Join(dir, "day.png"), Image: sample.Content(64, 48)}, Style: hrstyle.Picture{Name: filepath.Join(dir, "dusk.png"), Image: sample.Style(64, 48)}}
+	for _, p := range []hrstyle.Picture{pair.Content, pair.Style} {
+		if err := hrstyle.SavePicture(p.Name, p, hrstyle.Encoding{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	vgg, err := hrstyle.OpenVGG("random")
+	if err != nil {
+		b.Fatal(err)
+	}
+	trials := Random(hrstyle.Default, 10_000, 1, ContentWeight(0.8, 8000), StyleWeight(0.1, 10))
+	for b.Loop() {
+		store, err := tracker.Open(b.Context(), filepath.Join(b.TempDir(), "hrlab.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		queue, err := OpenQueue(b.Context(), store)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := queue.Enqueue(b.Context(), "e", vgg, pair, trials, 0); err != nil {
+			b.Fatal(err)
+		}
+		if err := store.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
