@@ -19,6 +19,12 @@ import (
 // chartWidth and chartHeight are those of every chart.
 const chartWidth, chartHeight = 420, 300 // points
 
+// margin is the room at the right for half of the last tick's label.
+const margin = 14
+
+// legendRuns is the largest number of curves that a legend tells apart.
+const legendRuns = 8
+
 var accent = color.RGBA{0xd9, 0x48, 0x01, 0xff}
 
 func newChart(title, x, y string) *plot.Plot {
@@ -78,10 +84,13 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 		}
 		line.Color, line.Width = shade(drawn, all), vg.Points(1.2)
 		chart.Add(line)
-		if all <= 8 {
+		if all <= legendRuns {
 			chart.Legend.Add(labels[c.Run], line)
 		}
 		drawn++
+	}
+	if chart.Y.Min > 0 && len(labels) <= legendRuns { // room for the legend above the curves
+		chart.Y.Max *= math.Pow(chart.Y.Max/chart.Y.Min, 0.07*float64(drawn))
 	}
 	if drawn == 0 { // a logarithmic axis of nothing panics
 		chart.Y.Scale, chart.Y.Tick.Marker = plot.LinearScale{}, plot.DefaultTicks{}
@@ -144,7 +153,7 @@ func sortedByX(points plotter.XYs) plotter.XYs {
 // svg draws a chart in the colour of the text around it.
 func svg(p *plot.Plot) (template.HTML, error) {
 	canvas := vgsvg.New(chartWidth, chartHeight)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), 0, -margin, 0, 0))
 	var buf bytes.Buffer
 	if _, err := canvas.WriteTo(&buf); err != nil {
 		return "", err
@@ -159,7 +168,7 @@ func svg(p *plot.Plot) (template.HTML, error) {
 func pngBytes(p *plot.Plot) ([]byte, error) {
 	p.BackgroundColor = color.White
 	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(chartWidth, chartHeight), vgimg.UseDPI(144))}
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), 0, -margin, 0, 0))
 	var buf bytes.Buffer
 	_, err := canvas.WriteTo(&buf)
 	return buf.Bytes(), err

@@ -51,10 +51,13 @@ type PairReport struct {
 	Name           string
 	Content, Style []byte // JPEGs, as fitted; nil where not recorded
 	Runs           []RunReport
-	Rows, Columns  []string       // content weights, with the other settings that vary, and style weights of the finished runs
+	// Rows and Columns are the heads of the matrix of finished runs: content weights, with the other settings that
+	// vary, and style weights; the other way round where there is one style weight.
+	Rows, Columns  []string
 	Matrix         [][]*RunReport // [row][column], nil where there is none
 	Suggested      *RunReport
-	Front          int // runs on the Pareto front
+	Finished       int // runs
+	Front          int // of these on the Pareto front
 	Effects        []Effect
 	Spread         map[string]float64 // by measure, where runs were repeated
 	curves         []tracker.Series
@@ -87,7 +90,7 @@ func (r *RunReport) Label() string {
 }
 
 // row is the run's row of the matrix.
-func (r *RunReport) row() string { return join(r.Param("content_weight"), r.Other) }
+func (r *RunReport) row() string { return join("content "+r.Param("content_weight"), r.Other) }
 
 func join(weights, other string) string { return strings.TrimSuffix(weights+", "+other, ", ") }
 
@@ -119,7 +122,8 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		pairs[key].Runs = append(pairs[key].Runs, run)
 		r.Random = r.Random || environment["input.vgg"] == "random"
 		r.VGG = appendNew(r.VGG, info.Params["vgg"].Text)
-		r.Devices = appendNew(r.Devices, environment["device"])
+		device, _, _ := strings.Cut(environment["device"], " (") // the rest is where its plugin lies
+		r.Devices = appendNew(r.Devices, device)
 		r.Commands = appendNew(r.Commands, info.Command)
 	}
 	r.tellApart()
@@ -174,7 +178,10 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 		}
 		first[settings(run.Info)] = run
 	}
-	p.Columns = values(finished, "style_weight")
+	styles := values(finished, "style_weight")
+	for _, weight := range styles {
+		p.Columns = append(p.Columns, "style "+weight)
+	}
 	others := slices.DeleteFunc(Varied(finished), func(name string) bool { return rank(name) < 2 })
 	for i := range p.Runs { // in the order of the content weight
 		run := &p.Runs[i]
@@ -191,12 +198,19 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 			row = len(p.Rows)
 			p.Rows, p.Matrix = append(p.Rows, run.row()), append(p.Matrix, make([]*RunReport, len(p.Columns)))
 		}
-		if cell := &p.Matrix[row][slices.Index(p.Columns, run.Param("style_weight"))]; *cell == nil {
+		if cell := &p.Matrix[row][slices.Index(styles, run.Param("style_weight"))]; *cell == nil {
 			*cell = run
 		}
 	}
+	if len(p.Columns) == 1 {
+		var row []*RunReport
+		for _, cells := range p.Matrix {
+			row = append(row, cells[0])
+		}
+		p.Rows, p.Columns, p.Matrix = p.Columns, p.Rows, [][]*RunReport{row}
+	}
 	front := Front(finished)
-	p.Front = len(front)
+	p.Finished, p.Front = len(finished), len(front)
 	knee, ok := Knee(front)
 	for i := range p.Runs {
 		run := &p.Runs[i]
@@ -357,7 +371,7 @@ func (r *Report) Markdown(path string) error {
 		if p.Suggested != nil {
 			fmt.Fprintf(&out, "Suggested: content weight %s, style weight %s (the knee of the Pareto front).\n\n", p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"))
 		}
-		fmt.Fprintf(&out, "| content weight | style %s |\n|---|%s\n", strings.Join(p.Columns, " | style "), strings.Repeat("---|", len(p.Columns)))
+		fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
 		for row, cells := range p.Matrix {
 			fmt.Fprintf(&out, "| %s |", p.Rows[row])
 			for _, run := range cells {

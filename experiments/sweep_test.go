@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,7 +214,7 @@ func TestTwoSweeps(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	b := testLab(t)
 	b.Tracker = store
-	n := 30
+	n := 16
 	if os.Getenv("HRLAB_TEST_SOAK") != "" {
 		n = 1000
 	}
@@ -334,5 +335,41 @@ func TestPaperTable(t *testing.T) {
 	}
 	if right < 4 {
 		t.Errorf("%d of 5 outputs are nearest to the paper's of the same weight, want 4", right)
+	}
+}
+
+// A report keeps pairs apart whose names are the same, and shows every setting that varies.
+func TestReport(t *testing.T) {
+	lab := testLab(t)
+	other := hrstyle.Pair{Content: testPair.Style, Style: testPair.Content}
+	other.Content.Name, other.Style.Name = filepath.Join("other", testPair.Content.Name), filepath.Join("other", testPair.Style.Name)
+	c := testConfig()
+	c.Steps = 1
+	for _, pair := range []hrstyle.Pair{testPair, other} {
+		if _, err := lab.Sweep(t.Context(), "e", pair, Grid(c, Size(32, 40), ContentWeight(1, 100)), 0, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := NewReport(t.Context(), lab.Tracker, "e")
+	if err != nil || len(r.Pairs) != 2 || r.Pairs[0].Name == r.Pairs[1].Name {
+		t.Fatalf("%+v %v", r, err)
+	}
+	for _, p := range r.Pairs {
+		want := []string{"content 1, size 40", "content 1, size 32", "content 100, size 40", "content 100, size 32"}
+		slices.Sort(want)
+		if got := slices.Sorted(slices.Values(p.Columns)); !slices.Equal(got, want) || len(p.Matrix) != 1 || slices.Contains(p.Matrix[0], nil) {
+			t.Errorf("%v of %v: %v", p.Rows, p.Columns, p.Matrix)
+		}
+		if len(p.Effects) != 2*len(measures) {
+			t.Errorf("%d effects", len(p.Effects))
+		}
+	}
+	dir := t.TempDir()
+	if err := errors.Join(r.HTML(filepath.Join(dir, "r.html")), r.Markdown(filepath.Join(dir, "r.md"))); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.Stat(filepath.Join(dir, "r.html"))
+	if err != nil || page.Size() > 100_000*8 {
+		t.Errorf("a page of %d bytes for 8 trials, want 100 kB each at most: %v", page.Size(), err)
 	}
 }
