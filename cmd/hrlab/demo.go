@@ -65,7 +65,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 	trials := experiments.Grid(config, experiments.ContentWeight(3, 30, 300), experiments.StyleWeight(1, 10))
-	show := c.newSweepProgress(1, trials)
+	show := c.newSweepProgress(ctx, 1, trials)
 	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, "demo", pair, trials, 0, show.report)
 	show.close()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"hrlab/experiments"
@@ -147,7 +148,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, pairs []hrstyle.Pair, trials []experiments.Trial) (err error) {
-	show := c.newSweepProgress(len(pairs), trials)
+	show := c.newSweepProgress(ctx, len(pairs), trials)
 	for _, pair := range pairs {
 		_, failed := lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
 		err = errors.Join(err, failed)
@@ -261,30 +262,49 @@ func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engin
 // sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
 type sweepProgress struct {
 	c                       *console
-	trials                  int // on all pairs
-	all, over               int // steps: of all trials, and of those that are over
+	unhook                  func() bool // from the context
+	mu                      sync.Mutex  // of what follows: another goroutine draws it
+	trials                  int         // on all pairs
+	all, over               int         // steps: of all trials, and of those that are over
 	at                      hrstyle.Step
 	work                    int // steps made here, of which the time left is judged
 	began                   time.Time
 	fitted, skipped, failed int
+	rates, seeds            bool // trials differ in learning rate, in seed
 
 	bars         *mpb.Progress // nil where messages is no terminal
 	sweep, trial *mpb.Bar
 	text         string
 }
 
-func (c *console) newSweepProgress(pairs int, trials []experiments.Trial) *sweepProgress {
+// newSweepProgress begins to show a sweep. Once ctx is cancelled it says that the step at work is the last.
+func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
 	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling"}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
+		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
+		p.seeds = p.seeds || t.Config.Seed != trials[0].Config.Seed
 	}
+	p.unhook = context.AfterFunc(ctx, func() {
+		const stopping = "stopping after this step; Ctrl-C again stops at once"
+		if !c.terminal {
+			fmt.Fprintln(c.messages, stopping)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.text = stopping
+	})
 	if !c.terminal {
 		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
 		return p
 	}
 	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
 	text := func(text func() string) decor.Decorator {
-		return decor.Any(func(decor.Statistics) string { return text() })
+		return decor.Any(func(decor.Statistics) string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return text()
+		})
 	}
 	p.sweep = p.bars.AddBar(int64(p.all),
 		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
@@ -302,8 +322,31 @@ func (p *sweepProgress) left() string {
 	return rest.Round(time.Second).String() + " left"
 }
 
+// settings names a trial by what varies, and by its weights.
+func (p *sweepProgress) settings(c hrstyle.Config) string {
+	text := fmt.Sprintf("content %g, style %g", c.ContentWeight, c.StyleWeight)
+	if p.rates {
+		text += fmt.Sprintf(", learning rate %g", c.LearningRate)
+	}
+	if p.seeds {
+		text += fmt.Sprintf(", seed %d", c.Seed)
+	}
+	return text
+}
+
 func (p *sweepProgress) report(e experiments.Progress) {
-	weights := fmt.Sprintf("content %g, style %g", e.Config.ContentWeight, e.Config.StyleWeight)
+	if done := p.note(e); p.bars != nil {
+		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
+		p.trial.SetCurrent(int64(e.Step.N))
+		p.sweep.SetCurrent(int64(done))
+	}
+}
+
+// note counts, and returns the steps that are done. Without a terminal it writes a line for a trial that has ended.
+func (p *sweepProgress) note(e experiments.Progress) (done int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	weights := p.settings(e.Config)
 	switch {
 	case !e.Ended:
 		if p.at.Ok() {
@@ -335,14 +378,11 @@ func (p *sweepProgress) report(e experiments.Progress) {
 			fmt.Fprintln(p.c.messages, line)
 		}
 	}
-	if p.bars != nil {
-		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
-		p.trial.SetCurrent(int64(e.Step.N))
-		p.sweep.SetCurrent(int64(p.over + p.at.N))
-	}
+	return p.over + p.at.N
 }
 
 func (p *sweepProgress) close() {
+	p.unhook()
 	if p.bars != nil {
 		p.trial.Abort(true)
 		p.sweep.Abort(false)
