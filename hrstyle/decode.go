@@ -61,7 +61,7 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("damaged picture (%w)", err)
 	}
-	if animated || format == "gif" && moreGIF(data[len(data)-reader.Len():]) {
+	if animated || format == "gif" && moreGIF(data[len(data)-reader.Len():]) || format == "png" && moreAPNG(data) {
 		notes = append(notes, "is animated: its first frame is taken")
 	}
 	switch coded := img.(type) {
@@ -176,6 +176,21 @@ func moreGIF(rest []byte) bool {
 		rest = rest[min(1, len(rest)):]
 	}
 	return len(rest) > 0 && rest[0] == ','
+}
+
+// moreAPNG says whether a PNG file has frames beside its picture: a chunk acTL before the pixels (PNG specification, third
+// edition, 11.3.6).
+func moreAPNG(data []byte) bool {
+	for at := 8; at+8 <= len(data); {
+		switch string(data[at+4 : at+8]) {
+		case "acTL":
+			return true
+		case "IDAT":
+			return false
+		}
+		at += 12 + int(binary.BigEndian.Uint32(data[at:]))
+	}
+	return false
 }
 
 type pictureMetadata struct {

@@ -129,6 +129,13 @@ func (e *Engine) fit(ctx context.Context, pair Pair, start *Checkpoint, yield fu
 			}
 		}
 		if config.Checkpoint != "" && config.CheckpointEvery > 0 && n > start.Step && due(n, config.CheckpointEvery) {
+			if running != nil { // a state that diverged replaces no good one
+				if _, err := readLosses(running, n); err != nil {
+					fail(err)
+					return
+				}
+				running = nil
+			}
 			if err := p.checkpoint(n).Save(config.Checkpoint); err != nil {
 				fail(err)
 				return
@@ -259,12 +266,16 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 		return nil, err
 	}
 	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: pair.Content.Bounds().Dx(), h: pair.Content.Bounds().Dy()}
+	if err := e.checkMemory("fitting", p.w, p.h, fitMemory); err != nil {
+		return nil, err
+	}
+	style := pair.Style.Bounds()
+	if err := e.checkMemory(pair.Style.Name+" as style picture", style.Dx(), style.Dy(), styleMemory); err != nil {
+		return nil, err
+	}
 	x, y := pair.Content.normalised(), pair.Style.normalised()
 	p.digest = pairDigest(pair, x, y)
 	if err := start.matches(p.digest, e.VGG); err != nil {
-		return nil, err
-	}
-	if err := e.checkMemory("fitting", p.w, p.h, fitMemory); err != nil {
 		return nil, err
 	}
 	err = try(fmt.Sprintf("preparing a fit of %dx%d", p.w, p.h), func() {

@@ -100,6 +100,16 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// A style picture at its own size may be far larger than what is fitted.
+func TestStyleMemory(t *testing.T) {
+	pair, c := small()
+	pair.Style, c.StyleSize = Picture{Name: "huge.png", Image: virtual{}}, 0
+	_, err := Last(smallEngine(t, device.Go).Fit(t.Context(), pair, c))
+	if err == nil || !strings.HasPrefix(err.Error(), "huge.png as style picture: 131072x131072 takes about ") || !strings.Contains(err.Error(), "the largest size that fits is") {
+		t.Error(err)
+	}
+}
+
 // virtual is a large image that takes no memory.
 type virtual struct{ *image.Uniform }
 
@@ -289,6 +299,26 @@ func TestDevicesAgree(t *testing.T) {
 		if d := math.Abs(a[i].Total-b[i].Total) / a[i].Total; d > tolerance {
 			t.Errorf("step %d: pure Go %g, XLA:CPU %g", i, a[i].Total, b[i].Total)
 		}
+	}
+}
+
+// A fit that diverges leaves the checkpoint before that as it is, and comes with the last good step.
+func TestDivergedKeepsCheckpoint(t *testing.T) {
+	pair, c := small()
+	e := smallEngine(t, device.Go)
+	c.Steps, c.CheckpointEvery, c.Checkpoint = 2, 1, filepath.Join(t.TempDir(), "checkpoint.safetensors")
+	collect(t, e.Fit(t.Context(), pair, c))
+	from, err := LoadCheckpoint(c.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.Config.Steps, from.Config.LearningRate, from.Config.ReportEvery = 9, 1e30, 2
+	last, err := Last(e.Resume(t.Context(), pair, from))
+	if !errors.Is(err, ErrDiverged) || last.N != 2 {
+		t.Errorf("step %d, %v", last.N, err)
+	}
+	if kept, err := LoadCheckpoint(c.Checkpoint); err != nil || kept.Step != 2 {
+		t.Errorf("the checkpoint is gone: %+v %v", kept, err)
 	}
 }
 

@@ -152,12 +152,13 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	vgg, err := OpenVGG(options.VGG)
+	dev, err := device.Open(device.Kind(cmp.Or(options.Device, "auto"))) // first: weights may have to be fetched
 	if err != nil {
 		return nil, err
 	}
-	dev, err := device.Open(device.Kind(cmp.Or(options.Device, "auto")))
+	vgg, err := OpenVGG(options.VGG)
 	if err != nil {
+		dev.Finalize()
 		return nil, err
 	}
 	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32, execs: map[string]*graph.Exec{}}, nil

@@ -99,7 +99,7 @@ func TestFormats(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	notes := map[string]string{
-		"animated.webp": "is animated: its first frame is taken", "animated.gif": "is animated: its first frame is taken",
+		"animated.webp": "is animated: its first frame is taken", "animated.png": "is animated: its first frame is taken", "animated.gif": "is animated: its first frame is taken",
 		"p3.jpg": "is brought from Display P3 (gamma 2.2) to sRGB", "p3.png": "is brought from Display P3 (gamma 2.2) to sRGB",
 		"adobe.webp": "is brought from Adobe RGB (1998) to sRGB",
 	}

@@ -104,7 +104,7 @@ func CachedVGG() (string, error) {
 	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), err
 }
 
-// FetchVGG puts VGG19's weights up to conv5_1 into the user's cache directory, unless they are there: from Torchvision,
+// FetchVGG puts VGG19's weights up to conv5_1 into the user's cache directory, unless they are there unharmed: from Torchvision,
 // or from source, an URL or a file that LoadVGG reads. See [safetensors.Fetch] for what report is told and what an
 // interruption leaves.
 func FetchVGG(ctx context.Context, source string, report func(stage string, done, total int64)) (path string, err error) {
@@ -112,7 +112,7 @@ func FetchVGG(ctx context.Context, source string, report func(stage string, done
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(path); err == nil && source == "" {
+	if _, err := loadCachedVGG(); err == nil && source == "" {
 		return path, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -165,11 +165,13 @@ func loadCachedVGG() (*VGG, error) {
 		return nil, fmt.Errorf("%w at %s: hrlab setup fetches them; or put a safetensors or .pth file with torchvision's names there, name one by --vgg FILE, or take --vgg random", ErrNoVGG, path)
 	}
 	v, err := LoadVGG(path)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		if sum, readErr := os.ReadFile(path + ".sha256"); readErr == nil && !strings.HasPrefix(string(sum), v.Digest) {
+			err = fmt.Errorf("%s: has changed since it was fetched (sha256 %.12s…, then %.12s…)", path, v.Digest, sum)
+		}
 	}
-	if sum, err := os.ReadFile(path + ".sha256"); err == nil && !strings.HasPrefix(string(sum), v.Digest) {
-		return nil, fmt.Errorf("%s: has changed since it was fetched (sha256 %.12s…, then %.12s…): remove it and run hrlab setup", path, v.Digest, sum)
+	if err != nil {
+		return nil, fmt.Errorf("%w: hrlab setup weights fetches it again", err)
 	}
 	return v, nil
 }

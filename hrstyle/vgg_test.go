@@ -67,6 +67,15 @@ func TestFetchVGG(t *testing.T) {
 	if _, err := OpenVGG("auto"); err == nil || !strings.Contains(err.Error(), "has changed since it was fetched") {
 		t.Errorf("after a bit flipped: %v", err)
 	}
+	before := Torchvision
+	t.Cleanup(func() { Torchvision = before })
+	Torchvision = safetensors.Source{URL: server.URL + "/model.safetensors"}
+	if _, err := FetchVGG(t.Context(), "", report); err != nil { // the next setup mends it
+		t.Fatal(err)
+	}
+	if got, err := OpenVGG("auto"); err != nil || !reflect.DeepEqual(got.weights, want.weights) {
+		t.Errorf("after another fetch: %v", err)
+	}
 }
 
 // writePTH writes tensors as torch.save does: a zip of storages, and a pickle (opcodes: Python's Lib/pickletools.py).

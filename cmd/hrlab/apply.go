@@ -73,7 +73,7 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := a.one(engine, g, path, outs[i], c); err != nil {
+		if err := a.one(engine, g, path, outs[i], bar); err != nil {
 			failed = append(failed, err)
 			bar.say(oneLine(err))
 		} else if a.Out != "-" {
@@ -84,6 +84,7 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	bar.close()
 	switch {
 	case ctx.Err() != nil:
+		fmt.Fprintf(c.messages, "stopped: %d of %d pictures are done\n", bar.n-len(failed), len(pictures))
 		return ctx.Err()
 	case len(pictures) == 1:
 		return errors.Join(failed...)
@@ -109,10 +110,13 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	return g, errors.Join(err, store.Close())
 }
 
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, c *console) error {
-	p, err := loadPicture(c, path)
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, bar *counter) error {
+	p, err := hrstyle.LoadPicture(path)
 	if err != nil {
 		return err
+	}
+	for _, note := range p.Notes {
+		bar.say(path + " " + note)
 	}
 	img, err := engine.Apply(g, p)
 	if err != nil {
@@ -204,6 +208,7 @@ func (a *applyCmd) prepare(outs []string) error {
 // counter shows how many of several pictures are done: a bar on a terminal.
 type counter struct {
 	c    *console
+	n    int           // pictures that are over
 	bars *mpb.Progress // nil where messages is no terminal
 	bar  *mpb.Bar
 }
@@ -227,6 +232,7 @@ func (k *counter) say(line string) {
 }
 
 func (k *counter) done() {
+	k.n++
 	if k.bar != nil {
 		k.bar.Increment()
 	}

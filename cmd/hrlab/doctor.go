@@ -110,8 +110,8 @@ func examine(ctx context.Context) (findings []finding, err error) {
 		return nil, err
 	}
 	var weights string
-	if v, err := hrstyle.LoadVGG(path); err != nil {
-		weights = oneLine(err) + ": run hrlab setup weights"
+	if v, err := hrstyle.OpenVGG("auto"); err != nil {
+		weights = oneLine(err)
 		say("VGG19", "%s", weights)
 	} else {
 		weights = v.Label

@@ -139,16 +139,19 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if config.Checkpoint == "" && (f.NoTrack || config.CheckpointEvery > 0) { // else the run has it
 		config.Checkpoint = name + ".checkpoint.safetensors"
 	}
-	lines, err := f.checkOutputs(c, config.Checkpoint)
-	if err != nil {
+	if err := f.checkOutputs(config.Checkpoint); err != nil {
 		return err
 	}
-	defer lines.Close() //nolint:errcheck // every line was written and checked
 	engine, err := f.open(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
+	lines, err := f.openJSON(c) // now: it empties a file that is there
+	if err != nil {
+		return err
+	}
+	defer lines.Close() //nolint:errcheck // every line was written and checked
 	if track.store == nil && !f.NoTrack {
 		if track.store, err = tracker.Open(ctx, f.DB); err != nil {
 			return err
@@ -158,7 +161,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 
-	bar := c.newProgress(start.Step, config.Steps)
+	bar := c.newProgress(ctx, start.Step, config.Steps)
 	fit := engine.Fit(ctx, pair, *config)
 	if f.Resume != "" {
 		fit = engine.Resume(ctx, pair, start)
@@ -263,21 +266,26 @@ func (f *fitCmd) loadPair(c *console) (pair hrstyle.Pair, err error) {
 	return pair, err
 }
 
-// checkOutputs finds out before the fit whether its results can be written, and opens the file of JSON lines.
-func (f *fitCmd) checkOutputs(c *console, checkpoint string) (io.WriteCloser, error) {
+// checkOutputs finds out before the fit whether its results can be written.
+func (f *fitCmd) checkOutputs(checkpoint string) error {
 	if err := apart([]string{f.Out, checkpoint, f.Generator, f.JSON}, []string{f.Content, f.Style, f.VGG, deref(f.Init)}); err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.check(f.Out); err != nil {
-		return nil, err
+		return err
 	}
 	for _, path := range []string{checkpoint, f.Generator} {
 		if path != "" {
 			if err := hrstyle.CheckWritable(path); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+// openJSON opens the file of JSON lines, which a resumed fit appends to.
+func (f *fitCmd) openJSON(c *console) (io.WriteCloser, error) {
 	switch mode := os.O_TRUNC; f.JSON {
 	case "":
 		return nopCloser{io.Discard}, nil

@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+
+	"golang.org/x/term"
 )
 
 type setupCmd struct {
@@ -22,7 +25,12 @@ type setupCmd struct {
 
 // Run installs the device's plugin unless a working one is there (as root on Debian and its kin it installs what the
 // installation lacks first), then fetches VGG19's weights unless they are there.
-func (s *setupCmd) Run(ctx context.Context, c *console) error {
+func (s *setupCmd) Run(ctx context.Context, c *console) (err error) {
+	defer func() {
+		if errors.Is(err, context.Canceled) {
+			fmt.Fprintln(c.messages, "stopped; the same command goes on")
+		}
+	}()
 	if s.What != "weights" {
 		if err := setupPlugin(ctx, c, device.Kind(s.Device)); err != nil {
 			return err
@@ -88,7 +96,7 @@ func fetchVGG(ctx context.Context, c *console, source string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err != nil || source != "" {
+	if _, err := hrstyle.OpenVGG("auto"); err != nil || source != "" {
 		fmt.Fprintf(c.messages, "VGG19's weights: fetching 52 MB from %s to %s\n", cmp.Or(source, hrstyle.Torchvision.URL), path)
 	}
 	stages := &stages{c: c}
@@ -128,23 +136,41 @@ func installTools(ctx context.Context, c *console, kind device.Kind) error {
 	return nil
 }
 
-// stages shows the stages of an installation: on a terminal in place, otherwise a line each.
+// stages shows the stages of an installation: on a terminal a bar in place, otherwise a line each.
 type stages struct {
-	c    *console
-	last string
+	c     *console
+	last  string
+	began time.Time // of the last stage
+	first int64     // what was done then
 }
 
 func (s *stages) report(stage string, done, total int64) {
+	if stage != s.last {
+		s.last, s.began, s.first = stage, time.Now(), done
+		if !s.c.terminal {
+			fmt.Fprintln(s.c.messages, stage)
+		}
+	}
+	if !s.c.terminal {
+		return
+	}
 	text := stage
 	if total > 0 {
-		text += fmt.Sprintf(" %3d%% of %d MB", min(100*done/total, 100), total/1_000_000)
+		done = min(done, total)
+		n := int(20 * done / total)
+		text = fmt.Sprintf("[%s%s] %3d%% of %d MB", strings.Repeat("=", n), strings.Repeat("-", 20-n), 100*done/total, total/1_000_000)
+		if got := done - s.first; got > 0 && done < total {
+			left := time.Duration(float64(time.Since(s.began)) / float64(got) * float64(total-done))
+			text += fmt.Sprintf(", %v left", left.Round(time.Second))
+		}
+		text += "  " + stage
 	}
-	if s.c.terminal {
-		fmt.Fprintf(s.c.messages, "\r\x1b[K%s", text)
-	} else if stage != s.last {
-		fmt.Fprintln(s.c.messages, stage)
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 { // a line that wraps could not be drawn over
+		if runes := []rune(text); len(runes) >= width {
+			text = string(runes[:width-1])
+		}
 	}
-	s.last = stage
+	fmt.Fprintf(s.c.messages, "\r\x1b[K%s", text)
 }
 
 func (s *stages) end() {

@@ -191,6 +191,9 @@ func (f *fetcher) remoteHeader(s *stream) (*File, error) {
 	if err := s.copy(&head, 0, 8, 8); err != nil {
 		return nil, err
 	}
+	if magic := head.Bytes(); bytes.HasPrefix(magic, zipMagic) || bytes.HasPrefix(legacyMagic, magic) {
+		return nil, f.fail("a PyTorch file cannot be fetched in parts: download it and name the file instead of the URL")
+	}
 	length := binary.LittleEndian.Uint64(head.Bytes())
 	if length > maxRemoteHeader {
 		return nil, f.fail("not a safetensors file: a header of %d bytes", length)
@@ -295,6 +298,9 @@ func (s *stream) copy(w io.Writer, begin, end, ahead int64) error {
 				s.done += int64(got)
 				s.report("fetch "+file.Name(), s.done, s.total)
 			}
+		}
+		if s.whole && (s.at < begin || w == io.Discard) {
+			s.report("read past what is not needed: the server knows no ranges", s.at, s.size)
 		}
 		s.at += int64(got)
 		if err != nil && s.at < end {

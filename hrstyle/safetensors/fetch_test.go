@@ -183,9 +183,29 @@ func TestFetch(t *testing.T) {
 		}), err: "was asked for bytes"},
 		"200 with other bytes": {before: always(whole(append(bytes.Clone(data[:len(data)-4]), 0, 0, 0, 0))), sha256: hex.EncodeToString(sum[:]), err: "its sha256 is"},
 		"header of 10 GB":      {before: always(whole(append([]byte{0, 0xe4, 0x0b, 0x54, 2, 0, 0, 0}, data[8:]...))), err: "not a safetensors file: a header of 10000000000 bytes"},
-		"a page instead":       {before: always(whole([]byte("<html>please log in, this is no file of tensors</html>"))), err: "not a safetensors file"},
-		"too short":            {before: always(whole(data[:len(data)/2])), err: "truncated"},
-		"not a number":         {before: always(whole(append(bytes.Clone(data[:len(data)-4]), 0, 0, 0xc0, 0x7f))), err: "every value must be finite"},
+		"a PyTorch file":       {before: always(whole(append([]byte("PK\x03\x04"), data...))), err: "download it and name the file"},
+		"more than asked for": {before: always(func(w http.ResponseWriter, r *http.Request) {
+			var from, to int
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil {
+				panic(err)
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(data)))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(append(bytes.Clone(data[from:to+1]), "more"...)) //nolint:errcheck // the client may be gone
+		})},
+		"another length once": {before: once(3, func(w http.ResponseWriter, r *http.Request) {
+			partial(data[:len(data)-100], func(b []byte) []byte { return b })(w, r)
+		})},
+		"no range in a 206": {before: once(3, status(206)), err: "was asked for bytes"},
+		"other bytes in a 206": {before: func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if n > 2 {
+				partial(data, func(b []byte) []byte { return bytes.Repeat([]byte{0xff}, len(b)) })(w, r)
+			}
+			return n > 2
+		}, err: "every value must be finite"},
+		"a page instead": {before: always(whole([]byte("<html>please log in, this is no file of tensors</html>"))), err: "not a safetensors file"},
+		"too short":      {before: always(whole(data[:len(data)/2])), err: "truncated"},
+		"not a number":   {before: always(whole(append(bytes.Clone(data[:len(data)-4]), 0, 0, 0xc0, 0x7f))), err: "every value must be finite"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := serve(t, data, c.before)
@@ -341,6 +361,27 @@ func TestFetchKilled(t *testing.T) {
 	}
 	if err := Fetch(t.Context(), Source{URL: url}, path, remoteWanted, ignore); err != nil {
 		t.Fatal(err)
+	}
+	checkFetched(t, path, want)
+}
+
+// A proxy of the environment is asked for what only it can reach.
+func TestFetchProxy(t *testing.T) {
+	data, want := remoteFile(t)
+	var asked atomic.Int64
+	url, _ := serve(t, data, func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Host == "mirror.invalid" {
+			asked.Add(1)
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	path := filepath.Join(t.TempDir(), "fetched")
+	child := exec.Command(os.Args[0]) // Go reads the environment once a process
+	child.Env = append(os.Environ(), "HTTP_PROXY="+url, "NO_PROXY=", "HRLAB_TEST_FETCH=http://mirror.invalid/file", "HRLAB_TEST_PATH="+path)
+	if out, err := child.CombinedOutput(); err != nil || asked.Load() == 0 {
+		t.Fatalf("%v %s; %d requests", err, out, asked.Load())
 	}
 	checkFetched(t, path, want)
 }
