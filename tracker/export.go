@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -264,8 +266,9 @@ func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 	return out.Error()
 }
 
-// ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images.
-// Steps have no times of their own: they are spread evenly over the run's.
+// ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images
+// called pictures/NAME, for TensorBoard drops what shares its name with another kind. Steps have no times of their own:
+// they are spread evenly over the run's.
 func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) error {
 	for _, r := range runs {
 		if err := s.exportEvents(ctx, dir, r); err != nil {
@@ -276,13 +279,7 @@ func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) 
 }
 
 func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error) {
-	name := strings.Map(func(c rune) rune {
-		if strings.ContainsRune(`/\:`, c) || c < ' ' {
-			return '_'
-		}
-		return c
-	}, r.Name)
-	folder := filepath.Join(dir, fmt.Sprintf("%d-%.100s", r.ID, name))
+	folder := filepath.Join(dir, fmt.Sprintf("%d-%s", r.ID, fileName(r.Name)))
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
 	}
@@ -346,12 +343,28 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error
 			img = protowire.AppendVarint(protowire.AppendTag(img, protowire.Number(i+1), protowire.VarintType), uint64(v)) //nolint:gosec // above 0
 		}
 		img = protowire.AppendBytes(protowire.AppendTag(img, 4, protowire.BytesType), jpeg)
-		return put(p.Step, p.Name, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), img))
+		return put(p.Step, "pictures/"+p.Name, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), img))
 	})
 	if err != nil {
 		return err
 	}
 	return out.Flush()
+}
+
+// fileName makes a name one that every file system takes.
+func fileName(name string) string {
+	const longest = 100 // bytes
+	var b strings.Builder
+	for _, c := range name {
+		if strings.ContainsRune(`/\:*?"<>|`, c) || unicode.IsControl(c) {
+			c = '_'
+		}
+		if b.Len()+utf8.RuneLen(c) > longest {
+			break
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

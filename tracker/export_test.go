@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -75,35 +74,38 @@ func TestExportCSV(t *testing.T) {
 	}
 }
 
-// The real TensorBoard reads scalars and pictures.
+// A run's folder has a name that file systems take.
+func TestFileName(t *testing.T) {
+	for name, want := range map[string]string{"a/b": "a_b", "x\n": "x_", `C:\z`: "C__z", strings.Repeat("漢", 100): strings.Repeat("漢", 33)} {
+		if got := fileName(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TensorBoard shows all scalars and pictures, also where a picture is called like a metric. make test installs it.
 func TestTensorBoard(t *testing.T) {
-	python := "python3"
-	if env := os.Getenv("HRLAB_TEST_TENSORBOARD"); env != "" {
-		python = env
-	}
 	s, dir := fresh(t), t.TempDir()
-	must(t, s.ExportTensorBoard(t.Context(), dir, []Info{filled(t, s)}))
-	files, err := filepath.Glob(filepath.Join(dir, "1-a_b", "events.out.tfevents.*.hrlab"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
+	r := start(t, s, NewRun{Name: "a/b"})
+	must(t, r.Log(t.Context(), 0, map[string]float64{"style": 1.5, "odd": math.NaN()}), r.Log(t.Context(), 7, map[string]float64{"style": 2.5, "odd": math.Inf(-1)}),
+		r.LogPicture(t.Context(), 0, "style", grey(9)), r.LogPicture(t.Context(), 7, "output", grey(200)), r.LogPicture(t.Context(), 9, "output", grey(20)), r.Finish(t.Context(), nil))
+	must(t, s.ExportTensorBoard(t.Context(), dir, []Info{info(t, s, r.ID)}))
+	python := exec.Command("python3", "testdata/read_events.py", dir)
+	if installed := os.Getenv("HRLAB_TEST_TENSORBOARD"); installed != "" {
+		python.Env = append(os.Environ(), "PYTHONPATH="+installed)
+	} else if exec.Command("python3", "-c", "import tensorboard").Run() != nil {
+		t.Skip("no TensorBoard: make test installs it")
 	}
-	data, err := os.ReadFile(files[0])
-	must(t, err)
-	if !bytes.HasPrefix(data[12+9:], []byte("\x1a\x0dbrain.Event:2")) {
-		t.Errorf("begins with %q", data[:40])
-	}
-	if exec.Command(python, "-c", "import tensorboard").Run() != nil {
-		t.Skip("no TensorBoard for ", python, ": pip install tensorboard, or name a Python that has it by HRLAB_TEST_TENSORBOARD")
-	}
-	const script = `
-import sys
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-e = EventAccumulator(sys.argv[1], size_guidance={"images": 0, "scalars": 0, "tensors": 0})
-e.Reload()
-print(sorted(e.Tags()["scalars"]), [(s.step, s.value) for s in e.Scalars("m")], sorted(e.Tags()["images"]), [(i.step, i.width, i.height) for i in e.Images("output")])
+	var complaint bytes.Buffer
+	python.Stderr = &complaint
+	out, err := python.Output()
+	want := `1-a_b odd (0, nan) (7, -inf)
+1-a_b style (0, 1.5) (7, 2.5)
+1-a_b pictures/output 7 320x80 ffd8ff
+1-a_b pictures/output 9 320x80 ffd8ff
+1-a_b pictures/style 0 320x80 ffd8ff
 `
-	out, err := exec.Command(python, "-c", script, filepath.Dir(files[0])).Output()
-	if want := "['m', 'odd'] [(0, 1.5), (7, 2.5)] ['output'] [(7, 320, 80)]\n"; err != nil || string(out) != want {
-		t.Errorf("%s %v, want %s", out, err, want)
+	if err != nil || string(out) != want {
+		t.Errorf("%v\n%swant\n%s%s", err, out, want, complaint.String())
 	}
 }
