@@ -141,8 +141,8 @@ func sortedByX(points plotter.XYs) plotter.XYs {
 	return out
 }
 
-// svg draws a chart in the colour of the text around it.
-func svg(p *plot.Plot) (template.HTML, error) {
+// SVG draws a chart in the colour of the text around it.
+func SVG(p *plot.Plot) (template.HTML, error) {
 	canvas := vgsvg.New(chartWidth, chartHeight)
 	p.Draw(draw.New(canvas))
 	var buf bytes.Buffer
