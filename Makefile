@@ -11,6 +11,12 @@ demo: tools build ## set everything up, fit the built-in pair and show before an
 	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
 	@$(HRLAB) demo
 
+notebooks: tools build ## install JupyterLab with a Go kernel and open the notebooks
+	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
+	@$(HRLAB) setup weights || echo "going on: set vgg to random in the notebooks" >&2
+	@$(HRLAB) notebook install
+	@$(HRLAB) notebook lab
+
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
 	@test -d $(TENSORBOARD) || { python3 -m pip install -q --no-deps --require-hashes --target $(TENSORBOARD).part -r tracker/testdata/tensorboard.txt && mv $(TENSORBOARD).part $(TENSORBOARD); }
@@ -50,4 +56,4 @@ tools:
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev" >&2; exit 2; }
 	@command -v python3 >/dev/null || { echo "Python 3 is missing: apt-get install python3" >&2; exit 2; }
 
-.PHONY: help demo test check bench soak build tools
+.PHONY: help demo notebooks test check bench soak build tools

@@ -150,8 +150,8 @@ func sortedByX(points plotter.XYs) plotter.XYs {
 	return out
 }
 
-// svg draws a chart in the colour of the text around it.
-func svg(p *plot.Plot) (template.HTML, error) {
+// SVG draws a chart in the colour of the text around it.
+func SVG(p *plot.Plot) (template.HTML, error) {
 	canvas := vgsvg.New(chartWidth, chartHeight)
 	p.Draw(draw.Crop(draw.New(canvas), 0, -margin, 0, 0))
 	var buf bytes.Buffer

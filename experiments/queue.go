@@ -308,6 +308,8 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 	if info.Status == tracker.Finished {
 		return nil
 	}
+	ctx, done := w.cancellable(ctx, r)
+	defer done()
 	p := Progress{Run: j.RunID, Config: j.Config}
 	err = w.fit(ctx, info, j, &p)
 	switch {

@@ -14,10 +14,10 @@ import (
 	"hrlab/tracker"
 )
 
-// TestMain is also the worker processes of the tests: HRLAB_TEST_WORKER, or for a sweep HRLAB_TEST_SWEEP, is
+// TestMain is also the worker processes of the tests: HRLAB_TEST_WORKER, HRLAB_TEST_WARM or, for a sweep, HRLAB_TEST_SWEEP is
 // the database.
 func TestMain(m *testing.M) {
-	for job, do := range map[string]func(db string) error{"HRLAB_TEST_WORKER": workerProcess, "HRLAB_TEST_SWEEP": sweepProcess} {
+	for job, do := range map[string]func(db string) error{"HRLAB_TEST_WORKER": workerProcess, "HRLAB_TEST_WARM": warmProcess, "HRLAB_TEST_SWEEP": sweepProcess} {
 		db := os.Getenv(job)
 		if db == "" {
 			continue

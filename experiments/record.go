@@ -22,6 +22,7 @@ import (
 type Lab struct {
 	Engine  *hrstyle.Engine
 	Tracker *tracker.Store
+	Warm    *Warm // fits where Engine is nil
 }
 
 // About says where a run belongs; every field may be empty.

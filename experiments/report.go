@@ -318,7 +318,7 @@ func (r *Report) HTML(path string) error {
 		"picture": func(jpeg []byte) template.URL {
 			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
 		},
-		"svg":      svg,
+		"svg":      SVG,
 		"measures": func() any { return measures },
 		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
 		"title":    measureTitle,

@@ -37,6 +37,9 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 	if progress == nil {
 		progress = func(Progress) {}
 	}
+	if l.Engine == nil {
+		return l.sweepWarm(ctx, experiment, pair, trials, patience, progress)
+	}
 	var ids []int64
 	var failed []error
 	inputs := pairInputs(pair, l.Engine.VGG)

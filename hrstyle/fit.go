@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/draw"
 	"iter"
 	"math"
 	"time"
@@ -26,25 +27,42 @@ type Step struct {
 	picture    []float32
 	generator  *Generator
 	checkpoint *Checkpoint
+	recorded   *image.NRGBA64
+}
+
+// Recorded is a step of a fit that was made elsewhere, as it is on record: losses and a picture, which may be smaller than
+// it was, but neither generator nor checkpoint.
+func Recorded(n int, total, content, style float64, elapsed time.Duration, picture image.Image) Step {
+	p := image.NewNRGBA64(image.Rectangle{Max: picture.Bounds().Size()})
+	draw.Draw(p, p.Rect, picture, picture.Bounds().Min, draw.Src)
+	return Step{N: n, Total: total, Content: content, Style: style, Elapsed: elapsed, recorded: p}
 }
 
 // Picture is the output after N updates, at the fitted size.
-func (s Step) Picture() *image.NRGBA64 { return denormalised(s.picture, s.w, s.h) }
+func (s Step) Picture() *image.NRGBA64 {
+	if s.recorded != nil {
+		return s.recorded
+	}
+	return denormalised(s.picture, s.w, s.h)
+}
 
-// Generator is the generator after N updates.
+// Generator is the generator after N updates; nil of a Recorded step.
 func (s Step) Generator() *Generator { return s.generator }
 
-// Checkpoint is the state of the fit after N updates, to go on from.
+// Checkpoint is the state of the fit after N updates, to go on from; nil of a Recorded step.
 func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
 
-// Describe says in one line how the step came about; it is meant for [Encoding].Comment.
+// Describe says in one line how the step came about; it is meant for [Encoding].Comment. A Recorded step does not know.
 func (s Step) Describe() string {
+	if s.recorded != nil {
+		return fmt.Sprintf("hrlab: step %d", s.N)
+	}
 	c := s.generator.Config
 	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, s.N, s.generator.VGG)
 }
 
 // Ok says whether the step exists: a fit that fails at once has none.
-func (s Step) Ok() bool { return s.generator != nil }
+func (s Step) Ok() bool { return s.generator != nil || s.recorded != nil }
 
 // Last runs a fit to its end and returns the last step that it yielded, with its error.
 func Last(fit iter.Seq2[Step, error]) (last Step, err error) {

@@ -33,6 +33,7 @@ type verbs struct {
 	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
 	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
 
+	Notebook   notebookCmd   `cmd:"" help:"Install, open and execute notebooks in Go."`
 	Completion completionCmd `cmd:"" help:"Print the code that completes hrlab's commands in a shell."`
 }
 
@@ -94,7 +95,7 @@ func run(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
-	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, errUnsound) {
+	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, errUnsound) || errors.Is(err, errCell) {
 		return 1
 	}
 	return 2

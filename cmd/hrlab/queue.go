@@ -6,29 +6,49 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"hrlab/experiments"
+	"hrlab/hrstyle"
 	"hrlab/tracker"
+
+	"github.com/shirou/gopsutil/v4/process"
 )
 
 type workerCmd struct {
 	Drain bool   `help:"End when the queue is empty."`
+	While int32  `placeholder:"PID" help:"End when that process does. There is one such worker a database."`
 	DB    string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
 	engineFlags
 }
 
 // Run takes trials from the queue. Ctrl-C hands the one it is at back, with a checkpoint.
 func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
-	engine, err := w.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
 	store, err := tracker.Open(ctx, w.DB)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	open := func() (*hrstyle.Engine, error) { return w.open(ctx, c) }
+	var engine *hrstyle.Engine
+	if w.While == 0 {
+		engine, err = open()
+	} else {
+		var cancel context.CancelFunc
+		if ctx, cancel, err = during(ctx, w.While); err != nil {
+			return err
+		}
+		defer cancel()
+		var release func()
+		engine, release, err = experiments.Announce(store, hrstyle.Options{Device: w.Device, VGG: w.VGG}, open)
+		if err == nil {
+			defer release()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
 	fmt.Fprintf(c.messages, "working on %s; Ctrl-C ends\n", w.DB)
 	at := int64(0)
 	err = experiments.Lab{Engine: engine, Tracker: store}.Work(ctx, w.Drain, func(p experiments.Progress) {
@@ -44,6 +64,34 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 		at = p.Run
 	})
 	return err
+}
+
+// during is ctx until a process has ended.
+func during(ctx context.Context, pid int32) (context.Context, context.CancelFunc, error) {
+	born := func() (int64, error) {
+		p, err := process.NewProcess(pid)
+		if err != nil {
+			return 0, err
+		}
+		if state, err := p.Status(); err == nil && slices.Contains(state, process.Zombie) {
+			return 0, process.ErrorProcessNotRunning
+		}
+		return p.CreateTime()
+	}
+	const jitter = 5000 // ms: the start is reckoned from the time of boot, which moves when the clock is set
+	was, err := born()
+	if err != nil {
+		return nil, nil, fmt.Errorf("--while %d: %w", pid, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for tick := time.Tick(250 * time.Millisecond); ctx.Err() == nil; <-tick {
+			if now, err := born(); err != nil || max(now-was, was-now) > jitter { // its number may be another's by now
+				cancel()
+			}
+		}
+	}()
+	return ctx, cancel, nil
 }
 
 // queueCmd are the verbs on the queue.

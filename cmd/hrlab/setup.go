@@ -118,6 +118,11 @@ func installTools(ctx context.Context, c *console, kind device.Kind) error {
 	for _, tool := range device.MissingTools(kind) {
 		packages = append(packages, tool.Package)
 	}
+	return aptInstall(ctx, c, packages)
+}
+
+// aptInstall installs Debian packages, where it may.
+func aptInstall(ctx context.Context, c *console, packages []string) error {
 	if len(packages) == 0 {
 		return nil
 	}

@@ -169,6 +169,9 @@ func userDir() (string, error) {
 	return filepath.Join(home, ".local", "lib", "go-xla"), nil
 }
 
+// LargePages is the one of [Environment]'s variables that counts only if it is there when the process starts.
+const LargePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
+
 // Environment lists the variables, as NAME=value, that make XLA:CPU quicker and quieter and that are not set yet.
 // GLIBC_TUNABLES counts only if it is there when the process starts, the others if they are set before Open.
 //
@@ -177,17 +180,18 @@ func userDir() (string, error) {
 // nothing.
 func Environment() []string {
 	var list []string
-	for _, v := range [][2]string{
+	for _, v := range []string{
 		// Large pages: a step frees and takes hundreds of MB, and page faults are a third of its time without.
-		{"GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"},
+		LargePages,
 		// The emitters for fusions take a third of the first step for nothing.
-		{"XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false"},
+		"XLA_FLAGS=--xla_cpu_use_fusion_emitters=false",
 		// Less talk on stderr: fatal errors alone, and no notice of oneDNN, which XLA:CPU does not use.
-		{"TF_CPP_MIN_LOG_LEVEL", "3"},
-		{"TF_ENABLE_ONEDNN_OPTS", "0"},
+		"TF_CPP_MIN_LOG_LEVEL=3",
+		"TF_ENABLE_ONEDNN_OPTS=0",
 	} {
-		if _, set := os.LookupEnv(v[0]); !set {
-			list = append(list, v[0]+"="+v[1])
+		name, _, _ := strings.Cut(v, "=")
+		if _, set := os.LookupEnv(name); !set {
+			list = append(list, v)
 		}
 	}
 	return list

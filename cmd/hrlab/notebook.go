@@ -1,0 +1,435 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed" // the program that executes notebooks
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"hrlab/hrstyle/device"
+
+	"github.com/google/renameio/v2"
+)
+
+// notebookCmd are the verbs on notebooks.
+type notebookCmd struct {
+	Install notebookInstallCmd `cmd:"" help:"Get what notebooks need: JupyterLab and a Go kernel, in the folder .venv of the checkout."`
+	Lab     notebookLabCmd     `cmd:"" help:"Open JupyterLab in the folder notebooks."`
+	Run     notebookRunCmd     `cmd:"" help:"Execute notebooks from top to bottom, without a browser."`
+}
+
+// errCell says that a cell of a notebook failed.
+var errCell = errors.New("the notebook failed")
+
+// checkout is a checkout of hrlab and the Python environment in it. Notebooks import its packages.
+type checkout struct{ root string }
+
+// findCheckout looks in and above the working directory, then above this program.
+func findCheckout() (checkout, error) {
+	var starts []string
+	if dir, err := os.Getwd(); err == nil {
+		starts = append(starts, dir)
+	}
+	if self, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(self))
+	}
+	for _, dir := range starts {
+		for ; ; dir = filepath.Dir(dir) {
+			if mod, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && bytes.HasPrefix(mod, []byte("module hrlab\n")) {
+				return checkout{dir}, nil
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	return checkout{}, errors.New("no checkout of hrlab here or above: notebooks import its packages, so run this in the folder that has its go.mod")
+}
+
+func (o checkout) venv() string           { return filepath.Join(o.root, ".venv") }
+func (o checkout) bin(name string) string { return filepath.Join(o.venv(), "bin", name) }
+func (o checkout) tools() string          { return filepath.Join(o.root, "notebooks", "tools") }
+func (o checkout) requirements() string   { return filepath.Join(o.tools(), "requirements.txt") }
+
+// stamp is the file that says what the environment was made from. Its presence says that the environment is ours.
+func (o checkout) stamp() string { return filepath.Join(o.venv(), "hrlab") }
+
+// installed says whether there is an environment to use.
+func (o checkout) installed() error {
+	if _, err := os.Stat(o.stamp()); err != nil {
+		return errors.New("notebooks are not installed: run hrlab notebook install")
+	}
+	return nil
+}
+
+type notebookInstallCmd struct {
+	Uninstall bool `help:"Remove it again."`
+}
+
+// Run makes the Python environment unless it is there, and brings kernel and build cache up to date.
+func (i *notebookInstallCmd) Run(ctx context.Context, c *console) error {
+	o, err := findCheckout()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(o.venv()); err == nil && o.installed() != nil {
+		return fmt.Errorf("%s is there and not made by hrlab: move it away", o.venv())
+	}
+	if i.Uninstall {
+		fmt.Fprintln(c.messages, "removing", o.venv())
+		return os.RemoveAll(o.venv())
+	}
+	if err := o.installPython(ctx, c); err != nil {
+		return err
+	}
+	if err := o.installGo(ctx, c); err != nil {
+		return err
+	}
+	if err := o.writeKernels(); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.messages, "ready: hrlab notebook lab")
+	return nil
+}
+
+// quietly runs a command, and shows what it said only if it fails.
+func quietly(command *exec.Cmd) error {
+	out, err := command.CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		return fmt.Errorf("%s: %w: %s", strings.Join(command.Args, " "), err, strings.Join(lines[max(0, len(lines)-3):], "; "))
+	}
+	return nil
+}
+
+// installPython makes the environment with JupyterLab, pinned by hashes.
+func (o checkout) installPython(ctx context.Context, c *console) error {
+	requirements, err := os.ReadFile(o.requirements())
+	if err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		return errors.New("Python 3 is missing: apt-get install python3 python3-venv") //nolint:staticcheck // a name
+	}
+	version, err := exec.CommandContext(ctx, "python3", "-c", "import sys; assert sys.version_info >= (3, 11), sys.version.split()[0]; print(sys.executable, sys.version)").CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(version)), "\n")
+		return fmt.Errorf("Python 3.11 or newer is needed: %s", lines[len(lines)-1]) //nolint:staticcheck // a name
+	}
+	sum := sha256.Sum256(append(requirements, version...))
+	stamp := hex.EncodeToString(sum[:]) + "\n"
+	if was, err := os.ReadFile(o.stamp()); err == nil && string(was) == stamp && exec.CommandContext(ctx, o.bin("python"), "-c", "").Run() == nil {
+		return nil
+	}
+	if err := exec.CommandContext(ctx, "python3", "-c", "import ensurepip, venv").Run(); err != nil {
+		if err := aptInstall(ctx, c, []string{"python3-venv"}); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(c.messages, "JupyterLab into", o.venv())
+	if err := os.MkdirAll(o.venv(), 0o777); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(o.stamp(), nil, 0o666); err != nil { // ours, whatever happens
+		return err
+	}
+	if err := quietly(exec.CommandContext(ctx, "python3", "-m", "venv", o.venv())); err != nil {
+		return err
+	}
+	if err := quietly(exec.CommandContext(ctx, o.bin("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", o.requirements())); err != nil {
+		return err
+	}
+	return renameio.WriteFile(o.stamp(), []byte(stamp), 0o666)
+}
+
+// experiment is the GOEXPERIMENT that the Makefile builds with: with another, nothing in the build cache would fit.
+func experiment() string {
+	if runtime.GOARCH == "amd64" {
+		return "simd"
+	}
+	return ""
+}
+
+// cellFlags leave debugging information out of cells: linking is most of a cell's time, and half of that goes there.
+const cellFlags = "-ldflags=-w"
+
+// warmCell imports what cells do, and is not linked.
+const warmCell = `package cell
+
+import (
+	_ "hrlab/experiments"
+	_ "hrlab/hrstyle"
+	_ "hrlab/notebooks/nb"
+	_ "hrlab/tracker"
+)
+`
+
+// installGo builds the kernel and hrlab, and then what cells import, as the kernel does, so that everything that cells need is in the
+// module and build caches: the kernel works offline.
+func (o checkout) installGo(ctx context.Context, c *console) error {
+	if _, err := exec.LookPath("go"); err != nil {
+		return errors.New("Go 1.26 is missing: https://go.dev/dl") //nolint:staticcheck // a name
+	}
+	command := func(dir string, args ...string) error {
+		run := exec.CommandContext(ctx, "go", args...)
+		run.Dir, run.Env = dir, append(os.Environ(), "GOBIN="+filepath.Join(o.venv(), "bin"), "GOEXPERIMENT="+experiment(), "GOWORK=", "GOFLAGS=")
+		return quietly(run)
+	}
+	fmt.Fprintln(c.messages, "Go kernel")
+	if err := command(o.tools(), "install", "tool"); err != nil {
+		return err
+	}
+	if err := command(o.root, "build", "-o", o.bin("hrlab"), "./cmd/hrlab"); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "hrlab-cell-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary directory too
+	if err := os.WriteFile(filepath.Join(dir, "cell.go"), []byte(warmCell), 0o666); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"mod", "init", "cell"},
+		{"work", "init", ".", o.root},
+		{"mod", "edit", "-replace=hrlab=" + o.root},
+		{"build", cellFlags, "."},
+	} {
+		if err := command(dir, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeKernels writes the kernelspecs: hrlab, and hrlab-ci whose compiler errors are plain text. JupyterLab's offers to
+// fetch news and to look for updates are turned off.
+func (o checkout) writeKernels() error {
+	compiler, err := exec.LookPath("go")
+	if err != nil {
+		return err
+	}
+	write := func(value any, path ...string) error {
+		file := filepath.Join(append([]string{o.venv(), "share", "jupyter"}, path...)...)
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			return err
+		}
+		text, err := json.MarshalIndent(value, "", "  ")
+		if err != nil {
+			return err
+		}
+		return renameio.WriteFile(file, append(text, '\n'), 0o666)
+	}
+	large, value, _ := strings.Cut(device.LargePages, "=")
+	for name, raw := range map[string]string{"hrlab": "false", "hrlab-ci": "true"} {
+		err := write(map[string]any{
+			"argv":           []string{o.bin("gonb"), "--kernel", "{connection_file}", "-go_work=" + o.root, "-raw_error=" + raw, "-logtostderr=false", "-log_file=" + os.DevNull},
+			"display_name":   "Go (" + name + ")",
+			"language":       "go",
+			"interrupt_mode": "message",
+			"env": map[string]string{
+				"PATH":         filepath.Join(o.venv(), "bin") + ":" + filepath.Dir(compiler) + ":${PATH}",
+				"GOFLAGS":      cellFlags,
+				"GOEXPERIMENT": experiment(),
+				"GOPROXY":      "off",
+				large:          value,
+			},
+		}, "kernels", name, "kernel.json")
+		if err != nil {
+			return err
+		}
+	}
+	return write(map[string]any{
+		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
+	}, "lab", "settings", "overrides.json")
+}
+
+type notebookLabCmd struct {
+	Args []string `arg:"" optional:"" passthrough:"" help:"Arguments of jupyter lab, such as --no-browser --port=8888."`
+}
+
+// Run becomes JupyterLab.
+func (l *notebookLabCmd) Run() error {
+	o, err := findCheckout()
+	if err == nil {
+		err = o.installed()
+	}
+	if err != nil {
+		return err
+	}
+	args := []string{o.bin("python"), "-m", "jupyterlab", "--notebook-dir=" + filepath.Join(o.root, "notebooks"), "--MultiKernelManager.default_kernel_name=hrlab"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--allow-root")
+	}
+	return syscall.Exec(args[0], append(args, l.Args...), os.Environ())
+}
+
+type notebookRunCmd struct {
+	Files   []string          `arg:"" name:"file" help:"Notebooks."`
+	Param   map[string]string `short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter (nb.Param)."`
+	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several, a folder."`
+	InPlace bool              `help:"Write it over the original."`
+}
+
+//go:embed notebook.py
+var executor string
+
+// execution is what the executor is told, and what it tells.
+type execution struct {
+	File   string `json:"file"`
+	Out    string `json:"out"`
+	Kernel string `json:"kernel"`
+}
+
+type executed struct {
+	Cell    int     `json:"cell"` // code cells, counted from 1
+	Cells   int     `json:"cells"`
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error"`
+	Line    int     `json:"line"` // 0 where not known
+	Source  string  `json:"source"`
+}
+
+// Run executes.
+func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
+	o, err := findCheckout()
+	if err == nil {
+		err = o.installed()
+	}
+	if err != nil {
+		return err
+	}
+	outs, err := r.outs()
+	if err != nil {
+		return err
+	}
+	for _, file := range r.Files {
+		if err := r.checkParams(file); err != nil {
+			return err
+		}
+	}
+	for i, file := range r.Files {
+		if err := r.execute(ctx, c, o, execution{File: file, Out: outs[i], Kernel: "hrlab-ci"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outs says where the executed copy of each notebook goes.
+func (r *notebookRunCmd) outs() ([]string, error) {
+	outs := make([]string, len(r.Files))
+	switch info, err := os.Stat(r.Out); {
+	case r.Out != "" && r.InPlace:
+		return nil, errors.New("--out or --in-place, not both")
+	case r.InPlace:
+		copy(outs, r.Files)
+	case r.Out == "":
+	case err == nil && info.IsDir():
+		for i, file := range r.Files {
+			outs[i] = filepath.Join(r.Out, filepath.Base(file))
+		}
+	case len(r.Files) > 1:
+		return nil, fmt.Errorf("--out %s: is no folder; several notebooks need one", r.Out)
+	default:
+		outs[0] = r.Out
+	}
+	if r.InPlace {
+		return outs, nil
+	}
+	return outs, apart(outs, r.Files)
+}
+
+// param is a parameter in a notebook's text, which is JSON.
+var param = regexp.MustCompile(`nb\.Param\(\\"(\w+)\\"`)
+
+// checkParams finds parameters that a notebook does not have.
+func (r *notebookRunCmd) checkParams(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, m := range param.FindAllSubmatch(text, -1) {
+		known[string(m[1])] = true
+	}
+	for name := range r.Param {
+		if !known[name] {
+			return fmt.Errorf("%s has no parameter %q; it has: %s", file, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	return nil
+}
+
+func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e execution) error {
+	in, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	run := exec.CommandContext(ctx, o.bin("python"), "-c", executor)
+	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
+	run.WaitDelay = 20 * time.Second
+	run.Env = append(os.Environ(), "HRLAB_NOTEBOOK_RUN=1", "PYTHONWARNINGS=ignore")
+	for name, value := range r.Param {
+		run.Env = append(run.Env, "HRLAB_PARAM_"+name+"="+value)
+	}
+	var failure bytes.Buffer
+	run.Stdin, run.Stderr = bytes.NewReader(in), &failure
+	out, err := run.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := run.Start(); err != nil {
+		return err
+	}
+	var last executed
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		last = executed{}
+		if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
+			continue // a library's chatter
+		}
+		if last.Error == "" {
+			fmt.Fprintf(c.messages, "%s: cell %d of %d, %.1f s\n", e.File, last.Cell, last.Cells, last.Seconds)
+		}
+	}
+	err = run.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case last.Error != "":
+		where := fmt.Sprintf("cell %d", last.Cell)
+		if last.Line > 0 {
+			where += fmt.Sprintf(", line %d", last.Line)
+		}
+		for i, line := range strings.Split(strings.TrimRight(last.Source, "\n"), "\n") {
+			mark := "  "
+			if i+1 == last.Line {
+				mark = "> "
+			}
+			fmt.Fprintln(c.messages, mark+line)
+		}
+		return fmt.Errorf("%s: %s: %w: %s", e.File, where, errCell, last.Error)
+	case err != nil:
+		text := strings.Split(strings.TrimSpace(failure.String()), "\n")
+		return fmt.Errorf("%s: %w: %s", e.File, errCell, text[len(text)-1])
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package experiments
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// warmProcess is a warm worker of the tests. It ends with its parent.
+func warmProcess(db string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent {
+			time.Sleep(50 * time.Millisecond)
+		}
+		cancel()
+	}()
+	store, err := tracker.Open(ctx, db)
+	if err != nil {
+		return err
+	}
+	options := hrstyle.Options{Device: "go", VGG: os.Getenv("HRLAB_TEST_WARM_VGG")}
+	engine, release, err := Announce(store, options, func() (*hrstyle.Engine, error) { return hrstyle.Open(ctx, options) })
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	defer release()
+	return errors.Join(Lab{Engine: engine, Tracker: store}.Work(ctx, false, func(Progress) {}), store.Close())
+}
+
+// warmLab is a lab without engine, and the test pair in files.
+func warmLab(t *testing.T, db, vgg string) (Lab, hrstyle.Pair) {
+	t.Helper()
+	store, err := tracker.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm := &Warm{Options: hrstyle.Options{Device: "go", VGG: vgg}, Command: func() *exec.Cmd {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), "HRLAB_TEST_WARM="+db, "HRLAB_TEST_WARM_VGG="+vgg)
+		return c
+	}}
+	t.Cleanup(func() {
+		if a, alive, _ := look(store); alive {
+			_ = syscall.Kill(a.PID, syscall.SIGKILL)
+		}
+		_ = store.Close()
+	})
+	pair := hrstyle.Pair{}
+	for _, p := range []struct {
+		to   *hrstyle.Picture
+		from hrstyle.Picture
+		name string
+	}{{&pair.Content, testPair.Content, "content.png"}, {&pair.Style, testPair.Style, "style.png"}} {
+		path := filepath.Join(t.TempDir(), p.name)
+		if err := hrstyle.SavePicture(path, p.from.Image, hrstyle.Encoding{}); err != nil {
+			t.Fatal(err)
+		}
+		if *p.to, err = hrstyle.LoadPicture(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Lab{Tracker: store, Warm: warm}, pair
+}
+
+// A lab without engine gets from a worker what one with an engine makes itself: the same runs, measures and steps. The
+// worker stays, is replaced when it dies or is another's, and what is finished is not done twice.
+func TestWarm(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "hrlab.db")
+	lab, pair := warmLab(t, db, "random")
+	config := testConfig()
+	config.Steps, config.ReportEvery = 4, 1
+	trials := Grid(config, ContentWeight(5, 50))
+	var skipped, reported int
+	count := func(p Progress) {
+		if p.Skipped != "" {
+			skipped++
+		} else if !p.Ended && p.Step.Ok() {
+			reported++
+		}
+	}
+	runs, err := lab.Sweep(t.Context(), "warm", pair, trials, 0, count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, alive, err := look(lab.Tracker)
+	if err != nil || !alive || worker.PID == 0 || worker.PID == os.Getpid() {
+		t.Fatalf("worker %v, alive %t: %v", worker, alive, err)
+	}
+	here := testLab(t)
+	expected, err := here.Sweep(t.Context(), "here", pair, trials, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, run := range runs {
+		for _, m := range []string{"content", "style", StyleMatch, SSIM} {
+			if got, want := run.Metrics[m].Last, expected[i].Metrics[m].Last; got != want {
+				t.Errorf("trial %d: %s is %v by the worker, %v here", i, m, got, want)
+			}
+		}
+	}
+	if len(runs) != 2 || skipped != 0 || reported == 0 {
+		t.Errorf("%d runs, %d skipped, %d steps reported", len(runs), skipped, reported)
+	}
+
+	again, err := lab.Sweep(t.Context(), "warm", pair, trials, 0, count)
+	if err != nil || skipped != 2 || again[1].ID != runs[1].ID {
+		t.Errorf("again: %d skipped, %v", skipped, err)
+	}
+
+	var steps []int
+	config.ContentWeight = 500
+	for range 2 { // the second time from the record
+		steps = nil
+		for step, err := range lab.Fit(t.Context(), "warm", pair, config) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, step.N)
+			if b := step.Picture().Bounds(); b.Dx() != config.Size || step.Total == 0 || step.Describe() == "" {
+				t.Errorf("step %d: picture %v, total %v", step.N, b, step.Total)
+			}
+		}
+		if !slices.Equal(steps, []int{0, 1, 2, 3, 4}) {
+			t.Errorf("steps %v", steps)
+		}
+	}
+	if now, _, _ := look(lab.Tracker); now.PID != worker.PID {
+		t.Errorf("worker %d became %d", worker.PID, now.PID)
+	}
+
+	// A worker that is killed in the middle of a fit is replaced, and the fit goes on.
+	config.ContentWeight, config.Steps, config.ReportEvery = 7, 15, 1
+	killed := false
+	for step, err := range lab.Fit(t.Context(), "warm", pair, config) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.N >= 5 && !killed {
+			killed = syscall.Kill(worker.PID, syscall.SIGKILL) == nil
+		}
+	}
+	if next, alive, _ := look(lab.Tracker); !killed || !alive || next.PID == worker.PID {
+		t.Errorf("killed %t; then %v, alive %t", killed, next, alive)
+	}
+	if _, err := lab.Enqueue(t.Context(), "warm", pair, trials); err != nil {
+		t.Error(err)
+	}
+
+	// One that cannot begin says why.
+	other, _ := warmLab(t, db, filepath.Join(t.TempDir(), "none.safetensors"))
+	if _, err := other.Sweep(t.Context(), "warm", pair, trials, 0, nil); err == nil {
+		t.Error("a worker without weights worked")
+	} else {
+		t.Log(err)
+	}
+}
+
+// The stop button: the fit ends soon, with its picture, and the run is stopped; the same call goes on with it.
+func TestWarmStop(t *testing.T) {
+	lab, pair := warmLab(t, filepath.Join(t.TempDir(), "hrlab.db"), "random")
+	config := testConfig()
+	config.Steps, config.ReportEvery = 2000, 1
+	for _, sweep := range []bool{false, true} {
+		ctx, stop := context.WithCancel(t.Context())
+		var last hrstyle.Step
+		var err error
+		var pressed time.Time
+		see := func(step hrstyle.Step) {
+			if step.N >= 3 && pressed.IsZero() {
+				pressed = time.Now()
+				stop()
+			}
+		}
+		if sweep {
+			_, err = lab.Sweep(ctx, "stopped", pair, Grid(config, ContentWeight(5, 50)), 0, func(p Progress) { see(p.Step) })
+		} else {
+			for step, stepErr := range lab.Fit(ctx, "stopped", pair, config) {
+				last, err = step, stepErr
+				see(step)
+			}
+		}
+		stop()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("sweep %t: %v", sweep, err)
+		}
+		t.Logf("sweep %t: it took %v", sweep, time.Since(pressed))
+		runs, err := lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: "stopped", Sort: "id"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range runs {
+			if r.Status != tracker.Stopped {
+				t.Errorf("sweep %t: run %d is %s", sweep, r.ID, r.Status)
+			}
+		}
+		if artifact, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, Output); err != nil {
+			t.Error(err)
+		} else {
+			_ = artifact.Close()
+		}
+		if !sweep && (!last.Ok() || last.Picture().Bounds().Dx() != config.Size) {
+			t.Errorf("last step %d", last.N)
+		}
+	}
+	short := config
+	short.Steps = 1
+	if _, err := hrstyle.Last(lab.Fit(t.Context(), "stopped", pair, short)); err != nil {
+		t.Error("the worker is of no use after a stop:", err)
+	}
+}

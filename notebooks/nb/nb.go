@@ -1,0 +1,191 @@
+// Package nb is what the cells of a notebook need beside hrlab's packages: parameters, errors, a lab, and pictures, tables
+// and charts in the notebook.
+//
+//	import (
+//		"hrlab/experiments"
+//		"hrlab/hrstyle"
+//		"hrlab/notebooks/nb"
+//	)
+//
+//	var size = nb.Param("size", 128)
+//
+//	%%
+//	ctx := nb.Context()
+//	lab := nb.Lab(ctx, "auto")
+//	config := hrstyle.Default
+//	config.Size = size
+//	last := nb.Must(hrstyle.Last(nb.Curves(lab.Fit(ctx, "boat", nb.Pair("boat.jpg", "sunset.jpg"), config))))
+//	nb.Slider(nb.Pair("boat.jpg", "sunset.jpg").Content, last.Picture())
+//
+// Every cell is a process of its own: what it wants to keep goes to the tracker. Everything shown is plain HTML with the
+// pictures in it, loads nothing, is saved with the notebook and makes sense without scripts; nothing waits for a person.
+// Outside of a notebook nothing is shown.
+package nb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/device"
+	"hrlab/hrstyle/sample"
+	"hrlab/tracker"
+
+	"github.com/janpfeifer/gonb/gonbui"
+)
+
+// Context ends with the stop button.
+func Context() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx
+}
+
+// Must returns value, or ends the cell with err as one line.
+func Must[T any](value T, err error) T {
+	if err != nil {
+		fail(err)
+	}
+	return value
+}
+
+// Check ends the cell with err as one line, if there is one.
+func Check(err error) {
+	if err != nil {
+		fail(err)
+	}
+}
+
+// fail ends the cell. Exit codes that are not 0 end a run of all cells too.
+func fail(err error) {
+	gonbui.Sync()
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "hrlab: stopped")
+		os.Exit(130)
+	}
+	fmt.Fprintln(os.Stderr, "hrlab:", strings.Join(strings.Fields(err.Error()), " "))
+	if os.Getenv("HRLAB_NOTEBOOK_RUN") != "" { // the kernel adds cell and line to what looks like this
+		for skip := 1; ; skip++ {
+			_, file, line, ok := runtime.Caller(skip)
+			if !ok {
+				break
+			}
+			if filepath.Base(file) == "main.go" {
+				fmt.Fprintf(os.Stderr, "hrlab: at %s:%d\n", file, line)
+				break
+			}
+		}
+	}
+	os.Exit(1)
+}
+
+// Param is the value that hrlab notebook run -p name=value gives, or otherwise.
+func Param[T string | int | float64 | bool](name string, otherwise T) T {
+	text, ok := os.LookupEnv("HRLAB_PARAM_" + name)
+	if !ok {
+		return otherwise
+	}
+	var value any = text
+	var err error
+	switch any(otherwise).(type) {
+	case int:
+		value, err = strconv.Atoi(text)
+	case float64:
+		value, err = strconv.ParseFloat(text, 64)
+	case bool:
+		value, err = strconv.ParseBool(text)
+	}
+	if err != nil {
+		fail(fmt.Errorf("parameter %s: %q is no %T", name, text, otherwise))
+	}
+	return value.(T)
+}
+
+// Values are the values of an axis that a parameter names: numbers by comma, or as [experiments.ParseValues] says.
+func Values(name, otherwise string) []float64 {
+	return Must(experiments.ParseValues(name, Param(name, otherwise)))
+}
+
+// Pair loads a content and a style picture. Where a name is empty it is the built-in picture, which is drawn into the
+// folder pictures the first time.
+func Pair(content, style string) hrstyle.Pair {
+	const w, h = 512, 384
+	for _, p := range []struct {
+		path *string
+		name string
+		save func(path string) error
+	}{
+		{&content, "day.png", func(path string) error { return hrstyle.SavePicture(path, sample.Content(w, h), hrstyle.Encoding{}) }},
+		{&style, "dusk.png", func(path string) error { return hrstyle.SavePicture(path, sample.Style(w, h), hrstyle.Encoding{}) }},
+	} {
+		if *p.path != "" {
+			continue
+		}
+		*p.path = filepath.Join("pictures", p.name)
+		if _, err := os.Stat(*p.path); err != nil {
+			Check(os.MkdirAll("pictures", 0o777))
+			Check(p.save(*p.path))
+		}
+	}
+	return Must(hrstyle.LoadPair(content, style))
+}
+
+// options are those of an engine. vgg is as [hrstyle.Options] has it; HRLAB_VGG is what auto means, if it is set.
+func options(vgg string) hrstyle.Options {
+	if vgg == "auto" {
+		vgg = cmp.Or(os.Getenv("HRLAB_VGG"), vgg)
+	}
+	if vgg != "auto" && vgg != "random" {
+		vgg = Must(filepath.Abs(vgg))
+	}
+	return hrstyle.Options{Device: cmp.Or(os.Getenv("HRLAB_DEVICE"), "auto"), VGG: vgg}
+}
+
+// Tracker opens the database of runs: hrlab.db beside the notebook, or what HRLAB_DB names.
+func Tracker(ctx context.Context) *tracker.Store {
+	return Must(tracker.Open(ctx, cmp.Or(os.Getenv("HRLAB_DB"), "hrlab.db")))
+}
+
+// Lab is one whose fits are done by a worker process that stays warm: the first cell that fits starts it, it ends with the
+// kernel, and only the first fit of a picture size waits for the compiler. vgg is auto, random or a file, as
+// [hrstyle.Options] says.
+func Lab(ctx context.Context, vgg string) experiments.Lab {
+	store, o := Tracker(ctx), options(vgg)
+	if o.VGG == "auto" {
+		path := Must(hrstyle.CachedVGG())
+		if _, err := os.Stat(path); err != nil {
+			noVGG()
+		}
+	}
+	return experiments.Lab{Tracker: store, Warm: &experiments.Warm{Options: o, Command: func() *exec.Cmd {
+		return exec.Command("hrlab", "worker", "--while", strconv.Itoa(os.Getppid()), "--db", store.Path(), "--device", o.Device, "--vgg", o.VGG)
+	}}}
+}
+
+// LabHere is one whose fits are done in the cell itself, which opens the device and compiles every time.
+func LabHere(ctx context.Context, vgg string) experiments.Lab {
+	for _, v := range device.Environment() {
+		name, value, _ := strings.Cut(v, "=")
+		Check(os.Setenv(name, value))
+	}
+	engine, err := hrstyle.Open(ctx, options(vgg))
+	if errors.Is(err, hrstyle.ErrNoVGG) {
+		noVGG()
+	}
+	return experiments.Lab{Engine: Must(engine, err), Tracker: Tracker(ctx)}
+}
+
+func noVGG() {
+	fail(errors.New(`VGG19's weights are not here: run hrlab setup weights, or set the parameter vgg to "random" (random filters: other losses, another look)`))
+}

@@ -1,0 +1,223 @@
+package nb
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed" // the pages' scripts
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"image"
+	"image/jpeg"
+	"math"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/janpfeifer/gonb/gonbui"
+	"github.com/janpfeifer/gonb/gonbui/protocol"
+	"golang.org/x/image/draw"
+	"gonum.org/v1/plot"
+)
+
+//go:embed show.html
+var pages string
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"picture": func(jpeg []byte) template.URL {
+		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
+	},
+}).Parse(pages))
+
+// render executes a template of show.html.
+func render(name string, data any) string {
+	var out bytes.Buffer
+	Check(templates.ExecuteTemplate(&out, name, data))
+	return out.String()
+}
+
+// display shows html, and text where there is no HTML, such as in a terminal.
+func display(html, text string) {
+	if !gonbui.IsNotebook {
+		return
+	}
+	gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{protocol.MIMETextHTML: html, protocol.MIMETextPlain: text}})
+	gonbui.Sync() // the cell may end next
+}
+
+// maxShown is the longer side of a picture in a notebook, in pixels: notebooks are saved with it.
+const maxShown = 512
+
+// encode makes a JPEG of at most maxShown pixels.
+func encode(picture image.Image) []byte {
+	if b := picture.Bounds(); max(b.Dx(), b.Dy()) > maxShown {
+		scale := maxShown / float64(max(b.Dx(), b.Dy()))
+		small := image.NewRGBA(image.Rect(0, 0, max(1, int(float64(b.Dx())*scale)), max(1, int(float64(b.Dy())*scale))))
+		draw.CatmullRom.Scale(small, small.Rect, picture, b, draw.Src, nil)
+		picture = small
+	}
+	var out bytes.Buffer
+	Check(jpeg.Encode(&out, picture, &jpeg.Options{Quality: 85}))
+	return out.Bytes()
+}
+
+// figure is a picture and its caption.
+type figure struct {
+	Caption string
+	JPEG    []byte
+}
+
+func figures(pictures []image.Image, captions ...string) (list []figure, text string) {
+	var names strings.Builder
+	for i, p := range pictures {
+		f := figure{JPEG: encode(p)}
+		if named, ok := p.(hrstyle.Picture); ok {
+			f.Caption = filepath.Base(named.Name)
+		}
+		if i < len(captions) {
+			f.Caption = cmp.Or(f.Caption, captions[i])
+		}
+		list = append(list, f)
+		fmt.Fprintf(&names, "[%s %dx%d]", cmp.Or(f.Caption, "picture"), p.Bounds().Dx(), p.Bounds().Dy())
+	}
+	return list, names.String()
+}
+
+// Show shows pictures side by side; a [hrstyle.Picture] has its name below.
+func Show(pictures ...image.Image) {
+	list, text := figures(pictures)
+	display(render("show", list), text)
+}
+
+// Slider lays two pictures over each other, with a slider between before and after; without scripts they are side by side.
+func Slider(before, after image.Image) {
+	list, text := figures([]image.Image{before, after}, "before", "after")
+	display(render("slider", struct {
+		ID            string
+		Before, After figure
+		Width, Height int // of the picture
+		Shown         int // its width in the notebook
+	}{id(), list[0], list[1], after.Bounds().Dx(), after.Bounds().Dy(), max(320, min(maxShown, after.Bounds().Dx()))}), text)
+}
+
+// id names an element of a page.
+func id() string { return "hrlab" + strings.ReplaceAll(gonbui.UniqueId(), "-", "") }
+
+// SVG shows a chart.
+func SVG(p *plot.Plot) { display(string(Must(experiments.SVG(p))), "[chart: "+p.Title.Text+"]") }
+
+// Matrix shows the outputs of an experiment by content weight (down) and style weight (across).
+func Matrix(report *experiments.Report) {
+	var text strings.Builder
+	for _, p := range report.Pairs {
+		fmt.Fprintf(&text, "[%s: %d outputs by content and style weight]\n", p.Name, len(p.Rows)*len(p.Columns))
+	}
+	display(render("matrix", report), text.String())
+}
+
+// Pareto shows what each run of an experiment keeps of the content picture and takes of the style picture. The front is
+// the line, the suggested run is ringed.
+func Pareto(report *experiments.Report) {
+	for _, p := range report.Pairs {
+		SVG(p.Pareto())
+		if s := p.Suggested; s != nil {
+			line := fmt.Sprintf("suggested: content weight %s, style weight %s (run %d): the knee of the front", s.Param("content_weight"), s.Param("style_weight"), s.ID)
+			display("<p>"+line+"</p>", line)
+		}
+	}
+}
+
+// Table shows runs, differences of runs, or any structs. Of runs the columns are fields as filters have them (package
+// tracker): id, status, params.size, metrics.ssim; by default what varies and the measures. Of structs they are fields'
+// names, all by default.
+func Table[T any](rows []T, columns ...string) {
+	cells := make([][]string, 0, len(rows))
+	switch list := any(rows).(type) {
+	case []tracker.Info:
+		if len(columns) == 0 {
+			columns = []string{"id", "status"}
+			for _, name := range experiments.Varied(list) {
+				columns = append(columns, "params."+name)
+			}
+			for _, name := range []string{experiments.ContentKept, experiments.StyleMatch, experiments.SSIM, experiments.ColourDistance} {
+				columns = append(columns, "metrics."+name)
+			}
+		}
+		for _, run := range list {
+			var row []string
+			for _, c := range columns {
+				row = append(row, field(run, c))
+			}
+			cells = append(cells, row)
+		}
+	default:
+		if len(columns) == 0 {
+			for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+				if f.IsExported() {
+					columns = append(columns, f.Name)
+				}
+			}
+		}
+		for _, r := range rows {
+			var row []string
+			for _, c := range columns {
+				row = append(row, shown(reflect.ValueOf(r).FieldByName(c).Interface()))
+			}
+			cells = append(cells, row)
+		}
+	}
+	head := make([]string, len(columns))
+	for i, c := range columns {
+		head[i] = strings.ReplaceAll(c[strings.LastIndex(c, ".")+1:], "_", " ")
+	}
+	lines := []string{strings.Join(head, "\t")}
+	for _, row := range cells {
+		lines = append(lines, strings.Join(row, "\t"))
+	}
+	display(render("table", struct {
+		Head []string
+		Rows [][]string
+	}{head, cells}), strings.Join(lines, "\n"))
+}
+
+// field is a run's field by a filter's name.
+func field(run tracker.Info, name string) string {
+	kind, rest, _ := strings.Cut(name, ".")
+	switch kind {
+	case "id":
+		return strconv.FormatInt(run.ID, 10)
+	case "name":
+		return run.Name
+	case "experiment":
+		return run.Experiment
+	case "status":
+		return string(run.Status)
+	case "started":
+		return run.Started.Local().Format("2006-01-02 15:04:05")
+	case "params":
+		return run.Params[rest].Text
+	case "tags":
+		return run.Tags[rest]
+	case "metrics":
+		if m, ok := run.Metrics[rest]; ok {
+			return shown(m.Last)
+		}
+		return "–"
+	}
+	fail(fmt.Errorf("column %q: allowed: id, name, experiment, status, started, params.NAME, tags.NAME, metrics.NAME", name))
+	return ""
+}
+
+// shown is a value for people: numbers with four digits.
+func shown(value any) string {
+	text := fmt.Sprint(value)
+	if v, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(v) && strings.Contains(text, ".") {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	return text
+}
