@@ -7,7 +7,7 @@ HRLAB := .build/hrlab
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: tools build ## set everything up, fit the built-in pair and show before and after (folder demo)
+demo: tools build ## set everything up, fit the built-in pair with six pairs of weights and compare them (folder demo)
 	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
 	@$(HRLAB) demo
 
@@ -38,12 +38,14 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
+	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
 soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|AtOnce' ./tracker
+	HRLAB_TEST_SOAK=1 go test -timeout 2h -run TwoSweeps ./experiments
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle

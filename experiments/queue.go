@@ -128,8 +128,13 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle
 			known[n.Tags["fit"]] = info
 		}
 		ids = append(ids, info.ID)
-		if info.Status == tracker.Finished || info.Status == tracker.Running {
+		switch info.Status {
+		case tracker.Finished, tracker.Running:
 			continue
+		case tracker.Failed, tracker.Stopped, tracker.Lost:
+			if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
+				return nil, err
+			}
 		}
 		j.RunID, j.Config, j.Init = info.ID, trial.Config, ""
 		if init := trial.Config.Init; init != "" {
@@ -281,12 +286,20 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) error {
 	if err != nil {
 		return err
 	}
+	tx, err := q.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // committed below, or the error is known
 	for _, info := range runs {
-		if _, err := q.client.JobRetry(ctx, jobs[info.ID]); err != nil {
+		if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
+			return err
+		}
+		if _, err := q.client.JobRetryTx(ctx, tx, jobs[info.ID]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.Commit()
 }
 
 // worker fits what the queue has.
@@ -297,6 +310,9 @@ type worker struct {
 	stopping context.Context // done when the worker is to end
 	pair     hrstyle.Pair    // of the last job
 }
+
+// errLeft ends the run of a worker that is told to stop.
+var errLeft = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrLeft)
 
 // Work fits one trial.
 func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
@@ -310,6 +326,9 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 	}
 	ctx, done := w.cancellable(ctx, r)
 	defer done()
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	defer context.AfterFunc(w.stopping, func() { leave(errLeft) })()
 	p := Progress{Run: j.RunID, Config: j.Config}
 	err = w.fit(ctx, info, j, &p)
 	switch {
@@ -357,7 +376,7 @@ func (w *worker) fail(ctx context.Context, info tracker.Info, err error) error {
 }
 
 // Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
-// graphs stay. The trial that it is at when ctx ends is stopped, and is the next worker's.
+// graphs stay. The trial that it is at when ctx ends is queued again, with a checkpoint for the next worker.
 func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

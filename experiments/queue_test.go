@@ -226,8 +226,8 @@ func TestQueueControl(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if s := status(t, lab, ids[0]); s != tracker.Stopped {
-		t.Errorf("the stopped run is %s", s)
+	if s := status(t, lab, ids[0]); s != tracker.Queued {
+		t.Errorf("the run of the worker that was stopped is %s", s)
 	}
 	first := -1
 	if err := lab.Work(t.Context(), true, func(p Progress) {

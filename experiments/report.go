@@ -53,14 +53,14 @@ type PairReport struct {
 	Runs           []RunReport
 	// Rows and Columns are the heads of the matrix of finished runs: content weights, with the other settings that
 	// vary, and style weights; the other way round where there is one style weight.
-	Rows, Columns  []string
-	Matrix         [][]*RunReport // [row][column], nil where there is none
-	Suggested      *RunReport
-	Finished       int // runs
-	Front          int // of these on the Pareto front
-	Effects        []Effect
-	Spread         map[string]float64 // by measure, where runs were repeated
-	curves         []tracker.Series
+	Rows, Columns []string
+	Matrix        [][]*RunReport // [row][column], nil where there is none
+	Suggested     *RunReport
+	Finished      int // runs
+	Front         int // of these on the Pareto front
+	Effects       []Effect
+	Spread        map[string]float64 // by measure, where runs were repeated
+	curves        []tracker.Series
 }
 
 // RunReport is one run.

@@ -156,14 +156,14 @@ func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, p *Progress) (*tra
 	return run, start, err
 }
 
-// goOn takes a run that is not finished, and its checkpoint if it was interrupted and has one.
+// goOn takes a run that is not finished, and its checkpoint if it has one.
 func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyle.Checkpoint, error) {
 	take := l.Tracker.Resume
 	if info.Status == tracker.Queued {
 		take = l.Tracker.Take
 	}
 	run, err := take(ctx, info.ID)
-	if err != nil || info.Status != tracker.Lost && info.Status != tracker.Stopped {
+	if err != nil {
 		return run, nil, err
 	}
 	start, err := LoadCheckpoint(ctx, l.Tracker, info.ID)

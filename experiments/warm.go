@@ -184,7 +184,7 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 		return h.steps(ctx), nil
 	}
 	var p Progress
-	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, config, &p)
+	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, config, 0, &p)
 	switch {
 	case err != nil && run != nil:
 		return nil, errors.Join(err, run.Finish(ctx, err))
@@ -198,12 +198,11 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 	return l.Record(ctx, run, pair, l.Engine.Fit(ctx, pair, config)), nil
 }
 
-// handed are trials in the hands of the warm worker, or of whoever has them.
+// handed are trials in the hands of workers, or of whoever has them.
 type handed struct {
 	lab    Lab
-	queue  *Queue
+	queue  *Queue // nil where there is nothing to cancel
 	ids    []int64
-	before map[int64]time.Time // when those that were there had ended
 	cursor int64
 }
 
@@ -216,31 +215,17 @@ func (l Lab) hand(ctx context.Context, experiment string, pair hrstyle.Pair, tri
 	if err != nil {
 		return nil, err
 	}
-	h := &handed{lab: l, before: map[int64]time.Time{}}
+	h := &handed{lab: l}
 	if h.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
 		return nil, err
-	}
-	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: experiment})
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range earlier {
-		h.before[info.ID] = info.Ended
 	}
 	h.ids, err = h.queue.Enqueue(ctx, experiment, vgg, pair, trials, patience)
 	return h, err
 }
 
-// over says whether a run has ended since it was handed over. One that is queued again keeps its former state until a
-// worker takes it.
-func (h *handed) over(info tracker.Info) bool {
-	switch info.Status {
-	case tracker.Finished:
-		return true
-	case tracker.Failed, tracker.Stopped:
-		return h.queue == nil || !info.Ended.Equal(h.before[info.ID])
-	}
-	return false
+// over says whether a run has ended.
+func over(info tracker.Info) bool {
+	return info.Status == tracker.Finished || info.Status == tracker.Failed || info.Status == tracker.Stopped || !info.Deleted.IsZero()
 }
 
 // failure is why a run that is over did not finish.
@@ -250,6 +235,9 @@ func failure(info tracker.Info) error {
 		return fmt.Errorf("run %d was stopped: %w", info.ID, context.Canceled)
 	case tracker.Failed:
 		return fmt.Errorf("run %d: %s", info.ID, info.Error)
+	}
+	if !info.Deleted.IsZero() {
+		return fmt.Errorf("run %d was deleted", info.ID)
 	}
 	return nil
 }
@@ -267,7 +255,7 @@ func (h *handed) changed(ctx context.Context) ([]tracker.Info, error) {
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
-		if h.queue != nil {
+		if h.queue != nil && h.lab.Warm != nil {
 			if _, err := h.lab.Warm.ready(ctx, h.lab.Tracker); err != nil {
 				return nil, err
 			}
@@ -289,7 +277,7 @@ func (h *handed) stop(ctx context.Context) error {
 	defer cancel()
 	open := func() ([]tracker.Info, error) {
 		runs, err := h.lab.infos(ctx, h.ids)
-		return slices.DeleteFunc(runs, h.over), err
+		return slices.DeleteFunc(runs, over), err
 	}
 	left, err := open()
 	if err == nil {
@@ -322,8 +310,8 @@ func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 				return
 			}
 			info := changed[0]
-			over := h.over(info) || stop != nil
-			steps, err := h.lab.stepsAfter(context.WithoutCancel(ctx), info, last, over)
+			ended := over(info) || stop != nil
+			steps, err := h.lab.stepsAfter(context.WithoutCancel(ctx), info, last, ended)
 			for _, s := range steps {
 				last = s
 				if !yield(s, nil) {
@@ -331,14 +319,14 @@ func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 					return
 				}
 			}
-			if err = errors.Join(err, stop); err == nil && over {
+			if err = errors.Join(err, stop); err == nil && ended {
 				err = failure(info)
 			}
 			if err != nil {
 				yield(last, err)
 				return
 			}
-			if over {
+			if ended {
 				return
 			}
 		}
@@ -403,43 +391,53 @@ func (l Lab) sweepWarm(ctx context.Context, experiment string, pair hrstyle.Pair
 	if err != nil {
 		return nil, err
 	}
+	runs, err := h.follow(ctx, trials, progress)
+	if err != nil && !errors.Is(err, ErrTrials) {
+		err = errors.Join(err, h.stop(ctx))
+	}
+	return runs, err
+}
+
+// Follow shows how queued trials get on, whoever is at them, until all are over; ids are their runs, as Enqueue returns
+// them. Runs and error are those of [Lab.Sweep]. When ctx is done the trials stay queued.
+func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
+	return (&handed{lab: Lab{Tracker: q.store}, queue: q, ids: ids}).follow(ctx, trials, progress)
+}
+
+func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
 	open := map[int64]*Progress{}
 	for i, id := range h.ids {
 		open[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}
 	}
-	first, err := l.infos(ctx, h.ids)
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range first {
-		if p := open[info.ID]; p != nil && info.Status == tracker.Finished && !h.before[info.ID].IsZero() {
-			p.Ended, p.Skipped = true, "finished before"
-			progress(*p)
-			delete(open, info.ID)
-		}
-	}
+	began := time.Now()
 	var failed []error
 	for len(open) > 0 {
 		changed, err := h.changed(ctx)
 		if err != nil {
-			return nil, errors.Join(err, h.stop(ctx))
+			return nil, err
 		}
 		for _, info := range changed {
 			p := open[info.ID]
 			if p == nil {
 				continue
 			}
-			over := h.over(info)
-			steps, err := l.stepsAfter(ctx, info, p.Step, over)
-			if err != nil {
-				return nil, errors.Join(err, h.stop(ctx))
+			p.Ended = over(info)
+			if info.Status == tracker.Finished && info.Ended.Before(began) {
+				p.Skipped = "finished before"
+			} else {
+				steps, err := h.lab.stepsAfter(ctx, info, p.Step, p.Ended)
+				if err != nil {
+					return nil, err
+				}
+				if len(steps) > 0 {
+					p.Step = steps[len(steps)-1]
+					shown := *p
+					shown.Ended = false
+					progress(shown)
+				}
 			}
-			if len(steps) > 0 {
-				p.Step = steps[len(steps)-1]
-				progress(*p)
-			}
-			if over {
-				if p.Ended, p.Err = true, failure(info); p.Err != nil {
+			if p.Ended {
+				if p.Err = failure(info); p.Err != nil {
 					failed = append(failed, fmt.Errorf("trial %d: %w", p.Trial, p.Err))
 				}
 				progress(*p)
@@ -447,7 +445,7 @@ func (l Lab) sweepWarm(ctx context.Context, experiment string, pair hrstyle.Pair
 			}
 		}
 	}
-	runs, err := l.infos(ctx, h.ids)
+	runs, err := h.lab.infos(ctx, h.ids)
 	if len(failed) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d of %d %w: %w", len(failed), len(trials), ErrTrials, failed[0]))
 	}

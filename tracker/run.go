@@ -71,6 +71,16 @@ func (s *Store) Enqueue(ctx context.Context, t *sql.Tx, n NewRun) (int64, error)
 	return id, s.plain(err)
 }
 
+// Requeue makes a run that failed, was stopped or is lost a queued one, within a transaction of [Store.DB].
+func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
+	w := tx{ctx, t}
+	err := w.all(nil, sqlNextChange)
+	if err == nil {
+		_, err = w.exec(sqlRequeue, id)
+	}
+	return s.plain(err)
+}
+
 // Take begins a queued run, or goes on with a lost one. Of several processes that try, all but one get [ErrTaken].
 func (s *Store) Take(ctx context.Context, id int64) (*Run, error) {
 	return s.resume(ctx, id, Queued, Lost)
@@ -489,6 +499,8 @@ func (r *Run) Note(ctx context.Context, text string) error {
 func (r *Run) Finish(ctx context.Context, err error) error {
 	status, text := Finished, ""
 	switch {
+	case errors.Is(err, ErrLeft):
+		status = Queued
 	case errors.Is(err, context.Canceled):
 		status = Stopped
 	case err != nil:

@@ -27,6 +27,8 @@ const (
 	sqlEnvironment    = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
 	sqlTake           = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '',
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
+	sqlRequeue = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
+		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
 	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
 	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`

@@ -15,7 +15,7 @@
 //
 // # Status
 //
-// A run is queued ([Store.Enqueue]), running, finished, stopped (by [context.Canceled]), failed, or lost: its process is
+// A run is queued ([Store.Enqueue], [Store.Requeue]), running, finished, stopped (by [context.Canceled]), failed, or lost: its process is
 // gone. A process of this machine is looked up by its id and start time; one of another machine counts as gone when its
 // last beat is 8 seconds old. Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
 // has ended; from then on the former writer, should it come back, gets [ErrTaken].
@@ -67,6 +67,8 @@ type Store struct {
 var (
 	// ErrTaken says that another process writes the run now, or that the run has ended.
 	ErrTaken = errors.New("taken by another process, or ended")
+	// ErrLeft is what a worker ends a run with that is another's now: it is queued again.
+	ErrLeft = errors.New("left to the next worker")
 	// ErrNotFound says that there is no such run, picture or artifact.
 	ErrNotFound = errors.New("not found")
 )

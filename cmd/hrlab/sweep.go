@@ -147,11 +147,18 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	return s.sweep(ctx, c, experiments.Lab{Engine: engine, Tracker: store}, pairs, trials)
 }
 
-func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, pairs []hrstyle.Pair, trials []experiments.Trial) (err error) {
+func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, pairs []hrstyle.Pair, trials []experiments.Trial) error {
+	return s.show(ctx, c, pairs, trials, "stopped; the same command goes on. So far", func(i int, report func(experiments.Progress)) error {
+		_, err := lab.Sweep(ctx, s.Experiment, pairs[i], trials, s.Patience, report)
+		return err
+	})
+}
+
+// show shows how far the trials of every pair are, which do brings to their end, and says how it ended.
+func (s *sweepCmd) show(ctx context.Context, c *console, pairs []hrstyle.Pair, trials []experiments.Trial, stopped string, do func(pair int, report func(experiments.Progress)) error) (err error) {
 	show := c.newSweepProgress(ctx, len(pairs), trials)
-	for _, pair := range pairs {
-		_, failed := lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
-		err = errors.Join(err, failed)
+	for i := range pairs {
+		err = errors.Join(err, do(i, show.report))
 		if ctx.Err() != nil {
 			break
 		}
@@ -163,7 +170,7 @@ func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, p
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintf(c.messages, "stopped; the same command goes on. So far: %s\n", report)
+		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
 	default:
 		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
 	}
@@ -185,48 +192,17 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair
 	if err != nil {
 		return err
 	}
-	open := map[int64]bool{}
-	for _, pair := range pairs {
-		ids, err := queue.Enqueue(ctx, s.Experiment, vgg, pair, trials, s.Patience)
-		if err != nil {
+	ids := make([][]int64, len(pairs))
+	for i, pair := range pairs {
+		if ids[i], err = queue.Enqueue(ctx, s.Experiment, vgg, pair, trials, s.Patience); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			open[id] = true
-		}
 	}
-	trialCount, failed := len(open), 0
-	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", trialCount, s.DB)
-	for cursor := int64(0); len(open) > 0; {
-		var changed []tracker.Info
-		if changed, cursor, err = store.Watch(ctx, cursor); err != nil {
-			break
-		}
-		for _, i := range changed {
-			over := i.Status == tracker.Finished || i.Status == tracker.Failed || !i.Deleted.IsZero()
-			if i.Status == tracker.Stopped && open[i.ID] { // cancelled, unless a worker that was stopped left it to the next
-				waiting, err := queue.Open(ctx)
-				if err != nil {
-					return err
-				}
-				over = over || waiting[i.ID] == 0
-			}
-			if open[i.ID] && over {
-				delete(open, i.ID)
-				if i.Status != tracker.Finished {
-					failed++
-				}
-				fmt.Fprintf(c.messages, "run %d, content %s, style %s: %s %s (%d left)\n", i.ID, i.Params["content_weight"], i.Params["style_weight"], i.Status, i.Error, len(open))
-			}
-		}
-	}
-	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(c.messages, "%d trials are left in the queue: hrlab queue status\n", len(open))
-	}
-	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %d %w or were cancelled", failed, trialCount, experiments.ErrTrials)
-	}
-	return err
+	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", len(pairs)*len(trials), s.DB)
+	return s.show(ctx, c, pairs, trials, "left in the queue: hrlab queue status. So far", func(i int, report func(experiments.Progress)) error {
+		_, err := queue.Follow(ctx, ids[i], trials, report)
+		return err
+	})
 }
 
 // dryRun prints the trials and times a few steps of the first.
@@ -262,12 +238,12 @@ func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engin
 // sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
 type sweepProgress struct {
 	c                       *console
-	unhook                  func() bool // from the context
-	mu                      sync.Mutex  // of what follows: another goroutine draws it
-	trials                  int         // on all pairs
-	all, over               int         // steps: of all trials, and of those that are over
-	at                      hrstyle.Step
-	work                    int // steps made here, of which the time left is judged
+	unhook                  func() bool   // from the context
+	mu                      sync.Mutex    // of what follows: another goroutine draws it
+	trials                  int           // on all pairs
+	all, over               int           // steps: of all trials, and of those that are over
+	at                      map[int64]int // the step that each run at work is at
+	work                    int           // steps made here, of which the time left is judged
 	began                   time.Time
 	fitted, skipped, failed int
 	rates, seeds            bool // trials differ in learning rate, in seed
@@ -279,7 +255,7 @@ type sweepProgress struct {
 
 // newSweepProgress begins to show a sweep. Once ctx is cancelled it says that the step at work is the last.
 func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling"}
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
 		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
@@ -318,8 +294,17 @@ func (p *sweepProgress) left() string {
 	if p.work == 0 {
 		return ""
 	}
-	rest := time.Since(p.began) * time.Duration(p.all-p.over-p.at.N) / time.Duration(p.work)
+	rest := time.Since(p.began) * time.Duration(p.all-p.done()) / time.Duration(p.work)
 	return rest.Round(time.Second).String() + " left"
+}
+
+// done is the number of steps that are made, or need not be.
+func (p *sweepProgress) done() int {
+	steps := p.over
+	for _, n := range p.at {
+		steps += n
+	}
+	return steps
 }
 
 // settings names a trial by what varies, and by its weights.
@@ -349,16 +334,16 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 	weights := p.settings(e.Config)
 	switch {
 	case !e.Ended:
-		if p.at.Ok() {
-			p.work += e.Step.N - p.at.N
+		if n, ok := p.at[e.Run]; ok {
+			p.work += e.Step.N - n
 		} else if p.began.IsZero() {
 			p.began = time.Now() // compiled
 		}
-		p.at = e.Step
+		p.at[e.Run] = e.Step.N
 		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
 	default:
 		p.over += e.Config.Steps
-		p.at = hrstyle.Step{}
+		delete(p.at, e.Run)
 		line := fmt.Sprintf("run %d, %s: ", e.Run, weights)
 		switch {
 		case e.Err != nil:
@@ -378,7 +363,7 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 			fmt.Fprintln(p.c.messages, line)
 		}
 	}
-	return p.over + p.at.N
+	return p.done()
 }
 
 func (p *sweepProgress) close() {
