@@ -62,6 +62,7 @@ type Point struct {
 
 // Start begins a run.
 func (s *Store) Start(ctx context.Context, n NewRun) (*Run, error) {
+	s.environment() // asks git, for which no writer should wait
 	return s.start(ctx, func(t tx) (int64, error) { return s.enqueue(t, n) }, Queued)
 }
 
@@ -315,10 +316,11 @@ func (r *Run) LogBatch(ctx context.Context, points []Point) error {
 			return fmt.Errorf("metric %s: step %d; allowed: 0 or more", p.Metric, p.Step)
 		}
 	}
+	points = unique(named(points))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := map[string]*summary{}
-	if err := r.write(ctx, func(t tx) error { return r.log(t, unique(points), changed) }); err != nil {
+	if err := r.write(ctx, func(t tx) error { return r.log(t, points, changed) }); err != nil {
 		return err
 	}
 	maps.Copy(r.metrics, changed)
@@ -383,10 +385,10 @@ func (r *Run) summary(t tx, name string) (*summary, error) {
 }
 
 func metricID(t tx, name string) (id int64, err error) {
-	if _, err := t.exec(sqlAddMetricName, clean(name)); err != nil {
+	if _, err := t.exec(sqlAddMetricName, name); err != nil {
 		return 0, err
 	}
-	return id, t.value([]any{&id}, sqlMetricName, clean(name))
+	return id, t.value([]any{&id}, sqlMetricName, name)
 }
 
 // add takes in a value.
@@ -443,6 +445,20 @@ func scanValue(scan func(...any) error, first ...any) (float64, error) {
 	return fromNull(v), err
 }
 
+// named cleans the names of metrics: two that the database has as one are one.
+func named(points []Point) []Point {
+	for i, p := range points {
+		if clean(p.Metric) != p.Metric {
+			points = slices.Clone(points)
+			for k := i; k < len(points); k++ {
+				points[k].Metric = clean(points[k].Metric)
+			}
+			break
+		}
+	}
+	return points
+}
+
 // unique drops all but the last value of each metric and step, if any comes twice.
 func unique(points []Point) []Point {
 	last := map[string]int64{}
@@ -472,6 +488,15 @@ func lastOfEach(points []Point) []Point {
 		out = append(out, p)
 	}
 	return out
+}
+
+// SetParams sets parameters, which are given as those of [NewRun]; what the run has under other names stays.
+func (r *Run) SetParams(ctx context.Context, params any) error {
+	values, err := flatten(params)
+	if err != nil {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	return r.write(ctx, func(t tx) error { return t.setParams(r.ID, values) })
 }
 
 // Tag sets a tag.

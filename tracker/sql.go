@@ -54,7 +54,7 @@ const (
 	sqlRunSummaries = `SELECT m.name, s.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
 		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run = $1`
 	sqlMetricSteps = `SELECT step, value, nan FROM metric WHERE run = $1 AND name = $2 ORDER BY step`
-	sqlSeries      = `SELECT s.run, m.id, m.name, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
+	sqlSeries      = `SELECT s.run, m.id, m.name, s.count, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
 	sqlSeriesOf    = ` AND m.name IN (%s)`
 	sqlSeriesOrder = ` ORDER BY s.run, m.name`
 	sqlRunMetrics  = `SELECT m.step, n.name, m.value, m.nan FROM metric m JOIN metric_name n ON n.id = m.name WHERE m.run = $1 ORDER BY m.step, n.name`
@@ -88,6 +88,7 @@ const (
 	sqlFieldName       = `r.name`
 	sqlFieldExperiment = `e.name`
 	sqlFieldStatus     = `r.status`
+	sqlFieldCreated    = `r.created`
 	sqlFieldStarted    = `r.started`
 	sqlFieldEnded      = `r.ended`
 	sqlFieldNumber     = `(SELECT number FROM param WHERE run = r.id AND key = $%d)`

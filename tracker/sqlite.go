@@ -46,21 +46,23 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dsn := func(more string) string {
-		return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
-			(&url.URL{Path: absolute}).EscapedPath(), patience.Milliseconds(), more)
-	}
-	if s.writer, err = sql.Open("sqlite3", dsn("&_journal_mode=WAL&_txlock=immediate")); err != nil {
+	if s.writer, err = sql.Open("sqlite3", dsn(absolute, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
 		return err
 	}
 	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = sql.Open("sqlite3", dsn("&_query_only=1")); err != nil {
+	if s.reader, err = sql.Open("sqlite3", dsn(absolute, "&_query_only=1")); err != nil {
 		return err
 	}
 	readers := max(4, runtime.NumCPU())
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	return s.migrate(ctx)
+}
+
+// dsn opens the file at path; more are settings, each with & before it. Every connection of a pool has them.
+func dsn(path, more string) string {
+	return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
+		(&url.URL{Path: path}).EscapedPath(), patience.Milliseconds(), more)
 }
 
 // migrate brings the schema to the newest version.
