@@ -235,12 +235,13 @@ func (s *Store) checkSummaries(ctx context.Context) (findings []Finding, err err
 	err = each(ctx, view, sqlAllMetrics, nil, func(scan func(...any) error) error {
 		var k metricOf
 		var step int64
-		value, err := scanValue(scan, &k.run, &k.name, &step)
+		var value sql.NullFloat64
+		err := scan(&k.run, &k.name, &step, &value)
 		if want[k] == nil {
 			want[k] = &summary{}
 		}
 		m := want[k]
-		m.add(m.count == 0, step, value)
+		m.add(m.count == 0, step, fromNull(value))
 		m.count++
 		return err
 	})

@@ -317,6 +317,12 @@ func TestBadDatabases(t *testing.T) {
 		if _, err := Open(t.Context(), file("readonly.db", data, 0o444)); err == nil || !strings.Contains(err.Error(), "read-only") {
 			t.Error(err)
 		}
+		path := filepath.Join(dir, "closed", "hrlab.db")
+		must(t, os.Mkdir(filepath.Dir(path), 0o777), os.WriteFile(path, data, 0o666), os.Chmod(filepath.Dir(path), 0o555)) //nolint:gosec // a directory
+		if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "its directory is read-only") {
+			t.Error(err)
+		}
+		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // so that it can be removed
 	}
 	path := file("bent.db", bent, 0o666)
 	s, err = Open(t.Context(), path)

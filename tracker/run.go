@@ -407,11 +407,20 @@ func (m *Metric) add(first bool, step int64, value float64) {
 // recount makes the summary anew from the values of the run.
 func (m *summary) recount(ctx context.Context, q querier, run int64) error {
 	m.count, m.Metric = 0, Metric{}
-	return each(ctx, q, sqlMetricSteps, []any{run, m.id}, func(scan func(...any) error) error {
-		var step int64
-		value, err := scanValue(scan, &step)
+	return eachValue(ctx, q, run, m.id, func(step int64, value float64) {
 		m.add(m.count == 0, step, value)
 		m.count++
+	})
+}
+
+// eachValue reads the values of a metric of a run by step. NULL is NaN.
+func eachValue(ctx context.Context, q querier, run, name int64, f func(step int64, value float64)) error {
+	var step int64
+	var value sql.NullFloat64
+	dest := []any{&step, &value} // once, for there may be a million rows
+	return each(ctx, q, sqlMetricSteps, []any{run, name}, func(scan func(...any) error) error {
+		err := scan(dest...)
+		f(step, fromNull(value))
 		return err
 	})
 }
@@ -436,14 +445,6 @@ func setSummaries(t tx, run int64, metrics map[string]*summary) error {
 
 // null is NULL for NaN.
 func null(v float64) sql.NullFloat64 { return sql.NullFloat64{Float64: v, Valid: !math.IsNaN(v)} }
-
-// scanValue reads the columns first and then those of a value.
-func scanValue(scan func(...any) error, first ...any) (float64, error) {
-	var v sql.NullFloat64
-	var nan bool
-	err := scan(append(first, &v, &nan)...)
-	return fromNull(v), err
-}
 
 // named cleans the names of metrics: two that the database has as one are one.
 func named(points []Point) []Point {

@@ -84,12 +84,8 @@ func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
 		keep(low, high)
 		low, high = at{}, at{}
 	}
-	err := each(ctx, q, sqlMetricSteps, []any{c.series.Run, c.id}, func(scan func(...any) error) error {
-		p := at{ok: true}
-		var err error
-		if p.value, err = scanValue(scan, &p.step); err != nil {
-			return err
-		}
+	err := eachValue(ctx, q, c.series.Run, c.id, func(step int64, value float64) {
+		p := at{true, step, value}
 		if latest.ok && p.step/width != latest.step/width {
 			flush()
 		}
@@ -100,7 +96,6 @@ func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
 			high = p
 		}
 		latest = p
-		return nil
 	})
 	flush()
 	keep(latest)

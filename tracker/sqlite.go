@@ -38,7 +38,9 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	unlock, err := lock(ctx, s.path+".lock", true)
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return errors.New("its directory is read-only; a database needs files beside it, even where it is only listed")
+	} else if err != nil {
 		return err
 	}
 	defer unlock()
@@ -177,7 +179,7 @@ func (s *Store) plain(err error) error {
 		case sqlite3.ErrNotADB:
 			return fmt.Errorf("%s: not a database: %w", s.path, err)
 		case sqlite3.ErrCorrupt:
-			return fmt.Errorf("%s: damaged; run hrlab runs check, or take a backup: %w", s.path, err)
+			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", s.path, err)
 		case sqlite3.ErrBusy:
 			return fmt.Errorf("%s: another process has been writing for %v: %w", s.path, patience, err)
 		case sqlite3.ErrIoErr:

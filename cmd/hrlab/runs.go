@@ -565,7 +565,7 @@ func (*runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		case err != nil:
 			return err
 		case open > 0:
-			return fmt.Errorf("%s: %w: what is damaged cannot be mended here: go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
+			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
 		case wrong > 0:
 			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
 		}
