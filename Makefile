@@ -32,6 +32,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
+	go test -run xxx -bench Record -benchtime 1x ./experiments | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
