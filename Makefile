@@ -19,7 +19,9 @@ notebooks: tools build ## install JupyterLab with a Go kernel and open the noteb
 
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
-	@test -d $(TENSORBOARD) || { python3 -m pip install -q --no-deps --require-hashes --target $(TENSORBOARD).part -r tracker/testdata/tensorboard.txt && mv $(TENSORBOARD).part $(TENSORBOARD); }
+	@cmp -s tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt || { rm -rf $(TENSORBOARD) && \
+		python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
+		--target $(TENSORBOARD) -r tracker/testdata/tensorboard.txt && cp tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt; }
 	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 

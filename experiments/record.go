@@ -53,6 +53,30 @@ func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config h
 	return l.Tracker.Start(ctx, run)
 }
 
+// Resume goes on with a run whose checkpoint has config: Steps, and what does not change the result, may be other than
+// when it began.
+func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*tracker.Run, error) {
+	env, err := l.Tracker.Environment(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	inputs := map[string]string{}
+	for name, digest := range env {
+		if input, ok := strings.CutPrefix(name, "input."); ok {
+			inputs[input] = digest
+		}
+	}
+	fit, err := fitDigest(config, inputs, 0) // it now goes to its end
+	if err != nil {
+		return nil, err
+	}
+	run, err := l.Tracker.Resume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit))
+}
+
 func (l Lab) environment() map[string]string {
 	return map[string]string{"device": l.Engine.Device.Name}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,20 +24,30 @@ type Artifact struct {
 
 // LogArtifact keeps what content holds under name, in place of what the run had there.
 func (r *Run) LogArtifact(ctx context.Context, name string, content io.Reader) error {
+	return r.addArtifact(ctx, Artifact{Name: name}, content)
+}
+
+// addArtifact keeps content as a, whose digest it must have if that is not empty.
+func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) error {
+	if a.Time.IsZero() {
+		a.Time = time.Now()
+	}
 	var before, now string
 	err := r.store.keep(ctx, content, func(digest string, size int64) error {
-		now = digest
+		if now = digest; a.Digest != "" && a.Digest != digest {
+			return fmt.Errorf("artifact %s: its sha256 is %s, not %s", a.Name, digest, a.Digest)
+		}
 		return r.write(ctx, func(t tx) (err error) {
-			if before, err = t.artifactDigest(r.ID, name); err != nil {
+			if before, err = t.artifactDigest(r.ID, a.Name); err != nil {
 				return err
 			}
-			return t.all([]any{r.ID, clean(name), digest, size, micros(time.Now())}, sqlAddArtifact)
+			return t.all([]any{r.ID, clean(a.Name), digest, size, micros(a.Time)}, sqlAddArtifact)
 		})
 	})
-	if err != nil || before == now {
-		return err
+	if err == nil && before != now {
+		r.store.freeArtifact(ctx, before)
 	}
-	return r.store.freeArtifact(ctx, before)
+	return err
 }
 
 // DropArtifact forgets an artifact of the run, if it has it.
@@ -48,10 +59,10 @@ func (r *Run) DropArtifact(ctx context.Context, name string) error {
 		}
 		return t.all([]any{r.ID, clean(name)}, sqlRemoveArtifact)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		r.store.freeArtifact(ctx, before)
 	}
-	return r.store.freeArtifact(ctx, before)
+	return err
 }
 
 // artifactDigest is the digest of the artifact that a run has under name, or empty.
@@ -60,24 +71,24 @@ func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
 	return digest, err
 }
 
-// freeArtifact removes a file that no run names any more. What a kill leaves is for [Store.GC].
-func (s *Store) freeArtifact(ctx context.Context, digest string) error {
+// freeArtifact removes a file that no run names any more. What is recorded is recorded, so that nothing goes wrong here:
+// a file that stays, because a backup is being made or the process is killed, is for [Store.GC].
+func (s *Store) freeArtifact(ctx context.Context, digest string) {
 	if digest == "" {
-		return nil
+		return
 	}
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	unlock, err := s.lockArtifacts(ctx, true)
 	if err != nil {
-		return s.plain(err)
+		return
 	}
 	defer unlock()
 	named := 0
-	if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err != nil || named > 0 {
-		return s.plain(err)
+	if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err == nil && named == 0 {
+		_ = os.Remove(s.artifactPath(digest))
 	}
-	if err := os.Remove(s.artifactPath(digest)); !errors.Is(err, os.ErrNotExist) {
-		return s.plain(err)
-	}
-	return nil
 }
 
 // LogFile keeps a copy of the file at path under name, in place of what the run had there.
@@ -100,7 +111,12 @@ func (s *Store) artifactPath(digest string) string {
 // lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
 // writes any.
 func (s *Store) lockArtifacts(ctx context.Context, alone bool) (unlock func(), err error) {
-	if err := os.MkdirAll(s.artifacts(), 0o777); err != nil {
+	if err := os.Mkdir(s.artifacts(), 0o777); err == nil {
+		err = syncDirectory(filepath.Dir(s.artifacts()))
+		if err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return lock(ctx, filepath.Join(s.artifacts(), ".lock"), alone)
@@ -173,15 +189,25 @@ func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact,
 
 // OpenArtifact opens an artifact for reading.
 func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*os.File, error) {
+	_, file, err := s.openArtifact(ctx, run, name)
+	return file, err
+}
+
+func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Artifact, file *os.File, err error) {
+	unlock, err := s.lockArtifacts(ctx, false) // the file that the row names stays until it is open
+	if err != nil {
+		return a, nil, s.plain(err)
+	}
+	defer unlock()
 	artifacts, err := s.Artifacts(ctx, run)
 	if err != nil {
-		return nil, err
+		return a, nil, err
 	}
 	for _, a := range artifacts {
 		if a.Name == clean(name) {
 			file, err := os.Open(s.artifactPath(a.Digest))
-			return file, s.plain(err)
+			return a, file, s.plain(err)
 		}
 	}
-	return nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)
+	return a, nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)
 }

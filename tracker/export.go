@@ -31,6 +31,7 @@ type line struct {
 	Run      *exported     `json:"run,omitempty"`
 	Of       int64         `json:"of,omitempty"` // the id of the run, as exported
 	Metric   *metricLine   `json:"metric,omitempty"`
+	Samples  []Sample      `json:"samples,omitempty"`
 	Picture  *pictureLine  `json:"picture,omitempty"`
 	Artifact *artifactLine `json:"artifact,omitempty"`
 }
@@ -96,6 +97,15 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 				return err
 			}
 		}
+		samples, err := s.Samples(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		if len(samples) > 0 {
+			if err := out.Encode(line{Of: r.ID, Samples: samples}); err != nil {
+				return err
+			}
+		}
 		err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
 			return out.Encode(line{Of: r.ID, Picture: &pictureLine{p, jpeg}})
 		})
@@ -107,7 +117,10 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 			return err
 		}
 		for _, a := range artifacts {
-			data, err := s.readArtifact(ctx, r.ID, a.Name)
+			a, data, err := s.readArtifact(ctx, r.ID, a.Name) // it may have been replaced since
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -136,38 +149,39 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 	return nil
 }
 
-func (s *Store) readArtifact(ctx context.Context, run int64, name string) ([]byte, error) {
-	file, err := s.OpenArtifact(ctx, run, name)
+func (s *Store) readArtifact(ctx context.Context, run int64, name string) (Artifact, []byte, error) {
+	a, file, err := s.openArtifact(ctx, run, name)
 	if err != nil {
-		return nil, err
+		return a, nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(file)
+	data, err := io.ReadAll(file)
+	return a, data, err
 }
 
 // Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
-// An error names the line; the runs before it stay.
+// An error names the line; the runs before it stay, the one that it belongs to does not.
 func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
 	var run *Run // the one being imported
 	var of *exported
+	defer func() {
+		if run != nil {
+			run.stop()
+			if err != nil {
+				err = errors.Join(err, s.write(context.WithoutCancel(ctx), func(t tx) error { return t.purge(run.ID) }))
+			}
+		}
+	}()
 	finish := func() error {
 		if run == nil {
 			return nil
 		}
-		status := of.Status
-		if status == Running || status == Queued || !slices.Contains(statuses, status) {
-			status = Stopped
+		if err := run.imported(ctx, of); err != nil {
+			return err
 		}
-		when := func(t time.Time) any {
-			if t.IsZero() {
-				return nil
-			}
-			return micros(t)
-		}
-		defer run.stop()
-		return run.write(ctx, func(t tx) error {
-			return t.all([]any{run.ID, status, micros(of.Created), when(of.Started), when(of.Ended), clean(of.Error)}, sqlImported)
-		})
+		run.stop()
+		ids, run = append(ids, run.ID), nil
+		return nil
 	}
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
@@ -181,9 +195,6 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 						of = l.Run
 						run, err = s.importRun(ctx, of)
 					}
-					if err == nil {
-						ids = append(ids, run.ID)
-					}
 				case run == nil || l.Of != of.ID:
 					err = errors.New("belongs to no run before it")
 				default:
@@ -195,15 +206,33 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 			}
 		}
 		if readErr != nil {
-			if errors.Is(readErr, io.EOF) {
-				readErr = nil
+			if !errors.Is(readErr, io.EOF) {
+				return ids, readErr
 			}
-			return ids, errors.Join(readErr, finish())
+			return ids, finish()
 		}
 	}
 }
 
+// imported ends an imported run as it was when it was exported.
+func (r *Run) imported(ctx context.Context, of *exported) error {
+	status := of.Status
+	if status == Running || status == Queued || !slices.Contains(statuses, status) {
+		status = Stopped
+	}
+	when := func(t time.Time) any {
+		if t.IsZero() {
+			return nil
+		}
+		return micros(t)
+	}
+	return r.write(ctx, func(t tx) error {
+		return t.all([]any{r.ID, status, micros(of.Created), when(of.Started), when(of.Ended), clean(of.Error)}, sqlImported)
+	})
+}
+
 func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
+	s.environment() // as in Start
 	return s.start(ctx, func(t tx) (id int64, err error) {
 		if id, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}); err != nil {
 			return 0, err
@@ -228,6 +257,15 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 			points[i] = Point{l.Metric.Name, step, float64(l.Metric.Values[i])}
 		}
 		return r.LogBatch(ctx, points)
+	case l.Samples != nil:
+		return r.write(ctx, func(t tx) error {
+			for _, sample := range l.Samples {
+				if err := t.addSample(r.ID, sample); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	case l.Picture != nil:
 		p := l.Picture
 		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil || p.Digest == "" || p.Step < 0 {
@@ -237,9 +275,9 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 			return t.addPicture(r.ID, p.Step, p.Name, clean(p.Digest), image.Pt(p.Width, p.Height), p.JPEG)
 		})
 	case l.Artifact != nil:
-		return r.LogArtifact(ctx, l.Artifact.Name, bytes.NewReader(l.Artifact.Data))
+		return r.addArtifact(ctx, l.Artifact.Artifact, bytes.NewReader(l.Artifact.Data))
 	}
-	return errors.New("neither run, metric, picture nor artifact")
+	return errors.New("neither run, metric, samples, picture nor artifact")
 }
 
 // ExportCSV writes the curves of runs: run, experiment, name, metric, step, value.

@@ -2,14 +2,17 @@ package tracker
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"math"
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // filled is a run with everything, of values that JSON does not know.
@@ -18,7 +21,11 @@ func filled(t *testing.T, s *Store) Info {
 	ctx := t.Context()
 	r := start(t, s, NewRun{Experiment: "e", Name: "a/b", Params: map[string]any{"w": 0.1, "x": "y"}, Tags: map[string]string{"k": "v"}})
 	must(t, r.Log(ctx, 0, map[string]float64{"m": 1.5, "odd": math.NaN()}), r.Log(ctx, 7, map[string]float64{"m": 2.5, "odd": math.Inf(-1)}),
-		r.Note(ctx, "remark"), r.LogPicture(ctx, 7, "output", grey(200)), r.LogArtifact(ctx, "file", strings.NewReader("\x00data")), r.Finish(ctx, errors.New("boom")))
+		r.Note(ctx, "remark"), r.LogPicture(ctx, 7, "output", grey(200)), r.LogArtifact(ctx, "file", strings.NewReader("\x00data")),
+		r.LogPicture(ctx, 8, "a \"b\"\n", grey(7)), r.LogArtifact(ctx, "ä\r\n\xff", bytes.NewReader(bytes.Repeat([]byte("\r\n\x00\xff"), 300_000))),
+		r.Log(ctx, 9, map[string]float64{"a,\"b\"\n": 0.1, "ä\xff": math.MaxFloat64}), r.Note(ctx, strings.Repeat("ü\"\n", 300_000)), r.Tag(ctx, "q\"'\x00", "\xfe\n"),
+		s.write(ctx, func(t tx) error { return t.addSample(r.ID, Sample{time.Now(), 150.5, 1 << 33, &GPULoad{99, 1 << 34}}) }),
+		r.Finish(ctx, errors.New("boom")))
 	return info(t, s, r.ID)
 }
 
@@ -41,25 +48,38 @@ func TestImport(t *testing.T) {
 	}
 	var second bytes.Buffer
 	must(t, other.ExportJSON(ctx, &second, []Info{info(t, other, ids[0])}))
-	strip := func(text string) string {
-		text = regexp.MustCompile(`"(id|of)":\d+`).ReplaceAllString(text, "")
-		return regexp.MustCompile(`"time":"[^"]*"`).ReplaceAllString(text, "") // an artifact's is that of its writing
-	}
+	strip := func(text string) string { return regexp.MustCompile(`"(id|of)":\d+`).ReplaceAllString(text, "") }
 	if strip(first.String()) != strip(second.String()) {
 		t.Errorf("%s\nbecame\n%s", first.String(), second.String())
 	}
 	whole(t, other)
 
+	bent := strings.Replace(first.String(), `"data":"`, `"data":"AAAA`, 1)
 	for text, want := range map[string]string{
+		bent:                                   "sha256 is ",
 		"nonsense":                             "line 1: ",
 		`{"of":1,"metric":{"name":"m"}}`:       "line 1: belongs to no run before it",
 		first.String() + `{"of":99,"x":1}`:     "belongs to no run before it",
-		`{"run":{"id":1}}` + "\n" + `{"of":1}`: "line 2: neither run, metric, picture nor artifact",
+		`{"run":{"id":1}}` + "\n" + `{"of":1}`: "line 2: neither run, metric, samples, picture nor artifact",
 		`{"run":{"id":1}}` + "\n" + `{"of":1,"metric":{"name":"m","steps":[1],"values":[]}}`:     "line 2: metric m: 1 steps and 0 values",
 		`{"run":{"id":1}}` + "\n" + `{"of":1,"picture":{"name":"p","jpeg":"AAAA","digest":"x"}}`: "line 2: picture p of step 0: no JPEG",
 	} {
 		if _, err := other.Import(ctx, strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.80s: %v, want %s", text, err, want)
+		}
+	}
+	// Of a run that could not be imported nothing stays, those before it do.
+	ids, err = other.Import(ctx, strings.NewReader(first.String()+bent))
+	if err == nil || len(ids) != 1 {
+		t.Error(ids, err)
+	}
+	runs, err := other.Runs(ctx, Query{Where: "status = failed or status = stopped or name != ''"})
+	if err != nil || len(runs) != 2 { // that of the first import, and the one of this
+		t.Errorf("%d runs %v", len(runs), err)
+	}
+	for _, f := range check(t, other) {
+		if !f.Leftover {
+			t.Error(f)
 		}
 	}
 }
@@ -68,9 +88,18 @@ func TestExportCSV(t *testing.T) {
 	s := fresh(t)
 	var out bytes.Buffer
 	must(t, s.ExportCSV(t.Context(), &out, []Info{filled(t, s)}))
-	want := "run,experiment,name,metric,step,value\n1,e,a/b,m,0,1.5\n1,e,a/b,m,7,2.5\n1,e,a/b,odd,0,NaN\n1,e,a/b,odd,7,-Inf\n"
-	if out.String() != want {
-		t.Errorf("%s", out.String())
+	rows, err := csv.NewReader(&out).ReadAll()
+	want := [][]string{
+		{"run", "experiment", "name", "metric", "step", "value"},
+		{"1", "e", "a/b", "a,\"b\"\n", "9", "0.1"},
+		{"1", "e", "a/b", "m", "0", "1.5"},
+		{"1", "e", "a/b", "m", "7", "2.5"},
+		{"1", "e", "a/b", "odd", "0", "NaN"},
+		{"1", "e", "a/b", "odd", "7", "-Inf"},
+		{"1", "e", "a/b", "ä\uFFFD", "9", "1.7976931348623157e+308"},
+	}
+	if err != nil || !reflect.DeepEqual(rows, want) {
+		t.Errorf("%q %v", rows, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The grammar, which the package comment describes for users:
@@ -15,6 +16,7 @@ import (
 //	conjunction = term { "and" term }
 //	term        = "not" term | "(" filter ")" | field operator value
 //	field       = word { "." word }, a word being letters, digits and _ - + : /, or a quoted text
+//	value       = word { "." word } | quoted text
 //
 // What a filter says reaches the database as parameters alone.
 
@@ -252,6 +254,7 @@ func (p *parser) field() (field, error) {
 		"name":       {text: sqlFieldName},
 		"experiment": {text: sqlFieldExperiment},
 		"status":     {text: sqlFieldStatus, status: true},
+		"created":    {number: sqlFieldCreated, time: true},
 		"started":    {number: sqlFieldStarted, time: true},
 		"ended":      {number: sqlFieldEnded, time: true},
 	}
@@ -259,7 +262,7 @@ func (p *parser) field() (field, error) {
 		return f, nil
 	}
 	if t.kind != word || !slices.Contains([]string{"params", "tags", "metrics"}, t.text) {
-		return field{}, p.fail(t, "%q is no field; allowed: id, name, experiment, status, started, ended, params.NAME, tags.NAME, metrics.NAME", t.text)
+		return field{}, p.fail(t, "%q is no field; allowed: id, name, experiment, status, created, started, ended, params.NAME, tags.NAME, metrics.NAME", t.text)
 	}
 	var parts []string
 	for p.peek().kind == symbol && p.peek().text == "." {
@@ -297,9 +300,9 @@ func (p *parser) comparison() (string, error) {
 	if operator.kind != symbol || !slices.Contains(operators, operator.text) {
 		return "", p.fail(operator, "%q; expected one of %s", operator.text, strings.Join(operators, " "))
 	}
-	value := p.next()
-	if value.kind != word && value.kind != quoted {
-		return "", p.fail(value, "%q; expected a number, a word or a quoted text", value.text)
+	value, err := p.value()
+	if err != nil {
+		return "", err
 	}
 	number, err := strconv.ParseFloat(value.text, 64)
 	isNumber := err == nil && number == number && value.kind == word
@@ -326,6 +329,25 @@ func (p *parser) comparison() (string, error) {
 		return fmt.Sprintf(sqlContains, column, p.arg("%"+escapeLike.Replace(value.text)+"%")), nil
 	}
 	return fmt.Sprintf(sqlCompare, column, sqlOperator, p.arg(value.text)), nil
+}
+
+// value reads a number, a word or a quoted text. Words joined by dots, as in boat.jpg, are one.
+func (p *parser) value() (token, error) {
+	value := p.next()
+	if value.kind != word && value.kind != quoted {
+		return value, p.fail(value, "%q; expected a number, a word or a quoted text", value.text)
+	}
+	end := value.column + utf8.RuneCountInString(value.text)
+	for value.kind == word && p.peek().kind == symbol && p.peek().text == "." && p.peek().column == end {
+		dot := p.next()
+		part := p.next()
+		if part.kind != word || part.column != end+1 {
+			return value, p.fail(dot, "\".\"; expected and, or, or the end; a text with odd characters needs quotes")
+		}
+		value.text += "." + part.text
+		end += 1 + utf8.RuneCountInString(part.text)
+	}
+	return value, nil
 }
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)

@@ -72,6 +72,12 @@ func TestFilter(t *testing.T) {
 		"tags.none = x":                               "",
 		"not tags.none = x":                           "ant bee Cat_x dog%",
 		"id <= 2":                                     "ant bee",
+		"created > 2001-01-01":                        "ant bee Cat_x dog%",
+		"metrics.style = 3 or metrics.style != 3":     "ant bee dog%", // not NaN
+		"not metrics.style < 1e9":                     "Cat_x dog%",
+		"metrics.style < inf":                         "ant bee",
+		"tags.pair != boat.jpg":                       "ant bee Cat_x",
+		`tags.pair = 'say "hi"'`:                      "Cat_x",
 		"started > 2001-01-01":                        "ant bee Cat_x dog%",
 		"ended < 2001-01-02T10:00:00":                 "",
 		`name = "'; DROP TABLE run; --"`:              "",
@@ -87,6 +93,7 @@ func TestFilter(t *testing.T) {
 		"name ? x":                  `filter, column 6: "?" is not understood`,
 		"name = \"x":                "filter, column 8: the text has no closing",
 		"(name = x":                 "filter, column 1: the parenthesis is not closed",
+		"name = a.b. c":             `filter, column 11: "."; expected and, or, or the end; a text with odd characters needs quotes`,
 		"name = x)":                 `filter, column 9: ")"; expected and, or, or the end`,
 		"name < x":                  "filter, column 6: < is for numbers",
 		"metrics.style = x":         `filter, column 17: "x"; expected a number`,
@@ -112,6 +119,8 @@ func TestSort(t *testing.T) {
 		"params.content_weight":  "ant bee dog% Cat_x", // numbers first, then texts
 		"-params.content_weight": "dog% bee ant Cat_x",
 		"metrics.style":          "bee ant dog% Cat_x", // NaN last
+		"-created":               "dog% Cat_x bee ant",
+		"status,-started":        "bee dog% Cat_x ant",
 		"-experiment,name":       "Cat_x dog% ant bee",
 		"tags.pair,-id":          "bee ant Cat_x dog%", // none last
 	} {

@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,7 +82,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 			return err
 		}
 		for _, id := range ids {
-			if err := t.all([]any{id}, sqlPurgeMetrics, sqlPurgeRun); err != nil {
+			if err := t.purge(id); err != nil {
 				return err
 			}
 		}
@@ -115,6 +117,9 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	freed.Bytes += max(0, before-s.databaseSize())
 	return freed, s.plain(err)
 }
+
+// purge removes a run and all it has.
+func (t tx) purge(run int64) error { return t.all([]any{run}, sqlPurgeMetrics, sqlPurgeRun) }
 
 // databaseSize is the bytes of the database and its write-ahead log.
 func (s *Store) databaseSize() (bytes int64) {
@@ -152,10 +157,11 @@ func (s *Store) eachFile(f func(path string, size int64) error) error {
 	})
 }
 
-// Finding is something that was wrong, and what was done about it.
+// Finding is something that was not in order, and what was done about it.
 type Finding struct {
-	What   string
-	Repair string // empty where nothing could be done
+	What     string
+	Repair   string // empty where nothing could be done
+	Leftover bool   // of a writer that was interrupted: nothing is wrong or lost
 }
 
 func (f Finding) String() string {
@@ -165,8 +171,8 @@ func (f Finding) String() string {
 	return f.What + ": " + f.Repair
 }
 
-// Check looks at the whole database and every artifact, and repairs what it can. What an interrupted writer leaves (a
-// run without process, a file that no run names) is put in order without being called a finding.
+// Check looks at the whole database and every artifact, repairs what it can, and says what it found. Other processes go
+// on writing meanwhile.
 func (s *Store) Check(ctx context.Context) (findings []Finding, err error) {
 	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
 		found, err := s.complaints(ctx, statement)
@@ -214,56 +220,72 @@ func (s *Store) complaints(ctx context.Context, statement string) (findings []Fi
 	return findings, result.Err()
 }
 
-// checkSummaries compares the summaries with the values they are of.
+// metricOf is a metric of a run.
+type metricOf struct{ run, name int64 }
+
+// checkSummaries compares the summaries with the values they are of, in a moment's view of the database that no writer
+// has to wait for, and makes anew those that are wrong.
 func (s *Store) checkSummaries(ctx context.Context) (findings []Finding, err error) {
-	err = s.write(ctx, func(t tx) error {
-		type key struct{ run, name int64 }
-		want, have := map[key]*summary{}, map[key]summary{}
-		err := each(t.ctx, t, sqlAllMetrics, nil, func(scan func(...any) error) error {
-			var k key
-			var step int64
-			value, err := scanValue(scan, &k.run, &k.name, &step)
-			if want[k] == nil {
-				want[k] = &summary{id: k.name}
-			}
-			m := want[k]
-			m.add(m.count == 0, step, value)
-			m.count++
-			return err
-		})
-		if err != nil {
-			return err
+	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
+	view, err := s.reader.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	defer view.Rollback() //nolint:errcheck // nothing was written
+	err = each(ctx, view, sqlAllMetrics, nil, func(scan func(...any) error) error {
+		var k metricOf
+		var step int64
+		var value sql.NullFloat64
+		err := scan(&k.run, &k.name, &step, &value)
+		if want[k] == nil {
+			want[k] = &summary{}
 		}
-		err = each(t.ctx, t, sqlAllSummaries, nil, func(scan func(...any) error) error {
-			var k key
+		m := want[k]
+		m.add(m.count == 0, step, fromNull(value))
+		m.count++
+		return err
+	})
+	if err == nil {
+		err = each(ctx, view, sqlAllSummaries, nil, func(scan func(...any) error) error {
+			var k metricOf
 			var m summary
 			err := m.scan(scan, &k.run, &k.name)
-			m.id = k.name
 			have[k] = m
 			return err
 		})
-		if err != nil {
-			return err
+	}
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	var wrong []metricOf
+	for k, m := range want {
+		if h, ok := have[k]; !ok || !h.equal(*m) {
+			wrong = append(wrong, k)
+			findings = append(findings, Finding{What: fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), Repair: "made anew"})
 		}
-		for k, m := range want {
-			if h, ok := have[k]; !ok || !h.equal(*m) {
-				findings = append(findings, Finding{fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), "made anew"})
-				if err := setSummaries(t, k.run, map[string]*summary{"": m}); err != nil {
-					return err
-				}
+	}
+	for k := range have {
+		if want[k] == nil {
+			wrong = append(wrong, k)
+			findings = append(findings, Finding{What: fmt.Sprintf("run %d: a summary of metric %d without values", k.run, k.name), Repair: "removed"})
+		}
+	}
+	for _, k := range wrong {
+		err := s.change(ctx, k.run, func(t tx) error {
+			m := &summary{id: k.name}
+			if err := m.recount(t.ctx, t, k.run); err != nil {
+				return err
 			}
-		}
-		for k := range have {
-			if want[k] == nil {
-				findings = append(findings, Finding{fmt.Sprintf("run %d: a summary of metric %d without values", k.run, k.name), "removed"})
-				if err := t.all([]any{k.run, k.name}, sqlDropSummary); err != nil {
-					return err
-				}
+			if m.count == 0 {
+				return t.all([]any{k.run, k.name}, sqlDropSummary)
 			}
+			return setSummaries(t, k.run, map[string]*summary{"": m})
+		})
+		if err != nil && !errors.Is(err, ErrNotFound) { // freed since
+			return findings, err
 		}
-		return nil
-	})
-	return findings, err
+	}
+	return findings, nil
 }
 
 // equal says whether the summaries say the same; of equal values any may be the smallest or largest.
@@ -272,27 +294,41 @@ func (m summary) equal(o summary) bool {
 	return m.count == o.count && m.LastStep == o.LastStep && same(m.Last, o.Last) && same(m.Min, o.Min) && same(m.Max, o.Max)
 }
 
-// checkArtifacts compares files and rows. A row whose file is gone or damaged is replaced by a note.
+// checkArtifacts compares files and rows. A row whose file is gone or damaged is replaced by a note. Files are read
+// while others write some; only where something seems wrong is it looked at again, and mended, while nobody does.
 func (s *Store) checkArtifacts(ctx context.Context) (findings []Finding, err error) {
-	unlock, err := s.lockArtifacts(ctx, true)
+	digests := map[string]string{} // of the files looked at
+	for _, alone := range []bool{false, true} {
+		rows, files, err := s.artifactTroubles(ctx, alone, digests)
+		if err != nil || len(rows)+len(files) == 0 {
+			return nil, err
+		}
+		if alone {
+			findings = slices.Concat(rows, files)
+		}
+	}
+	return findings, nil
+}
+
+// artifactTroubles finds rows without their files and files without rows, and mends them if it is alone with them.
+func (s *Store) artifactTroubles(ctx context.Context, alone bool, digests map[string]string) (rows, files []Finding, err error) {
+	unlock, err := s.lockArtifacts(ctx, alone)
 	if err != nil {
-		return nil, s.plain(err)
+		return nil, nil, s.plain(err)
 	}
 	defer unlock()
 	type lost struct {
-		run  int64
-		name string
-		note string
+		run        int64
+		name, note string
 	}
-	var rows []lost
-	digests := map[string]string{} // of the files looked at
+	var all []lost
 	named := map[string]bool{}
 	err = s.eachArtifact(ctx, func(run int64, a Artifact) error {
 		named[a.Digest] = true
 		path, what := s.artifactPath(a.Digest), "is damaged"
 		if _, seen := digests[a.Digest]; !seen {
 			digest, err := fileDigest(path)
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			digests[a.Digest] = digest
@@ -304,14 +340,17 @@ func (s *Store) checkArtifacts(ctx context.Context) (findings []Finding, err err
 			what = "is missing"
 		}
 		note := fmt.Sprintf("artifact %s (%d bytes, sha256 %s) %s", a.Name, a.Size, a.Digest, what)
-		rows = append(rows, lost{run, a.Name, note})
-		findings = append(findings, Finding{fmt.Sprintf("run %d: %s", run, note), "replaced by a note"})
+		all = append(all, lost{run, a.Name, note})
+		rows = append(rows, Finding{What: fmt.Sprintf("run %d: %s", run, note), Repair: "replaced by a note"})
 		return nil
 	})
 	if err != nil {
-		return findings, s.plain(err)
+		return nil, nil, err
 	}
-	for _, r := range rows {
+	for _, r := range all {
+		if !alone {
+			break
+		}
 		err := s.change(ctx, r.run, func(t tx) error {
 			if err := t.all([]any{r.run, r.name}, sqlRemoveArtifact); err != nil {
 				return err
@@ -319,22 +358,27 @@ func (s *Store) checkArtifacts(ctx context.Context) (findings []Finding, err err
 			return t.all([]any{r.run, micros(time.Now()), r.note}, sqlAddNote)
 		})
 		if err != nil {
-			return findings, err
+			return nil, nil, err
 		}
 	}
 	err = s.eachFile(func(path string, size int64) error {
 		digest := filepath.Base(path)
+		mend := os.Remove
+		f := Finding{fmt.Sprintf("%s: %d bytes that no run names", path, size), "removed", true}
 		switch {
 		case digests[digest] != "" && digests[digest] != digest:
-			findings = append(findings, Finding{path + ": its content has another digest", "renamed to .damaged"})
-			return os.Rename(path, path+".damaged")
+			mend = func(path string) error { return os.Rename(path, path+".damaged") }
+			f = Finding{What: path + ": its content has another digest", Repair: "renamed to .damaged"}
 		case named[digest] || strings.HasSuffix(digest, ".damaged"):
 			return nil
 		}
-		findings = append(findings, Finding{fmt.Sprintf("%s: %d bytes that no run names", path, size), "removed"})
-		return os.Remove(path)
+		files = append(files, f)
+		if alone {
+			return mend(path)
+		}
+		return nil
 	})
-	return findings, s.plain(err)
+	return rows, files, s.plain(err)
 }
 
 // fileDigest is the sha256 of a file.
@@ -357,41 +401,42 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 			return fmt.Errorf("%s: is there already; name another file", p)
 		}
 	}
-	unlock, err := s.lockArtifacts(ctx, false)
+	unlock, err := s.lockArtifacts(ctx, false) // no file is freed meanwhile
 	if err != nil {
 		return s.plain(err)
 	}
 	defer unlock()
 	// The file gets its name when it is whole.
-	part := path + ".part"
-	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
+	part, target := path+".part", &Store{path: path}
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	defer os.Remove(part) //nolint:errcheck // it is not there any more if all went well
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(target.artifacts()) // which was not there
+		}
+		_ = os.Remove(part)
+	}()
 	if _, err := s.writer.ExecContext(ctx, sqliteBackup, part); err != nil {
 		return s.plain(err)
 	}
-	target := &Store{path: path}
-	// A later row names a file that is there, too: files are written before rows, and freed by nobody now.
-	err = s.eachArtifact(ctx, func(_ int64, a Artifact) error {
+	// What the copy names: the database may have gone on since.
+	copied, err := sql.Open("sqlite3", dsn(part, "&mode=ro"))
+	if err != nil {
+		return err
+	}
+	defer copied.Close() //nolint:errcheck // it was read
+	target.reader = copied
+	err = target.eachArtifact(ctx, func(_ int64, a Artifact) error {
 		if _, err := os.Stat(target.artifactPath(a.Digest)); err == nil {
 			return nil
 		}
-		if err := os.MkdirAll(target.artifacts(), 0o777); err != nil {
-			return err
-		}
-		file, err := os.Open(s.artifactPath(a.Digest))
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		digest, _, err := target.writeArtifact(file)
-		if err == nil && digest != a.Digest {
-			err = fmt.Errorf("%s: damaged; run hrlab runs check", file.Name())
-		}
-		return err
+		return target.copyArtifact(s.artifactPath(a.Digest), a.Digest)
 	})
 	if err != nil {
+		return err
+	}
+	if err := copied.Close(); err != nil {
 		return err
 	}
 	if err := syncFile(part); err != nil {
@@ -401,6 +446,26 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	return syncDirectory(filepath.Dir(path))
+}
+
+// copyArtifact copies an artifact's file from another store.
+func (s *Store) copyArtifact(from, digest string) error {
+	file, err := os.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: missing; run hrlab runs check", from)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := os.MkdirAll(s.artifacts(), 0o777); err != nil {
+		return err
+	}
+	now, _, err := s.writeArtifact(file)
+	if err == nil && now != digest {
+		err = fmt.Errorf("%s: damaged; run hrlab runs check", from)
+	}
+	return err
 }
 
 func syncFile(path string) error {

@@ -115,15 +115,23 @@ func TestKill(t *testing.T) {
 		out, err := c.StdoutPipe()
 		must(t, err, c.Start())
 		var acknowledged []string
-		read := make(chan struct{})
+		begun, read := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(read)
 			lines := bufio.NewScanner(out)
 			for lines.Scan() {
-				acknowledged = append(acknowledged, lines.Text())
+				if acknowledged = append(acknowledged, lines.Text()); len(acknowledged) == 1 {
+					close(begun)
+				}
 			}
 		}()
-		time.Sleep(30*time.Millisecond + time.Duration(random.IntN(150))*time.Millisecond)
+		if round%4 > 0 { // every fourth may be killed before it has begun
+			select {
+			case <-begun:
+			case <-read:
+			}
+		}
+		time.Sleep(time.Duration(random.IntN(150)) * time.Millisecond)
 		must(t, c.Process.Kill())
 		<-read
 		_ = c.Wait()
@@ -167,7 +175,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 		for _, f := range check(t, s) { // a file whose row the kill prevented is no damage
-			if !strings.Contains(f.What, "that no run names") {
+			if !f.Leftover {
 				t.Errorf("round %d: %v", round, f)
 			}
 		}
@@ -309,6 +317,12 @@ func TestBadDatabases(t *testing.T) {
 		if _, err := Open(t.Context(), file("readonly.db", data, 0o444)); err == nil || !strings.Contains(err.Error(), "read-only") {
 			t.Error(err)
 		}
+		path := filepath.Join(dir, "closed", "hrlab.db")
+		must(t, os.Mkdir(filepath.Dir(path), 0o777), os.WriteFile(path, data, 0o666), os.Chmod(filepath.Dir(path), 0o555)) //nolint:gosec // a directory
+		if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "its directory is read-only") {
+			t.Error(err)
+		}
+		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // so that it can be removed
 	}
 	path := file("bent.db", bent, 0o666)
 	s, err = Open(t.Context(), path)
@@ -336,6 +350,38 @@ func TestReadOnlyDisk(t *testing.T) {
 	must(t, childOpen(path), syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
 		t.Error(err)
+	}
+}
+
+// Samples tell the load of the process, and of the GPU where nvidia-smi knows one.
+func TestSamples(t *testing.T) {
+	bin := t.TempDir()                                                                                                                                                 // no NVIDIA GPU is needed to see what is made of nvidia-smi's lines
+	must(t, os.WriteFile(filepath.Join(bin, "nvidia-smi"), []byte("#!/bin/sh\necho \"$*\" >"+bin+"/asked\necho '[N/A], 3'\necho '37, 2048'\nexec sleep 60\n"), 0o777)) //nolint:gosec // a program
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("CUDA_VISIBLE_DEVICES", "3,4")
+	s := fresh(t)
+	r := start(t, s, NewRun{})
+	var samples []Sample
+	for i := 0; len(samples) == 0 || samples[len(samples)-1].GPU == nil; i++ {
+		if i == 300 {
+			t.Fatalf("no sample with a GPU after half a minute: %v", samples)
+		}
+		for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); { // some load
+		}
+		var err error
+		samples, err = s.Samples(t.Context(), r.ID)
+		must(t, err)
+	}
+	for _, a := range samples {
+		if a.CPU < 1 || a.Memory < 1<<20 {
+			t.Errorf("%+v", a)
+		}
+	}
+	if g := samples[len(samples)-1].GPU; *g != (GPULoad{37, 2 << 30}) {
+		t.Errorf("%+v", *g)
+	}
+	if asked, err := os.ReadFile(bin + "/asked"); err != nil || !strings.HasPrefix(string(asked), "--id=3 --query-gpu=utilization.gpu,memory.used ") {
+		t.Errorf("%s %v", asked, err)
 	}
 }
 
@@ -368,6 +414,9 @@ func TestOwner(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	_ = ended.Wait()
+	if self.gone(self, now.Add(-time.Hour), now) {
+		t.Error("a process that is only late is gone")
+	}
 	elsewhere := owner{"another host", 1, 1}
 	if elsewhere.gone(self, now.Add(-beatTimeout/2), now) || !elsewhere.gone(self, now.Add(-2*beatTimeout), now) {
 		t.Error("a process of another host is judged by its beats")

@@ -281,13 +281,17 @@ func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, 
 	return env, s.plain(err)
 }
 
-// Samples is the load of a run's process over time.
+// Samples is the load of a run's process over time, every two seconds.
 func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
 	err = each(ctx, s.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
 		var a Sample
-		var at sql.NullInt64
-		err := scan(&at, &a.CPU, &a.Memory)
+		var at, memory sql.NullInt64
+		var gpu sql.NullFloat64
+		err := scan(&at, &a.CPU, &a.Memory, &gpu, &memory)
 		a.Time = instant(at)
+		if gpu.Valid {
+			a.GPU = &GPULoad{gpu.Float64, memory.Int64}
+		}
 		samples = append(samples, a)
 		return err
 	})

@@ -62,6 +62,7 @@ type Point struct {
 
 // Start begins a run.
 func (s *Store) Start(ctx context.Context, n NewRun) (*Run, error) {
+	s.environment() // asks git, for which no writer should wait
 	return s.start(ctx, func(t tx) (int64, error) { return s.enqueue(t, n) }, Queued)
 }
 
@@ -325,10 +326,11 @@ func (r *Run) LogBatch(ctx context.Context, points []Point) error {
 			return fmt.Errorf("metric %s: step %d; allowed: 0 or more", p.Metric, p.Step)
 		}
 	}
+	points = unique(named(points))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := map[string]*summary{}
-	if err := r.write(ctx, func(t tx) error { return r.log(t, unique(points), changed) }); err != nil {
+	if err := r.write(ctx, func(t tx) error { return r.log(t, points, changed) }); err != nil {
 		return err
 	}
 	maps.Copy(r.metrics, changed)
@@ -393,10 +395,10 @@ func (r *Run) summary(t tx, name string) (*summary, error) {
 }
 
 func metricID(t tx, name string) (id int64, err error) {
-	if _, err := t.exec(sqlAddMetricName, clean(name)); err != nil {
+	if _, err := t.exec(sqlAddMetricName, name); err != nil {
 		return 0, err
 	}
-	return id, t.value([]any{&id}, sqlMetricName, clean(name))
+	return id, t.value([]any{&id}, sqlMetricName, name)
 }
 
 // add takes in a value.
@@ -415,11 +417,20 @@ func (m *Metric) add(first bool, step int64, value float64) {
 // recount makes the summary anew from the values of the run.
 func (m *summary) recount(ctx context.Context, q querier, run int64) error {
 	m.count, m.Metric = 0, Metric{}
-	return each(ctx, q, sqlMetricSteps, []any{run, m.id}, func(scan func(...any) error) error {
-		var step int64
-		value, err := scanValue(scan, &step)
+	return eachValue(ctx, q, run, m.id, func(step int64, value float64) {
 		m.add(m.count == 0, step, value)
 		m.count++
+	})
+}
+
+// eachValue reads the values of a metric of a run by step. NULL is NaN.
+func eachValue(ctx context.Context, q querier, run, name int64, f func(step int64, value float64)) error {
+	var step int64
+	var value sql.NullFloat64
+	dest := []any{&step, &value} // once, for there may be a million rows
+	return each(ctx, q, sqlMetricSteps, []any{run, name}, func(scan func(...any) error) error {
+		err := scan(dest...)
+		f(step, fromNull(value))
 		return err
 	})
 }
@@ -445,12 +456,18 @@ func setSummaries(t tx, run int64, metrics map[string]*summary) error {
 // null is NULL for NaN.
 func null(v float64) sql.NullFloat64 { return sql.NullFloat64{Float64: v, Valid: !math.IsNaN(v)} }
 
-// scanValue reads the columns first and then those of a value.
-func scanValue(scan func(...any) error, first ...any) (float64, error) {
-	var v sql.NullFloat64
-	var nan bool
-	err := scan(append(first, &v, &nan)...)
-	return fromNull(v), err
+// named cleans the names of metrics: two that the database has as one are one.
+func named(points []Point) []Point {
+	for i, p := range points {
+		if clean(p.Metric) != p.Metric {
+			points = slices.Clone(points)
+			for k := i; k < len(points); k++ {
+				points[k].Metric = clean(points[k].Metric)
+			}
+			break
+		}
+	}
+	return points
 }
 
 // unique drops all but the last value of each metric and step, if any comes twice.
@@ -482,6 +499,15 @@ func lastOfEach(points []Point) []Point {
 		out = append(out, p)
 	}
 	return out
+}
+
+// SetParams sets parameters, which are given as those of [NewRun]; what the run has under other names stays.
+func (r *Run) SetParams(ctx context.Context, params any) error {
+	values, err := flatten(params)
+	if err != nil {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	return r.write(ctx, func(t tx) error { return t.setParams(r.ID, values) })
 }
 
 // Tag sets a tag.

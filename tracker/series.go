@@ -18,7 +18,7 @@ type Series struct {
 // Series returns the curves of runs, those of the metrics named (none: all), in the order of runs and of names. A curve
 // of more than maxPoints (0: no limit) is thinned: of each of equal stretches of steps, counted from step 0, its
 // smallest and its largest value are kept, and of the curve the last. Stretches are powers of two long, so a growing
-// curve keeps its points or drops them; none moves.
+// curve keeps its points or drops them; none moves. The last may be one more than maxPoints.
 func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxPoints int) ([]Series, error) {
 	var out []Series
 	const atOnce = 500
@@ -38,7 +38,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 		var found []curve
 		err := each(ctx, s.reader, query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
 			var c curve
-			err := scan(&c.series.Run, &c.id, &c.series.Metric, &c.last)
+			err := scan(&c.series.Run, &c.id, &c.series.Metric, &c.count, &c.last)
 			found = append(found, c)
 			return err
 		})
@@ -59,12 +59,16 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 type curve struct {
 	series Series
 	id     int64 // of the metric's name
+	count  int64 // of its values
 	last   int64 // its last step
 }
 
 // read reads the values.
 func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
-	width := stretch(c.last, maxPoints)
+	width := int64(1)
+	if maxPoints > 0 && c.count > int64(maxPoints) {
+		width = stretch(c.last, maxPoints)
+	}
 	var low, high, latest at
 	keep := func(points ...at) {
 		for _, p := range points {
@@ -80,12 +84,8 @@ func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
 		keep(low, high)
 		low, high = at{}, at{}
 	}
-	err := each(ctx, q, sqlMetricSteps, []any{c.series.Run, c.id}, func(scan func(...any) error) error {
-		p := at{ok: true}
-		var err error
-		if p.value, err = scanValue(scan, &p.step); err != nil {
-			return err
-		}
+	err := eachValue(ctx, q, c.series.Run, c.id, func(step int64, value float64) {
+		p := at{true, step, value}
 		if latest.ok && p.step/width != latest.step/width {
 			flush()
 		}
@@ -96,7 +96,6 @@ func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
 			high = p
 		}
 		latest = p
-		return nil
 	})
 	flush()
 	keep(latest)
@@ -110,11 +109,8 @@ type at struct {
 	value float64
 }
 
-// stretch is the power of two that leaves at most about maxPoints of the steps 0 to last, two a stretch.
+// stretch is the power of two that leaves at most maxPoints of the steps 0 to last, two a stretch.
 func stretch(last int64, maxPoints int) int64 {
-	if maxPoints <= 0 || last < int64(maxPoints) {
-		return 1
-	}
 	width := int64(2)
 	for 2*(last/width+1) > int64(maxPoints) && width < math.MaxInt64/2 {
 		width *= 2

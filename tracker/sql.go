@@ -55,11 +55,10 @@ const (
 		min = excluded.min, min_step = excluded.min_step, max = excluded.max, max_step = excluded.max_step`
 	sqlRunSummaries = `SELECT m.name, s.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
 		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run = $1`
-	sqlMetricSteps = `SELECT step, value, nan FROM metric WHERE run = $1 AND name = $2 ORDER BY step`
-	sqlSeries      = `SELECT s.run, m.id, m.name, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
+	sqlMetricSteps = `SELECT step, value FROM metric WHERE run = $1 AND name = $2 ORDER BY step`
+	sqlSeries      = `SELECT s.run, m.id, m.name, s.count, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
 	sqlSeriesOf    = ` AND m.name IN (%s)`
 	sqlSeriesOrder = ` ORDER BY s.run, m.name`
-	sqlRunMetrics  = `SELECT m.step, n.name, m.value, m.nan FROM metric m JOIN metric_name n ON n.id = m.name WHERE m.run = $1 ORDER BY m.step, n.name`
 
 	sqlHasThumbnail = `SELECT 1 FROM thumbnail WHERE digest = $1`
 	sqlAddThumbnail = `INSERT INTO thumbnail (digest, width, height, jpeg) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
@@ -90,6 +89,7 @@ const (
 	sqlFieldName       = `r.name`
 	sqlFieldExperiment = `e.name`
 	sqlFieldStatus     = `r.status`
+	sqlFieldCreated    = `r.created`
 	sqlFieldStarted    = `r.started`
 	sqlFieldEnded      = `r.ended`
 	sqlFieldNumber     = `(SELECT number FROM param WHERE run = r.id AND key = $%d)`
@@ -119,7 +119,7 @@ const (
 	sqlPurgeEnvironments = `DELETE FROM environment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.environment = environment.id)`
 	sqlPurgeExperiments  = `DELETE FROM experiment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.experiment = experiment.id)`
 
-	sqlAllMetrics   = `SELECT run, name, step, value, nan FROM metric ORDER BY run, name, step`
+	sqlAllMetrics   = `SELECT run, name, step, value FROM metric ORDER BY run, name, step`
 	sqlAllSummaries = `SELECT run, name, count, last, last_step, min, min_step, max, max_step FROM summary ORDER BY run, name`
 	sqlDropSummary  = `DELETE FROM summary WHERE run = $1 AND name = $2`
 )

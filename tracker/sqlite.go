@@ -38,7 +38,9 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	unlock, err := lock(ctx, s.path+".lock", true)
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return errors.New("its directory is read-only; a database needs files beside it, even where it is only listed")
+	} else if err != nil {
 		return err
 	}
 	defer unlock()
@@ -46,21 +48,23 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dsn := func(more string) string {
-		return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
-			(&url.URL{Path: absolute}).EscapedPath(), patience.Milliseconds(), more)
-	}
-	if s.writer, err = sql.Open("sqlite3", dsn("&_journal_mode=WAL&_txlock=immediate")); err != nil {
+	if s.writer, err = sql.Open("sqlite3", dsn(absolute, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
 		return err
 	}
 	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = sql.Open("sqlite3", dsn("&_query_only=1")); err != nil {
+	if s.reader, err = sql.Open("sqlite3", dsn(absolute, "&_query_only=1")); err != nil {
 		return err
 	}
 	readers := max(4, runtime.NumCPU())
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	return s.migrate(ctx)
+}
+
+// dsn opens the file at path; more are settings, each with & before it. Every connection of a pool has them.
+func dsn(path, more string) string {
+	return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
+		(&url.URL{Path: path}).EscapedPath(), patience.Milliseconds(), more)
 }
 
 // migrate brings the schema to the newest version.
@@ -175,7 +179,7 @@ func (s *Store) plain(err error) error {
 		case sqlite3.ErrNotADB:
 			return fmt.Errorf("%s: not a database: %w", s.path, err)
 		case sqlite3.ErrCorrupt:
-			return fmt.Errorf("%s: damaged; run hrlab runs check, or take a backup: %w", s.path, err)
+			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", s.path, err)
 		case sqlite3.ErrBusy:
 			return fmt.Errorf("%s: another process has been writing for %v: %w", s.path, patience, err)
 		case sqlite3.ErrIoErr:

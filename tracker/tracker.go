@@ -31,11 +31,12 @@
 //
 //	params.content_weight > 10 and metrics.style.last < 300 and tags.pair = "boat" and status != failed
 //
-// Fields are id, name, experiment, status, started, ended, params.NAME, tags.NAME and metrics.NAME with .last (or
-// nothing), .min or .max; odd names are quoted: params."a b". Operators are = != < <= > >= and ~ (contains, in either
-// case), joined by and, or, not and parentheses. Values are numbers, words or quoted text; times are 2006-01-02 or
-// 2006-01-02T15:04:05. A comparison with something that a run does not have is false. [Query.Sort] lists fields by
-// comma; one with - before it sorts downwards.
+// Fields are id, name, experiment, status, created, started, ended, params.NAME, tags.NAME and metrics.NAME with .last
+// (or nothing), .min or .max; odd names are quoted: params."a b". Operators are = != < <= > >= and ~ (contains; letters
+// of ASCII in either case), joined by and, or, not and parentheses. Values are numbers, words such as boat.jpg, or text
+// in quotes of either kind, where a backslash takes what follows as it is; times are 2006-01-02 or 2006-01-02T15:04:05.
+// A comparison with something that a run does not have, or that is NaN, is false. [Query.Sort] lists fields by comma;
+// one with - before it sorts downwards; runs without the field come last.
 //
 // # Text
 //
@@ -59,7 +60,8 @@ type Store struct {
 	reader      *sql.DB
 	self        owner
 	environment func() map[string]string // of this process, found out once
-	close       context.CancelFunc       // stops the beats
+	gpu         gpu
+	close       context.CancelFunc // stops the beats
 	closing     context.Context
 	beats       sync.WaitGroup
 }
@@ -88,21 +90,31 @@ const (
 
 var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 
-// Open opens the database at url, a path or sqlite:PATH, and makes or upgrades it where needed.
-func Open(ctx context.Context, url string) (*Store, error) {
+// Path is the file of the database at url: a path, or sqlite:PATH.
+func Path(url string) (string, error) {
 	scheme, path, ok := strings.Cut(url, ":")
 	switch {
 	case !ok || strings.ContainsAny(scheme, `/\.`):
 		path = url
 	case scheme != "sqlite":
-		return nil, fmt.Errorf("%s: unknown kind of database %q; allowed: a path, sqlite:PATH", url, scheme)
+		return "", fmt.Errorf("%s: unknown kind of database %q; allowed: a path, sqlite:PATH", url, scheme)
+	default:
+		path = strings.TrimPrefix(path, "//")
 	}
-	path = strings.TrimPrefix(path, "//")
 	if path == "" || path == ":memory:" {
-		return nil, fmt.Errorf("database %q: allowed: a path, sqlite:PATH", url)
+		return "", fmt.Errorf("database %q: allowed: a path, sqlite:PATH", url)
+	}
+	return path, nil
+}
+
+// Open opens the database at url, a path or sqlite:PATH, and makes or upgrades it where needed.
+func Open(ctx context.Context, url string) (*Store, error) {
+	path, err := Path(url)
+	if err != nil {
+		return nil, err
 	}
 	s := &Store{path: path, self: thisProcess(), environment: sync.OnceValue(environment)}
-	if err := s.open(ctx); err != nil {
+	if err = s.open(ctx); err != nil {
 		return nil, errors.Join(s.plain(err), s.closeDatabase())
 	}
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))

@@ -7,6 +7,7 @@ import (
 	"image"
 	"io"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -293,66 +294,286 @@ func TestCheckRepairs(t *testing.T) {
 	}
 }
 
-// A backup is a database of its own, whole at one moment while others write.
+// A backup is a database of its own, whole at one moment while others write: also what they replace meanwhile is there.
 func TestBackup(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
-	r := start(t, s, NewRun{})
+	other := open(t, s.Path()) // another process, as far as locks go
+	r := start(t, other, NewRun{})
 	must(t, r.LogArtifact(ctx, "a", strings.NewReader("x")))
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for i := int64(0); ; i++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			err := errors.Join(r.Log(ctx, i, map[string]float64{"m": float64(i)}), r.LogPicture(ctx, i, "p", grey(uint8(i))),
+				r.LogArtifact(ctx, "replaced", strings.NewReader(strconv.FormatInt(i, 10))))
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	dir := t.TempDir()
+	for i := range 20 {
+		path := filepath.Join(dir, fmt.Sprint(i, ".db"))
+		must(t, s.Backup(ctx, path))
+		copied := open(t, path)
+		whole(t, copied)
+		artifacts, err := copied.Artifacts(ctx, r.ID)
+		must(t, err)
+		for _, a := range artifacts {
+			f, err := copied.OpenArtifact(ctx, r.ID, a.Name)
+			must(t, err)
+			f.Close()
+		}
+	}
+	close(stop)
+	must(t, <-done)
+	path := filepath.Join(dir, "0.db")
+	if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Error(err)
+	}
+	// One that fails leaves nothing.
+	artifacts, err := s.Artifacts(ctx, r.ID)
+	must(t, err, os.Remove(s.artifactPath(artifacts[0].Digest)))
+	if err := s.Backup(ctx, filepath.Join(dir, "new.db")); err == nil || !strings.Contains(err.Error(), "missing; run hrlab runs check") {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "new.db*")); left != nil {
+		t.Error(left)
+	}
+}
+
+// What others write while deleted runs are freed stays: pictures and artifacts that the freed ones had, too.
+func TestGCWhileWriting(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	other := open(t, s.Path())
+	r := start(t, other, NewRun{})
+	const n = 40
 	done := make(chan error)
 	go func() {
-		for i := range 300 {
-			if err := r.Log(ctx, int64(i), map[string]float64{"m": float64(i)}); err != nil {
+		for i := range int64(n) {
+			if err := errors.Join(r.LogPicture(ctx, i, "p", grey(uint8(i%4))), r.LogArtifact(ctx, strconv.FormatInt(i, 10), strings.NewReader(strconv.FormatInt(i%4, 10)))); err != nil {
 				done <- err
 				return
 			}
 		}
 		done <- nil
 	}()
-	path := filepath.Join(t.TempDir(), "copy.db")
-	must(t, s.Backup(ctx, path), <-done)
-	if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "is there already") {
-		t.Error(err)
+	for writing := true; writing; {
+		d := start(t, s, NewRun{})
+		for i := range int64(4) {
+			must(t, d.LogPicture(ctx, i, "p", grey(uint8(i))), d.LogArtifact(ctx, strconv.FormatInt(i, 10), strings.NewReader(strconv.FormatInt(i, 10))))
+		}
+		must(t, d.Finish(ctx, nil), s.Delete(ctx, d.ID))
+		if _, err := s.GC(ctx); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-done:
+			must(t, err)
+			writing = false
+		default:
+		}
 	}
-	copied := open(t, path)
-	whole(t, copied)
-	f, err := copied.OpenArtifact(ctx, r.ID, "a")
+	whole(t, s)
+	for i := range n {
+		f, err := s.OpenArtifact(ctx, r.ID, strconv.Itoa(i))
+		must(t, err)
+		f.Close()
+	}
+	pictures, err := s.Pictures(ctx, r.ID)
+	if err != nil || len(pictures) != n {
+		t.Fatal(len(pictures), err)
+	}
+	for _, p := range pictures {
+		_, err := s.Thumbnail(ctx, p.Digest)
+		must(t, err)
+	}
+}
+
+// A file that is written, and not named yet, is not freed.
+func TestGCWaits(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	freed := make(chan error, 1)
+	must(t, s.keep(ctx, strings.NewReader("x"), func(digest string, size int64) error {
+		go func() {
+			other, err := Open(ctx, s.Path())
+			if err == nil {
+				_, err = other.GC(ctx)
+				err = errors.Join(err, other.Close())
+			}
+			freed <- err
+		}()
+		select {
+		case err := <-freed:
+			t.Fatal("it was not waited for: ", err)
+		case <-time.After(300 * time.Millisecond):
+		}
+		return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, "a", digest, size, int64(0)}, sqlAddArtifact) })
+	}))
+	must(t, <-freed)
+	f, err := s.OpenArtifact(ctx, r.ID, "a")
 	must(t, err)
 	f.Close()
 }
 
-// A growing curve keeps its points or drops them; smallest and largest stay.
-func TestSeriesIsThinned(t *testing.T) {
+// Check waits for no writer, and none for it.
+func TestCheckWhileWriting(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
-	var before Series
-	for part := range 4 {
-		var points []Point
-		for i := range 5000 {
-			step := int64(part*5000 + i)
-			v := math.Sin(float64(step) / 300)
-			if step == 7777 {
-				v = 50
+	must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogArtifact(ctx, "a", strings.NewReader("x")))
+	other := open(t, s.Path())
+	tx, err := other.DB().BeginTx(ctx, nil)
+	must(t, err)
+	whole(t, s)
+	must(t, tx.Rollback())
+}
+
+// A name that is not valid UTF-8 is one metric with what it becomes, in one batch, and when the run is resumed.
+func TestOddMetricNames(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogBatch(ctx, []Point{{"a\xff", 1, 5}, {"a\x00", 2, 7}, {"a\uFFFD", 3, 6}}), r.Finish(ctx, nil))
+	r, err := s.Resume(ctx, r.ID)
+	must(t, err, r.Log(ctx, 4, map[string]float64{"a\xfe": 4}))
+	if m := info(t, s, r.ID).Metrics["a\uFFFD"]; m != (Metric{4, 4, 7, 4, 4, 2}) {
+		t.Errorf("%+v", m)
+	}
+	whole(t, s)
+}
+
+// Parameters may be set later.
+func TestSetParams(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{Params: map[string]any{"steps": 10, "gram": "mean"}})
+	must(t, r.SetParams(ctx, map[string]any{"steps": 20}))
+	if p := info(t, s, r.ID).Params; p["steps"].Number != 20 || p["gram"].Text != "mean" {
+		t.Errorf("%v", p)
+	}
+	if err := r.SetParams(ctx, math.NaN()); err == nil || !strings.HasPrefix(err.Error(), "parameters: ") {
+		t.Error(err)
+	}
+}
+
+// Of a growing curve, whatever it looks like, points are kept or dropped; none moves, and the smallest and largest value
+// and the last are there. A curve that is short enough is whole.
+func TestSeriesIsThinned(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	random := rand.New(rand.NewPCG(3, 4))
+	for round := range 30 {
+		r := start(t, s, NewRun{})
+		limit := 4 + random.IntN(60)
+		stride := int64(1)
+		if round%2 == 1 {
+			stride = 1 + random.Int64N(50)
+		}
+		all, before, step := map[int64]float64{}, []int64{}, int64(0)
+		var low, high Metric
+		for len(all) < 2000 {
+			var points []Point
+			for range 1 + random.IntN(300) {
+				v := math.Round(random.NormFloat64() * 20) // so that some are equal
+				if round%3 == 0 && random.IntN(5) == 0 {
+					v = []float64{math.NaN(), math.Inf(1), math.Inf(-1)}[random.IntN(3)]
+				}
+				low.add(len(all) == 0, step, v)
+				high.add(len(all) == 0, step, v)
+				all[step] = v
+				points = append(points, Point{"m", step, v})
+				step += 1 + random.Int64N(stride)
 			}
-			points = append(points, Point{"m", step, v})
-		}
-		must(t, r.LogBatch(ctx, points))
-		series, err := s.Series(ctx, []int64{r.ID}, []string{"m"}, 200)
-		must(t, err)
-		now := series[0]
-		if len(now.Steps) > 200 || now.Steps[len(now.Steps)-1] != points[len(points)-1].Step || !slices.IsSorted(now.Steps) {
-			t.Errorf("%d points, last %d", len(now.Steps), now.Steps[len(now.Steps)-1])
-		}
-		if part > 0 && !slices.Contains(now.Values, 50) {
-			t.Error("the largest value is not shown")
-		}
-		if part > 0 {
-			for _, step := range now.Steps { // a point before the last stretch was there already
-				if step < before.Steps[len(before.Steps)-1]/2 && !slices.Contains(before.Steps, step) {
-					t.Errorf("step %d appeared", step)
+			must(t, r.LogBatch(ctx, points))
+			series, err := s.Series(ctx, []int64{r.ID}, []string{"m"}, limit)
+			must(t, err)
+			now := series[0]
+			if len(all) <= limit && len(now.Steps) != len(all) || len(now.Steps) > limit+1 || !slices.IsSorted(now.Steps) {
+				t.Fatalf("%d points of %d, limit %d", len(now.Steps), len(all), limit)
+			}
+			if last := points[len(points)-1].Step; now.Steps[len(now.Steps)-1] != last {
+				t.Fatalf("the last point, %d, is not shown", last)
+			}
+			for i, at := range now.Steps {
+				if v, ok := all[at]; !ok || v != now.Values[i] && !(math.IsNaN(v) && math.IsNaN(now.Values[i])) {
+					t.Fatalf("step %d is shown as %v, and is %v", at, now.Values[i], v)
 				}
 			}
+			if !slices.Contains(now.Values, low.Min) && low.Min == low.Min || !slices.Contains(now.Values, high.Max) && high.Max == high.Max {
+				t.Fatalf("from %v to %v is not shown: %v", low.Min, high.Max, now.Values)
+			}
+			if len(before) > 0 {
+				// The stretch that was not complete yet may show others now.
+				complete := before[len(before)-1] / stretch(before[len(before)-1], limit) * stretch(before[len(before)-1], limit)
+				if len(before) < limit {
+					complete = before[len(before)-1]
+				}
+				for _, at := range now.Steps {
+					if at < complete && !slices.Contains(before, at) {
+						t.Fatalf("step %d appeared behind %d", at, complete)
+					}
+				}
+			}
+			before = now.Steps
 		}
-		before = now
+		must(t, r.Finish(ctx, nil))
+	}
+}
+
+// Who watches sees all changes of all writers, none twice, in the order of cursors.
+func TestWatchWriters(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	const writers, steps = 2, 300
+	for range writers {
+		w := open(t, s.Path())
+		r := start(t, w, NewRun{})
+		go func() {
+			for i := range int64(steps) {
+				if err := r.Log(ctx, i, map[string]float64{"m": float64(i)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if err := r.Finish(ctx, nil); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	cursor, finished := int64(0), 0
+	last := map[int64]int64{}
+	for finished < writers {
+		changed, next, err := s.Watch(ctx, cursor)
+		must(t, err)
+		if next <= cursor || len(changed) == 0 {
+			t.Fatalf("%d runs from %d to %d", len(changed), cursor, next)
+		}
+		for _, r := range changed {
+			if r.changed <= cursor || r.changed > next {
+				t.Errorf("a change of %d between %d and %d", r.changed, cursor, next)
+			}
+			if at := r.Metrics["m"].LastStep; at < last[r.ID] {
+				t.Errorf("run %d went back from step %d to %d", r.ID, last[r.ID], at)
+			}
+			last[r.ID] = r.Metrics["m"].LastStep
+			if r.Status == Finished {
+				finished++
+			}
+		}
+		cursor = next
+	}
+	for id, at := range last {
+		if at != steps-1 {
+			t.Errorf("run %d: the last change seen is of step %d", id, at)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if changed, _, err := s.Watch(short, cursor); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("seen twice: %v %v", changed, err)
 	}
 }
 
@@ -425,7 +646,7 @@ func TestQueueAndFence(t *testing.T) {
 	}
 	old := <-runs
 	// Its process seems gone: another goes on with the run.
-	_, err = s.writer.ExecContext(ctx, "UPDATE run SET beat = 0")
+	_, err = s.writer.ExecContext(ctx, "UPDATE run SET beat = 0, host = 'elsewhere'")
 	must(t, err)
 	if i := info(t, s, id); i.Status != Lost {
 		t.Fatalf("%s", i.Status)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"hash/crc32"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +14,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/tracker"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -100,4 +103,38 @@ func pictures(dir string) error {
 	binary.BigEndian.PutUint32(data[20:], 30000)
 	binary.BigEndian.PutUint32(data[29:], crc32.ChecksumIEEE(data[12:29]))
 	return os.WriteFile(filepath.Join(dir, "huge.png"), data, 0o666)
+}
+
+// Curves of any values are drawn, or nothing is.
+func TestPlot(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, c := range []struct {
+		values []float64
+		want   string // of the text; empty: nothing is drawn
+	}{
+		{[]float64{1, 2}, "m, steps 0 to 1"},
+		{[]float64{3, 3, nan}, "m, steps 0 to 2"},
+		{[]float64{0, 0}, "m, steps 0 to 1"},
+		{[]float64{1, inf, -inf, 2}, "m, steps 0 to 3"},
+		{[]float64{1e300, -1e300}, "in units of 1e300"},
+		{[]float64{1e-8, 3e-8}, "in units of 1e-8"},
+		{[]float64{math.MaxFloat64, -math.MaxFloat64}, "in units of 1e308"},
+		{[]float64{1}, ""},
+		{nil, ""},
+		{[]float64{nan, nan, inf}, ""},
+	} {
+		steps := make([]int64, len(c.values))
+		for i := range steps {
+			steps[i] = int64(i)
+		}
+		text := plot(tracker.Series{Metric: "m", Steps: steps, Values: c.values})
+		if (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
+			t.Errorf("%v: %q, want %q", c.values, text, c.want)
+		}
+		for line := range strings.Lines(text) {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%v: %q is longer than a line", c.values, line)
+			}
+		}
+	}
 }

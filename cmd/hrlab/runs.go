@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -10,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +47,11 @@ type runsCmd struct {
 
 // open opens the database, which must be there.
 func (r *runsCmd) open(ctx context.Context) (*tracker.Store, error) {
-	if _, err := os.Stat(strings.TrimPrefix(r.DB, "sqlite:")); errors.Is(err, os.ErrNotExist) {
+	path, err := tracker.Path(r.DB)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such database; hrlab fit and hrlab sweep make one, --db names another", r.DB)
 	}
 	return tracker.Open(ctx, r.DB)
@@ -216,6 +220,11 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			m := i.Metrics[name]
 			row("metric "+name, fmt.Sprintf("%.5g at step %d; from %.5g (%d) to %.5g (%d)", m.Last, m.LastStep, m.Min, m.MinStep, m.Max, m.MaxStep))
 		}
+		samples, err := s.Samples(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		row("load", load(samples))
 		artifacts, err := s.Artifacts(ctx, i.ID)
 		if err != nil {
 			return err
@@ -230,22 +239,74 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	})
 }
 
-// curves draws the two losses.
+// load is the mean load of a run's process and GPU, and the most memory that they took; empty: not known.
+func load(samples []tracker.Sample) string {
+	var cpu, gpu, n float64
+	var memory, gpuMemory int64
+	for _, s := range samples {
+		cpu += s.CPU / float64(len(samples))
+		memory = max(memory, s.Memory)
+		if s.GPU != nil {
+			gpu += s.GPU.Percent
+			gpuMemory = max(gpuMemory, s.GPU.Memory)
+			n++
+		}
+	}
+	if len(samples) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("CPU %.0f%%, memory up to %.2f GB", cpu, float64(memory)/1e9)
+	if n > 0 {
+		text += fmt.Sprintf("; GPU %.0f%%, memory up to %.2f GB", gpu/n, float64(gpuMemory)/1e9)
+	}
+	return text
+}
+
+// curves draws the two losses, or of a run without them every metric.
 func curves(ctx context.Context, w io.Writer, s *tracker.Store, i tracker.Info) error {
-	series, err := s.Series(ctx, []int64{i.ID}, []string{"content", "style"}, 200)
+	names := []string{"content", "style"}
+	names = slices.DeleteFunc(names, func(name string) bool { _, ok := i.Metrics[name]; return !ok })
+	series, err := s.Series(ctx, []int64{i.ID}, names, 200)
 	if err != nil {
 		return err
 	}
 	for _, curve := range series {
-		if len(curve.Values) < 2 {
+		text := plot(curve)
+		if text == "" {
 			continue
 		}
-		caption := fmt.Sprintf("%s loss, steps %d to %d", curve.Metric, curve.Steps[0], curve.Steps[len(curve.Steps)-1])
-		if _, err := fmt.Fprintf(w, "\n%s\n", asciigraph.Plot(curve.Values, asciigraph.Height(8), asciigraph.Width(60), asciigraph.Caption(caption))); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s\n", text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plot draws the finite values of a curve; empty where they are fewer than two.
+func plot(c tracker.Series) string {
+	values := slices.Clone(c.Values)
+	finite, largest := 0, 0.0
+	for i, v := range values {
+		if math.IsInf(v, 0) {
+			values[i] = math.NaN() // a gap
+		}
+		if !math.IsNaN(values[i]) {
+			finite++
+			largest = max(largest, math.Abs(v))
+		}
+	}
+	if finite < 2 {
+		return ""
+	}
+	caption := fmt.Sprintf("%s, steps %d to %d", c.Metric, c.Steps[0], c.Steps[len(c.Steps)-1])
+	if largest > 0 && (largest >= 1e6 || largest < 0.01) { // such numbers would take the whole line
+		exponent := max(-300, int(math.Floor(math.Log10(largest))))
+		for i := range values {
+			values[i] /= math.Pow10(exponent)
+		}
+		caption += fmt.Sprintf(", in units of 1e%d", exponent)
+	}
+	return asciigraph.Plot(values, asciigraph.Height(8), asciigraph.Width(60), asciigraph.Caption(caption))
 }
 
 type runsDiffCmd struct {
@@ -483,21 +544,30 @@ func (*runsGCCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 
 type runsCheckCmd struct{}
 
-// errUnsound says that check found something.
-var errUnsound = errors.New("something was wrong")
+// errUnsound says that check found something wrong.
+var errUnsound = errors.New("not all was well")
 
-// Run checks; findings are exit code 1.
+// Run checks; what was wrong, mended or not, is exit code 1.
 func (*runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		findings, err := s.Check(ctx)
+		wrong, open := 0, 0
 		for _, f := range findings {
 			fmt.Fprintln(c.out, f)
+			if !f.Leftover {
+				wrong++
+			}
+			if f.Repair == "" {
+				open++
+			}
 		}
 		switch {
 		case err != nil:
 			return err
-		case len(findings) > 0:
-			return fmt.Errorf("%w: %d findings", errUnsound, len(findings))
+		case open > 0:
+			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
+		case wrong > 0:
+			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
 		}
 		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
 		return err
@@ -564,13 +634,12 @@ type runsImportCmd struct {
 
 // Run imports, into a new database where there is none.
 func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
-	var in io.Reader = os.Stdin
+	in := os.Stdin
 	if m.File != "-" {
-		data, err := os.ReadFile(m.File)
-		if err != nil {
+		if in, err = os.Open(m.File); err != nil {
 			return fmt.Errorf("%s: %w", m.File, errors.Unwrap(err))
 		}
-		in = bytes.NewReader(data)
+		defer in.Close()
 	}
 	s, err := tracker.Open(ctx, r.DB)
 	if err != nil {

@@ -31,7 +31,11 @@ type tracked struct {
 
 // findRun looks for the run that --resume or --run names, unless there is a file of that name.
 func findRun(ctx context.Context, db, name string) (store *tracker.Store, info tracker.Info, err error) {
-	if _, err := os.Stat(db); err != nil {
+	path, err := tracker.Path(db)
+	if err != nil {
+		return nil, info, err
+	}
+	if _, err := os.Stat(path); err != nil {
 		return nil, info, fmt.Errorf("%s: there is no such file, and no database %s (--db) with runs", name, db)
 	}
 	if store, err = tracker.Open(ctx, db); err != nil {
@@ -50,7 +54,7 @@ func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrst
 	}
 	t.lab = experiments.Lab{Engine: engine, Tracker: t.store}
 	if resumed != 0 {
-		t.run, err = t.store.Resume(ctx, resumed)
+		t.run, err = t.lab.Resume(ctx, resumed, config)
 	} else {
 		t.run, err = t.lab.Start(ctx, experiments.About{Experiment: f.Experiment, Name: f.Name, Tags: f.Tag}, pair, config)
 	}
