@@ -326,11 +326,16 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 	}
 	ctx, done := w.cancellable(ctx, r)
 	defer done()
-	ctx, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
-	defer context.AfterFunc(w.stopping, func() { leave(errLeft) })()
+	fitting, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(ctx, func() { // the job is cancelled, or this worker is to end
+		if w.stopping.Err() != nil {
+			end(errLeft)
+		}
+		end(context.Canceled)
+	})()
 	p := Progress{Run: j.RunID, Config: j.Config}
-	err = w.fit(ctx, info, j, &p)
+	err = w.fit(fitting, info, j, &p)
 	switch {
 	case w.stopping.Err() != nil: // the trial is for the next worker
 		err = river.JobSnooze(0)

@@ -138,7 +138,7 @@ func TestWorker(t *testing.T) {
 func TestWorkerKilled(t *testing.T) {
 	lab := testLab(t)
 	config := testConfig()
-	config.Steps = 60
+	config.Steps = 25
 	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50)))
 	db := lab.Tracker.Path()
 	child := func() *exec.Cmd {
@@ -193,7 +193,7 @@ func TestWorkerKilled(t *testing.T) {
 func TestQueueControl(t *testing.T) {
 	lab := testLab(t)
 	config := testConfig()
-	config.Steps = 40
+	config.Steps = 12
 	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50, 500)))
 	infos, err := lab.infos(t.Context(), ids[2:])
 	if err != nil {

@@ -215,7 +215,7 @@ func TestTwoSweeps(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	b := testLab(t)
 	b.Tracker = store
-	n := 16
+	n := 9
 	if os.Getenv("HRLAB_TEST_SOAK") != "" {
 		n = 1000
 	}

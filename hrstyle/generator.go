@@ -146,17 +146,11 @@ func (g *generator) layer(name string, x *Node) *Node {
 	panic("no layer " + name)
 }
 
-// conv is a convolution with bias, 1x1 or 3x3 with zero padding 1. Those with stride 1 are matrix products over the
-// pixels, which XLA:CPU runs quicker than convolutions of so few channels.
+// conv is a convolution with bias, 1x1 or 3x3 with zero padding 1.
 func (g *generator) conv(name string, x *Node, stride int) *Node {
 	weight, bias := g.parameters[name+".weight"], g.parameters[name+".bias"]
 	kernel := TransposeAllAxes(weight, 2, 3, 1, 0) // [k,k,in,out]
-	if weight.Shape().Dim(2) == 3 {
-		x = convolve(x, kernel, stride, g.native && stride > 1)
-	} else {
-		x = pixelwise(x, kernel)
-	}
-	return Add(x, Reshape(bias, 1, 1, 1, -1))
+	return Add(convolve(x, kernel, stride, g.native), Reshape(bias, 1, 1, 1, -1))
 }
 
 // relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
@@ -173,12 +167,17 @@ func pixelwise(x, kernel *Node) *Node {
 	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
 }
 
-// convolve is a 3x3 convolution with zero padding 1, by the backend's own operation or as a matrix product of patches.
+// convolve is a convolution, 1x1 or 3x3 with zero padding 1, by the backend's own operation or as a matrix product of
+// patches.
 func convolve(x, kernel *Node, stride int, native bool) *Node {
+	pad := kernel.Shape().Dim(0) / 2
 	if native {
-		return Convolve(x, kernel).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
+		return Convolve(x, kernel).Strides(stride).PaddingPerDim([][2]int{{pad, pad}, {pad, pad}}).Done()
 	}
-	return pixelwise(patches(x, stride), kernel)
+	if pad > 0 {
+		x = patches(x, stride)
+	}
+	return pixelwise(x, kernel)
 }
 
 // patches gathers the 3x3 neighbourhood of every stride-th pixel, zero outside the picture:
@@ -205,12 +204,11 @@ func patches(x *Node, stride int) *Node {
 }
 
 // instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels: no affine part, eps 1e-5
-// (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). It has no Rsqrt because GoMLX cannot differentiate that, and sums
-// one axis after the other because XLA:CPU is quicker so.
+// (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). It has no Rsqrt because GoMLX cannot differentiate that.
 func instanceNorm(x *Node) *Node {
 	pixels := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
 	mean := func(x *Node) *Node {
-		return DivScalar(ReduceAndKeep(ReduceAndKeep(x, ReduceSum, 2), ReduceSum, 1), pixels)
+		return DivScalar(ReduceAndKeep(x, ReduceSum, 1, 2), pixels)
 	}
 	x = Sub(x, mean(x))
 	return Div(x, Sqrt(AddScalar(mean(Square(x)), 1e-5)))

@@ -16,7 +16,7 @@ import (
 type memoryNeed struct{ base, pixel float64 }
 
 var (
-	fitMemory   = map[device.Kind]memoryNeed{device.CPU: {0.75e9, 12.5e3}, device.Go: {0.25e9, 30e3}}
+	fitMemory   = map[device.Kind]memoryNeed{device.CPU: {0.8e9, 9.7e3}, device.Go: {0.25e9, 30e3}}
 	styleMemory = map[device.Kind]memoryNeed{device.CPU: {0.75e9, 0.65e3}, device.Go: {0.25e9, 11e3}}
 	applyMemory = map[device.Kind]memoryNeed{device.CPU: {0.4e9, 2e3}, device.Go: {0.1e9, 6.3e3}}
 )

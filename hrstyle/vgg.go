@@ -267,13 +267,16 @@ func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
 	return d
 }
 
-// maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as pairwise maxima: quicker and far
-// smaller in memory than GoMLX's MaxPool and its gradient.
+// maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as maxima of pairs: quicker and far
+// smaller in memory than GoMLX's MaxPool and its gradient. Pairs are an axis, because the gradient of a slice with a
+// stride is slow.
 func maxPool(x *Node) *Node {
 	for _, axis := range []int{1, 2} {
-		n := x.Shape().Dim(axis) / 2 * 2
-		even := SliceAxis(x, axis, AxisRange(0, n).Stride(2))
-		odd := SliceAxis(x, axis, AxisRange(1, n).Stride(2))
+		dims := slices.Clone(x.Shape().Dimensions)
+		dims[axis] /= 2
+		pairs := Reshape(SliceAxis(x, axis, AxisRange(0, 2*dims[axis])), slices.Insert(slices.Clone(dims), axis+1, 2)...)
+		even := Reshape(SliceAxis(pairs, axis+1, AxisRange(0, 1)), dims...)
+		odd := Reshape(SliceAxis(pairs, axis+1, AxisRange(1, 2)), dims...)
 		x = Where(GreaterThan(odd, even), odd, even)
 	}
 	return x

@@ -45,7 +45,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		}
 		n := strconv.Itoa(size)
 		ours, err := timeSteps(exec.CommandContext(ctx, self, "fit", "--content", content, "--style", style, "--reference", "--size", n, "--style-size", n,
-			"--steps", strconv.Itoa(b.Steps), "--report-every", "1", "--json", "-", "--device", b.Device, "--vgg", b.VGG, "--out", filepath.Join(dir, "out.png")))
+			"--steps", strconv.Itoa(b.Steps), "--report-every", "1", "--json", "-", "--no-track", "--device", b.Device, "--vgg", b.VGG, "--out", filepath.Join(dir, "out.png")))
 		if err != nil {
 			return err
 		}
