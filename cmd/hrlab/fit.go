@@ -248,7 +248,11 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 	track.store = store
 	start, err := experiments.LoadCheckpoint(ctx, store, info.ID)
 	if errors.Is(err, tracker.ErrNotFound) {
-		return nil, 0, fmt.Errorf("run %d is %s and has no checkpoint to go on from", info.ID, info.Status)
+		err = fmt.Errorf("run %d is %s and has no checkpoint to go on from", info.ID, info.Status)
+		if len(info.Metrics) == 0 {
+			err = fmt.Errorf("%w: it ended before its first step; begin again: %s", err, info.Command)
+		}
+		return nil, 0, err
 	}
 	return start, info.ID, err
 }
