@@ -19,7 +19,7 @@ notebooks: tools build ## install JupyterLab with a Go kernel and open the noteb
 
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
-	HRLAB_TEST_REQUIRE_XLA=1 go test -timeout 30m ./...
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 
 # -race where no cgo device is involved.
@@ -30,9 +30,11 @@ check: tools ## lint, vet, formatting
 	go tool -modfile=.ci/tools/go.mod golangci-lint run
 	go mod tidy -diff
 
-bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there
+bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there; cells of notebooks
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
+	@$(HRLAB) notebook install
+	@cd notebooks && ../.venv/bin/python testdata/bench.py ../$(HRLAB)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
