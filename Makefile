@@ -22,7 +22,7 @@ test: tools build ## set everything up and run every test
 	@cmp -s tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt || { rm -rf $(TENSORBOARD) && \
 		python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
 		--target $(TENSORBOARD) -r tracker/testdata/tensorboard.txt && cp tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt; }
-	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) go test -timeout 30m ./...
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 
 # What the tests of exports read event files by; 45 MB, by pip, with pinned hashes.
@@ -36,9 +36,11 @@ check: tools ## lint, vet, formatting
 	go tool -modfile=.ci/tools/go.mod golangci-lint run
 	go mod tidy -diff
 
-bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there
+bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there; cells of notebooks
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
+	@$(HRLAB) notebook install
+	@cd notebooks && ../.venv/bin/python testdata/bench.py ../$(HRLAB)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi

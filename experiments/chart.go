@@ -159,7 +159,7 @@ func SVG(p *plot.Plot) (template.HTML, error) {
 		return "", err
 	}
 	_, text, _ := strings.Cut(buf.String(), "<svg")
-	text = "<svg role=\"img\"" + text
+	text = "<svg role=\"img\" fill=\"currentColor\"" + text // texts have no colour of their own
 	text = strings.NewReplacer("#000000", "currentColor", "fill=\"black\"", "fill=\"currentColor\"").Replace(text)
 	return template.HTML(text), nil //nolint:gosec // the library escapes the texts
 }

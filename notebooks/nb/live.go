@@ -52,10 +52,10 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 				State string
 				Step  hrstyle.Step
 				JPEG  []byte
-				Chart template.HTML
+				Chart template.URL
 			}{State: state, Step: last}
 			if last.Ok() {
-				data.JPEG, data.Chart = encode(last.Picture()), Must(experiments.SVG(lossChart(content, style)))
+				data.JPEG, data.Chart = encode(last.Picture()), chart(lossChart(content, style))
 			}
 			return render("curves", data)
 		}

@@ -108,8 +108,15 @@ func Slider(before, after image.Image) {
 // id names an element of a page.
 func id() string { return "hrlab" + strings.ReplaceAll(gonbui.UniqueId(), "-", "") }
 
-// SVG shows a chart.
-func SVG(p *plot.Plot) { display(string(Must(experiments.SVG(p))), "[chart: "+p.Title.Text+"]") }
+// Chart shows a chart.
+func Chart(p *plot.Plot) { display(render("chart", chart(p)), "[chart: "+p.Title.Text+"]") }
+
+// chart draws p as a picture: JupyterLab takes SVG elements, but not pictures, out of notebooks that it does not trust. A
+// picture does not know the colours around it, so lines and texts are of a grey that can be read on black and on white.
+func chart(p *plot.Plot) template.URL {
+	svg := strings.ReplaceAll(string(Must(experiments.SVG(p))), "currentColor", "#808080")
+	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg))) //nolint:gosec // base64
+}
 
 // Matrix shows the outputs of an experiment by content weight (down) and style weight (across).
 func Matrix(report *experiments.Report) {
@@ -124,7 +131,7 @@ func Matrix(report *experiments.Report) {
 // the line, the suggested run is ringed.
 func Pareto(report *experiments.Report) {
 	for _, p := range report.Pairs {
-		SVG(p.Pareto())
+		Chart(p.Pareto())
 		if s := p.Suggested; s != nil {
 			line := fmt.Sprintf("suggested: content weight %s, style weight %s (run %d): the knee of the front", s.Param("content_weight"), s.Param("style_weight"), s.ID)
 			display("<p>"+line+"</p>", line)

@@ -1,0 +1,388 @@
+// Package notebooks_test executes the notebooks in a real Jupyter, and uses JupyterLab in a real browser.
+//
+// make test installs what that needs. Without HRLAB_TEST_REQUIRE_NOTEBOOKS the tests skip what is not there.
+package notebooks_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hrlab is the program under test, venv the Python environment that it installs.
+var hrlab, venv string
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	var err error
+	if venv, err = filepath.Abs("../.venv"); err != nil {
+		return 0, err
+	}
+	if _, err := os.Stat(filepath.Join(venv, "hrlab")); err != nil && !required() {
+		fmt.Println("skipped: notebooks are not installed: hrlab notebook install")
+		return 0, nil
+	}
+	dir, err := os.MkdirTemp("", "hrlab-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary directory too
+	hrlab = filepath.Join(dir, "hrlab")
+	for _, args := range [][]string{{"go", "build", "-o", hrlab, "../cmd/hrlab"}, {hrlab, "notebook", "install"}} {
+		c := exec.Command(args[0], args[1:]...)
+		if out, err := c.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("%s: %w\n%s", args, err, out)
+		}
+	}
+	return m.Run(), nil
+}
+
+func required() bool { return os.Getenv("HRLAB_TEST_REQUIRE_NOTEBOOKS") != "" }
+
+// copied is a folder with copies of notebooks, so that nothing is written beside the originals.
+func copied(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), data, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// command is one in dir that reaches no network, as far as that heeds proxies, and uses random filters.
+func command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir = dir
+	const nowhere = "http://127.0.0.1:9"
+	c.Env = append(os.Environ(), "HTTP_PROXY="+nowhere, "HTTPS_PROXY="+nowhere, "NO_PROXY=localhost,127.0.0.1", "GOPROXY=off",
+		"HRLAB_VGG=random", "HRLAB_DB="+filepath.Join(dir, "hrlab.db"), "JUPYTER_CONFIG_DIR="+filepath.Join(dir, "config"), "JUPYTER_DATA_DIR="+filepath.Join(dir, "data"))
+	return c
+}
+
+// inCheckout runs hrlab in this folder, on files of dir.
+func inCheckout(t *testing.T, dir string, args ...string) (string, error) {
+	t.Helper()
+	c := command(t.Context(), dir, hrlab, args...)
+	c.Dir = "."
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+type output struct {
+	Type string                     `json:"output_type"`
+	Text any                        `json:"text"`
+	Data map[string]json.RawMessage `json:"data"`
+}
+
+type notebook struct {
+	Cells []struct {
+		Type    string   `json:"cell_type"`
+		Source  any      `json:"source"`
+		Outputs []output `json:"outputs"`
+	} `json:"cells"`
+}
+
+// read reads a notebook, and the HTML of all its outputs as JSON writes it.
+func read(t *testing.T, path string) (n notebook, html string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, cell := range n.Cells {
+		for _, o := range cell.Outputs {
+			if o.Type == "error" {
+				t.Errorf("%s has an error", path)
+			}
+			all.Write(o.Data["text/html"])
+		}
+	}
+	return n, all.String()
+}
+
+// tiny are the parameters that every notebook is executed with.
+func tiny(name string) []string {
+	args := []string{"-p", "size=64", "-p", "steps=6", "-p", "vgg=random"}
+	if name == "02_weight_ranges.ipynb" {
+		args = append(args, "-p", "content_weights=3,300", "-p", "style_weights=1")
+	}
+	return args
+}
+
+// Every notebook, from top to bottom, in a Jupyter without network. Its outputs are what its texts say, and the worker
+// that fitted ends with the kernel.
+func TestExecute(t *testing.T) {
+	expected := map[string][]string{ // in the HTML of the outputs, beside pictures
+		"01_first_fit.ipynb":      {"day.png", "fitted: step 6", "data:image/svg", "type: \\\"range\\\"", "<th>content kept</th>"},
+		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 were there, 0 failed", "<th>300</th>", "queue this fit", "suggested: content weight", "random filters"},
+		"03_compare_runs.ipynb":   {"3 of 3 trials: 3 fitted", "<td>300</td>", "<td>param</td><td>content_weight</td>", "data:image/svg"},
+		"04_paper_settings.ipynb": {"5 of 5 trials: 5 fitted", "4 of 4 trials: 4 fitted", "<th>8000</th>", "<th>10</th>"},
+	}
+	files, err := filepath.Glob("*.ipynb")
+	if err != nil || len(files) != len(expected) {
+		t.Fatalf("%v: %v; the test knows %d", files, err, len(expected))
+	}
+	dir := copied(t, files...)
+	for _, name := range files {
+		t.Run(name, func(t *testing.T) {
+			out, err := inCheckout(t, dir, append([]string{"notebook", "run", filepath.Join(dir, name), "--in-place"}, tiny(name)...)...)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			n, html := read(t, filepath.Join(dir, name))
+			for _, want := range append(expected[name], "data:image/jpeg;base64,", "<table>") {
+				if !strings.Contains(html, want) {
+					t.Errorf("no %q in the outputs", want)
+				}
+			}
+			if regexp.MustCompile(`(src|href)=\\"https?:`).MatchString(html) {
+				t.Error("an output loads from another host")
+			}
+			if last := fmt.Sprintf("cell %d of", len(n.Cells)); strings.Contains(out, last) || !strings.Contains(out, "cell 1 of ") {
+				t.Errorf("progress:\n%s", out)
+			}
+			// Kernel and worker are gone: the lock that a living worker holds is free.
+			lock, err := os.Open(filepath.Join(dir, "hrlab.db.worker"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Close()
+			for i := 0; syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil; i++ {
+				if i == 300 {
+					t.Fatal("the worker outlives the kernel")
+				}
+				time.Sleep(time.Second / 10)
+			}
+		})
+	}
+}
+
+// The notebooks as saved: executed, without an error, small, with the real VGG19.
+func TestSaved(t *testing.T) {
+	files, err := filepath.Glob("*.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		n, html := read(t, name)
+		info, err := os.Stat(name)
+		if err != nil || info.Size() > 400_000 {
+			t.Errorf("%s: %d bytes: %v", name, info.Size(), err)
+		}
+		if !strings.Contains(html, "data:image/jpeg;base64,") || strings.Contains(html, "random filters in place") {
+			t.Errorf("%s has no pictures, or was made with random filters", name)
+		}
+		if regexp.MustCompile(`[" >](/home|/tmp|/usr|/var)/`).MatchString(html) {
+			t.Errorf("%s names a path of a machine", name)
+		}
+		for i, cell := range n.Cells[2:] {
+			if cell.Type == "code" && len(cell.Outputs) == 0 {
+				t.Errorf("%s: cell %d was not executed", name, i+2)
+			}
+		}
+	}
+}
+
+// write makes a notebook of code cells.
+func write(t *testing.T, path string, cells ...string) {
+	t.Helper()
+	type cell = map[string]any
+	var list []cell
+	for i, c := range cells {
+		list = append(list, cell{"cell_type": "code", "id": fmt.Sprintf("c%d", i), "metadata": cell{}, "execution_count": nil, "outputs": []any{}, "source": c})
+	}
+	text, err := json.Marshal(cell{"cells": list, "metadata": cell{"kernelspec": cell{"name": "hrlab", "display_name": "Go", "language": "go"}}, "nbformat": 4, "nbformat_minor": 5})
+	if err == nil {
+		err = os.WriteFile(path, text, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a user can do wrong is one line, with cell and line; the exit code is 1 where a cell fails, and 2 before that. The
+// original is never written over.
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.ipynb")
+	out := filepath.Join(dir, "out.ipynb")
+	const imports = "import \"hrlab/notebooks/nb\"\n"
+	for _, c := range []struct {
+		name  string
+		cells []string
+		args  []string
+		want  string
+		code  int
+	}{
+		{"error", []string{"%%\nfmt.Println(1)", imports + "%%\n\npair := nb.Pair(\"none.jpg\", \"\")\nfmt.Println(pair)"}, nil, `cell 2, line 4: .*none\.jpg: no such file`, 1},
+		{"compiler", []string{"%%\nfmt.Println(1)\nvar x int = \"a\""}, nil, `cell 1, line 3: .*cannot use "a"`, 1},
+		{"panic", []string{"%%\nvar m map[string]int\nm[\"a\"] = 1"}, nil, `cell 1, line 3: .*assignment to entry in nil map`, 1},
+		{"parameter", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "n=x"}, `parameter n: "x" is no int`, 1},
+		{"unknown", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "m=1"}, `has no parameter "m"; it has: n`, 2},
+		{"original", []string{"%%\nfmt.Println(1)"}, []string{"--out", path}, `is read and would be overwritten`, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			write(t, path, c.cells...)
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			args := append([]string{"notebook", "run", path}, c.args...)
+			if c.code == 1 {
+				args = append(args, "--out", out)
+			}
+			text, err := inCheckout(t, dir, args...)
+			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != c.code { //nolint:errorlint // exec's own
+				t.Errorf("%v; want exit code %d", err, c.code)
+			}
+			lines := strings.Split(strings.TrimSpace(text), "\n")
+			if last := lines[len(lines)-1]; !regexp.MustCompile(c.want).MatchString(last) {
+				t.Errorf("%s\nwant %s", text, c.want)
+			}
+			if strings.Contains(text, "goroutine") {
+				t.Errorf("a stack of frames:\n%s", text)
+			}
+			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+				t.Error("the original was written over")
+			}
+		})
+	}
+	write(t, path, imports+"var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(2*n)")
+	if text, err := inCheckout(t, dir, "notebook", "run", path, "-p", "n=21", "--out", out); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if n, _ := read(t, out); fmt.Sprint(n.Cells[0].Outputs[0].Text) != "[42\n]" {
+		t.Errorf("output %v", n.Cells[0].Outputs)
+	}
+	outside := command(t.Context(), dir, hrlab, "notebook", "install")
+	if text, err := outside.CombinedOutput(); err == nil || !strings.Contains(string(text), "no checkout of hrlab here or above") {
+		t.Errorf("outside of a checkout: %v\n%s", err, text)
+	}
+}
+
+// Jupyter's own tests of kernels. docs/notebooks.md says what does not pass, and why.
+func TestKernel(t *testing.T) {
+	pip := exec.Command(filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "tools/requirements-test.txt")
+	if out, err := pip.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"test_kernel_info", "test_execute_stdout", "test_execute_stderr", "test_display_data", "test_inspect", "test_completion"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			c := command(ctx, "testdata", filepath.Join(venv, "bin", "python"), "kernel_test.py", "GoKernel."+name)
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// missing skips where a program is not there, or installs it where the tests must run.
+func missing(t *testing.T, install ...string) {
+	t.Helper()
+	if !required() {
+		t.Skipf("needs %s", strings.Join(install, " "))
+	}
+	out, err := exec.Command(install[0], install[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(install, " "), err, out)
+	}
+}
+
+// JupyterLab in Chromium: testdata/browser/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
+func TestBrowser(t *testing.T) {
+	for program, debian := range map[string]string{"chromium": "chromium", "node": "nodejs", "npm": "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, "sh", "-c", "apt-get update && apt-get install --yes --no-install-recommends "+debian)
+		}
+	}
+	if _, err := os.Stat("testdata/browser/node_modules/playwright-core"); err != nil {
+		missing(t, "npm", "ci", "--prefix", "testdata/browser", "--no-audit", "--no-fund")
+	}
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "testdata/stop.ipynb")
+	// JupyterLab leaves cells that are out of sight out of the page: the test looks at all.
+	settings := filepath.Join(dir, "config", "lab", "user-settings", "@jupyterlab", "notebook-extension")
+	if err := os.MkdirAll(settings, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(settings, "tracker.jupyterlab-settings"), []byte(`{"windowingMode": "none"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	screenshots := os.Getenv("HRLAB_TEST_SCREENSHOTS")
+	if screenshots == "" {
+		screenshots = t.TempDir()
+	}
+
+	lab := command(context.Background(), dir, filepath.Join(venv, "bin", "python"), "-m", "jupyterlab", "--notebook-dir="+dir, "--no-browser", "--allow-root", "--port=0", "--IdentityProvider.token=t")
+	for _, p := range []string{"size=64", "steps=6", "content_weights=3,300", "style_weights=1", "vgg=random"} {
+		lab.Env = append(lab.Env, "HRLAB_PARAM_"+p)
+	}
+	said, err := lab.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = lab.Process.Signal(syscall.SIGTERM) // it ends its kernels, and they the worker
+		timer := time.AfterFunc(time.Minute, func() { _ = lab.Process.Kill() })
+		defer timer.Stop()
+		_ = lab.Wait()
+	})
+	address := make(chan string, 1)
+	go func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			if m := regexp.MustCompile(`http://(?:localhost|127\.0\.0\.1):(\d+)/lab`).FindStringSubmatch(lines.Text()); m != nil {
+				select {
+				case address <- "http://127.0.0.1:" + m[1] + "/lab?token=t":
+				default:
+				}
+			}
+		}
+	}()
+	var url string
+	select {
+	case url = <-address:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("JupyterLab does not start")
+	}
+	out, err := exec.CommandContext(t.Context(), "node", "testdata/browser/lab.js", url, chromium, screenshots).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
