@@ -61,21 +61,21 @@ func (p *progress) report(s hrstyle.Step) {
 	} else if s.N > p.began.N {
 		each = (s.Elapsed - p.began.Elapsed) / time.Duration(s.N-p.began.N)
 	}
-	left := (each * time.Duration(p.last-s.N)).Round(time.Second)
+	left := each * time.Duration(p.last-s.N)
 	if p.bars == nil {
 		text := fmt.Sprintf("step %d/%d  total %.5g  content %.5g  style %.5g", s.N, p.last, s.Total, s.Content, s.Style)
 		if each > 0 {
 			text += fmt.Sprintf("  %.2g s/step", each.Seconds())
 		}
 		if left > 0 {
-			text += fmt.Sprintf(", %v left", left)
+			text += fmt.Sprintf(", %v left", left.Round(time.Second))
 		}
 		p.say(text)
 		return
 	}
 	text := fmt.Sprintf("%d/%d", s.N, p.last)
 	if left > 0 {
-		text += fmt.Sprintf(" %v left", left)
+		text += fmt.Sprintf(" %v left", left.Round(time.Second))
 	}
 	p.say(text + fmt.Sprintf("  total %.4g content %.4g style %.4g", s.Total, s.Content, s.Style))
 	p.bar.SetCurrent(int64(s.N - p.first))
