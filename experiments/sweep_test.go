@@ -3,7 +3,6 @@ package experiments
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image/png"
 	"os"
 	"os/exec"
@@ -324,11 +323,7 @@ func TestPaperFigure(t *testing.T) {
 		}
 		right := 0
 		for i, row := range distances(ours, paper) {
-			text := "| " + runs[i].Params["content_weight"].Text + " |"
-			for _, d := range row {
-				text += fmt.Sprintf(" %.2f |", d)
-			}
-			t.Log(text)
+			t.Logf("%s: %.2f", runs[i].Params["content_weight"], row)
 			if slices.Index(row, slices.Min(row)) == i {
 				right++
 			}
