@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -99,6 +100,9 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 	return chart
 }
 
+// tooNear is the distance of two points of the front below which the second has no label: they would cover each other.
+const tooNear = 0.04
+
 // Pareto shows content kept against style match of all finished runs, the front as a line, and the suggested run.
 func (p *PairReport) Pareto() *plot.Plot {
 	chart := newChart("what each run keeps and takes", "content kept", "style match")
@@ -112,7 +116,9 @@ func (p *PairReport) Pareto() *plot.Plot {
 		}
 		if run.OnFront {
 			front = append(front, point)
-			labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, "  "+run.Label())
+			if !slices.ContainsFunc(labels.XYs, func(o plotter.XY) bool { return math.Hypot(o.X-point.X, o.Y-point.Y) < tooNear }) {
+				labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, "  "+run.Label())
+			}
 		} else {
 			others = append(others, point)
 		}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
-	"hrlab/tracker"
 )
 
 type reportCmd struct {
@@ -22,10 +20,7 @@ type reportCmd struct {
 
 // Run writes the report.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
-	if _, err := os.Stat(r.DB); err != nil {
-		return fmt.Errorf("%s: no such database (--db); hrlab sweep makes one", r.DB)
-	}
-	store, err := tracker.Open(ctx, r.DB)
+	store, err := (&runsCmd{DB: r.DB}).open(ctx)
 	if err != nil {
 		return err
 	}
