@@ -139,6 +139,9 @@ func (p *PairReport) Pareto() *plot.Plot {
 	dots(others, color.Gray{150}, 3)
 	dots(front, color.RGBA{0x2b, 0x6c, 0xb0, 0xff}, 4)
 	if l, err := plotter.NewLabels(labels); err == nil && len(labels.Labels) > 0 {
+		for i := range l.TextStyle {
+			l.TextStyle[i].Font = chart.Legend.TextStyle.Font
+		}
 		chart.Add(l)
 		chart.X.Max += 0.15 * (chart.X.Max - chart.X.Min) // room for the last label
 	}

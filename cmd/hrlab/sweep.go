@@ -274,7 +274,7 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
 		return p
 	}
-	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
+	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(16))
 	text := func(text func() string) decor.Decorator {
 		return decor.Any(func(decor.Statistics) string {
 			p.mu.Lock()
