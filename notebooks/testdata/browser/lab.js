@@ -22,14 +22,27 @@ async function main() {
   page.setDefaultNavigationTimeout(300_000)
   const foreign = []
   page.on("request", r => { if (!r.url().startsWith(address.origin) && !/^(data|blob):/.test(r.url())) foreign.push(r.url()) })
-  const open = async name => {
-    await page.goto(`${address.origin}/lab/tree/${name}${address.search}&reset`, {waitUntil: "commit"})
-    await page.waitForSelector(".jp-Notebook .jp-Cell", minutes(5))
-    await page.waitForSelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', minutes(5))
-  }
   const menu = async (top, item) => {
     await page.click(`.lm-MenuBar-itemLabel:text-is("${top}")`)
     await page.click(`.lm-Menu-itemLabel:text-is("${item}")`)
+  }
+  const open = async name => {
+    await page.goto(`${address.origin}/lab/tree/${name}${address.search}&reset`, {waitUntil: "commit"})
+    await page.waitForSelector(".jp-Notebook .jp-Cell", minutes(5))
+    // On a loaded machine the first messages between JupyterLab and GoNB can be lost: the kernel's state stays unknown.
+    for (let tries = 1; ; tries++) {
+      await page.waitForTimeout(2000)
+      try {
+        await page.waitForSelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', {timeout: 30_000})
+        await page.waitForSelector("#jp-main-statusbar :text('| Idle')", {timeout: 30_000})
+        break
+      } catch (error) {
+        if (tries === 4) throw error
+        console.log("the kernel's state is unknown: restarting it")
+        await menu("Kernel", "Restart Kernel…")
+        await page.click(".jp-Dialog .jp-mod-accept")
+      }
+    }
   }
   // Runs all cells and waits until each has a number, or one has failed.
   const runAll = async (start = () => menu("Run", "Run All Cells")) => {
