@@ -7,7 +7,7 @@ HRLAB := .build/hrlab
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: tools build ## set everything up, fit the built-in pair with six pairs of weights and compare them (folder demo)
+demo: tools build ## set everything up, fit the built-in pair with six weights and compare them (folder demo)
 	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
 	@$(HRLAB) demo
 

@@ -24,7 +24,7 @@ type demoCmd struct {
 	engineFlags
 }
 
-// Run fits the built-in pair at 128 px with six pairs of weights (in pure Go at 96 px), writes the report and the
+// Run fits the built-in pair at 128 px with six content weights (in pure Go at 96 px), writes the report and the
 // suggested run's pictures.
 func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err := os.MkdirAll(d.Out, 0o777); err != nil {
@@ -64,7 +64,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 			return err
 		}
 	}
-	trials := experiments.Grid(config, experiments.ContentWeight(3, 30, 300), experiments.StyleWeight(1, 10))
+	trials := experiments.Grid(config, experiments.ContentWeight(3, 10, 30, 100, 300, 1000)) // of both weights only the ratio counts
 	show := c.newSweepProgress(ctx, 1, trials)
 	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, "demo", pair, trials, 0, show.report)
 	show.close()
