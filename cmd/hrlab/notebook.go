@@ -357,7 +357,7 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 }
 
 // param is a parameter in a notebook's text, which is JSON.
-var param = regexp.MustCompile(`nb\.Param\(\\"(\w+)\\"`)
+var param = regexp.MustCompile(`nb\.(?:Param|Values)\(\\"(\w+)\\"`)
 
 // checkParams finds parameters that a notebook does not have.
 func (r *notebookRunCmd) checkParams(file string) error {

@@ -29,20 +29,11 @@ async function main() {
   const open = async name => {
     await page.goto(`${address.origin}/lab/tree/${name}${address.search}&reset`, {waitUntil: "commit"})
     await page.waitForSelector(".jp-Notebook .jp-Cell", minutes(5))
-    // On a loaded machine the first messages between JupyterLab and GoNB can be lost: the kernel's state stays unknown.
-    for (let tries = 1; ; tries++) {
-      await page.waitForTimeout(2000)
-      try {
-        await page.waitForSelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', {timeout: 30_000})
-        await page.waitForSelector("#jp-main-statusbar :text('| Idle')", {timeout: 30_000})
-        break
-      } catch (error) {
-        if (tries === 4) throw error
-        console.log("the kernel's state is unknown: restarting it")
-        await menu("Kernel", "Restart Kernel…")
-        await page.click(".jp-Dialog .jp-mod-accept")
-      }
-    }
+    // Connected: JupyterLab takes no notice of what a kernel says of itself before the first cell, so its state may be
+    // "unknown" until then.
+    await page.waitForSelector('.jp-Notebook-ExecutionIndicator:is([data-status="idle"], [data-status="unknown"])', minutes(2))
+    await page.waitForSelector("#jp-main-statusbar :text('Go (hrlab)')", minutes(2))
+    await page.waitForTimeout(3000)
   }
   // Runs all cells and waits until each has a number, or one has failed.
   const runAll = async (start = () => menu("Run", "Run All Cells")) => {
