@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,13 +34,15 @@ const queueName = "trials"
 
 // job is what a worker is told.
 type job struct {
-	RunID    int64          `json:"run" river:"unique"`
-	Config   hrstyle.Config `json:"config"`
-	Init     string         `json:"init,omitempty"` // absolute, as the pictures' paths are
-	Content  string         `json:"content"`
-	Style    string         `json:"style"`
-	VGG      string         `json:"vgg"` // digest of the weights
-	Patience int            `json:"patience"`
+	RunID   int64          `json:"run" river:"unique"`
+	Config  hrstyle.Config `json:"config"`
+	Init    string         `json:"init,omitempty"` // absolute, as the pictures' paths are
+	Content string         `json:"content"`
+	Style   string         `json:"style"`
+	VGG     string         `json:"vgg"` // digest of the weights
+	// Inputs are digests, as of the run: what the files were when the trial was queued.
+	Inputs   map[string]string `json:"inputs"`
+	Patience int               `json:"patience"`
 }
 
 // Kind is River's name for these jobs.
@@ -64,7 +67,7 @@ func openQueue(ctx context.Context, store *tracker.Store, work *worker) (*Queue,
 	if err != nil {
 		return nil, err
 	}
-	config := &river.Config{Logger: quiet, PollOnly: true, JobTimeout: -1, ID: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
+	config := &river.Config{Logger: quiet, PollOnly: true, JobTimeout: -1, CancelledJobRetentionPeriod: -1, DiscardedJobRetentionPeriod: -1, ID: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
 	if work != nil {
 		config.Workers = river.NewWorkers()
 		river.AddWorker(config.Workers, work)
@@ -86,19 +89,27 @@ func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 	return ids, errors.Join(err, locked)
 }
 
-// enqueueOnly is Enqueue for the process that holds the lock: nobody else looks for the same trials meanwhile.
-func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
-	j := job{VGG: vgg.Digest, Patience: patience}
+// Queueable returns the absolute paths of a pair's pictures; both must be files.
+func Queueable(pair hrstyle.Pair) (content, style string, err error) {
 	for _, p := range []struct {
 		to   *string
 		path string
-	}{{&j.Content, pair.Content.Name}, {&j.Style, pair.Style.Name}} {
+	}{{&content, pair.Content.Name}, {&style, pair.Style.Name}} {
 		if *p.to, err = filepath.Abs(p.path); err != nil {
-			return nil, err
+			return "", "", err
 		}
 		if _, err := os.Stat(*p.to); err != nil {
-			return nil, fmt.Errorf("%s: a worker could not read it: pictures of queued trials must be files", p.path)
+			return "", "", fmt.Errorf("%s: a worker could not read it: pictures of queued trials must be files", p.path)
 		}
+	}
+	return content, style, nil
+}
+
+// enqueueOnly is Enqueue for the process that holds the lock: nobody else looks for the same trials meanwhile.
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
+	j := job{VGG: vgg.Digest, Patience: patience}
+	if j.Content, j.Style, err = Queueable(pair); err != nil {
+		return nil, err
 	}
 	inputs := pairInputs(pair, vgg)
 	known := map[string]tracker.Info{} // by the tag fit
@@ -129,14 +140,14 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle
 		}
 		ids = append(ids, info.ID)
 		switch info.Status {
-		case tracker.Finished, tracker.Running:
+		case tracker.Finished:
 			continue
 		case tracker.Failed, tracker.Stopped, tracker.Lost:
 			if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
 				return nil, err
 			}
 		}
-		j.RunID, j.Config, j.Init = info.ID, trial.Config, ""
+		j.RunID, j.Config, j.Init, j.Inputs = info.ID, trial.Config, "", n.Inputs
 		if init := trial.Config.Init; init != "" {
 			if j.Init, err = filepath.Abs(init); err != nil {
 				return nil, err
@@ -241,28 +252,22 @@ func (q *Queue) jobs(ctx context.Context, query string) (jobs map[int64]int64, e
 	return jobs, rows.Err()
 }
 
-// jobsOf are the newest jobs of runs, which must all have been queued.
-func (q *Queue) jobsOf(ctx context.Context, runs []tracker.Info) (jobs map[int64]int64, err error) {
-	if jobs, err = q.jobs(ctx, sqlJobs); err != nil {
-		return nil, err
-	}
-	for _, info := range runs {
-		if jobs[info.ID] == 0 {
-			return nil, fmt.Errorf("run %d was never queued", info.ID)
-		}
-	}
-	return jobs, nil
+// queued are the runs that have been queued and have one of some states, with their newest jobs.
+func (q *Queue) queued(ctx context.Context, runs []tracker.Info, states ...tracker.Status) ([]tracker.Info, map[int64]int64, error) {
+	jobs, err := q.jobs(ctx, sqlJobs)
+	return slices.DeleteFunc(slices.Clone(runs), func(i tracker.Info) bool { return jobs[i.ID] == 0 || !slices.Contains(states, i.Status) }), jobs, err
 }
 
-// Cancel takes queued runs from the queue, which become stopped, and stops those that a worker is at.
-func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) error {
-	jobs, err := q.jobsOf(ctx, runs)
+// Cancel takes queued runs from the queue, which become stopped, and stops those that a worker is at. Others stay as
+// they are. It returns how many it cancelled.
+func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
+	runs, jobs, err := q.queued(ctx, runs, tracker.Queued, tracker.Running, tracker.Lost)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, info := range runs {
+	for n, info := range runs {
 		if _, err := q.client.JobCancel(ctx, jobs[info.ID]); err != nil {
-			return err
+			return n, err
 		}
 		if info.Status == tracker.Queued {
 			run, err := q.store.Take(ctx, info.ID)
@@ -270,36 +275,36 @@ func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) error {
 				continue
 			}
 			if err != nil {
-				return err
+				return n, err
 			}
 			if err := run.Finish(ctx, context.Canceled); err != nil {
-				return err
+				return n, err
 			}
 		}
 	}
-	return nil
+	return len(runs), nil
 }
 
-// Retry queues runs again that failed or were stopped.
-func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) error {
-	jobs, err := q.jobsOf(ctx, runs)
+// Retry queues runs again that failed, were stopped or are lost. Others stay as they are. It returns how many it queued.
+func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (int, error) {
+	runs, jobs, err := q.queued(ctx, runs, tracker.Failed, tracker.Stopped, tracker.Lost)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	tx, err := q.store.DB().BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // committed below, or the error is known
 	for _, info := range runs {
 		if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
-			return err
+			return 0, err
 		}
 		if _, err := q.client.JobRetryTx(ctx, tx, jobs[info.ID]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return tx.Commit()
+	return len(runs), tx.Commit()
 }
 
 // worker fits what the queue has.
@@ -309,6 +314,7 @@ type worker struct {
 	progress func(Progress)
 	stopping context.Context // done when the worker is to end
 	pair     hrstyle.Pair    // of the last job
+	digests  [2]string       // of its pictures
 }
 
 // errLeft ends the run of a worker that is told to stop.
@@ -321,8 +327,11 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 	if err != nil {
 		return river.JobCancel(err)
 	}
-	if info.Status == tracker.Finished {
+	switch {
+	case info.Status == tracker.Finished:
 		return nil
+	case over(info): // it was cancelled, or its worker died before it could say so
+		return river.JobCancel(fmt.Errorf("run %d is %s", info.ID, info.Status))
 	}
 	ctx, done := w.cancellable(ctx, r)
 	defer done()
@@ -345,6 +354,9 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 		err = river.JobCancel(err) // another try would fail likewise; Retry asks for one
 	}
 	p.Ended, p.Err = true, errors.Unwrap(err)
+	if w.stopping.Err() != nil {
+		p.Err = errLeft
+	}
 	w.progress(p)
 	return err
 }
@@ -353,14 +365,25 @@ func (w *worker) fit(ctx context.Context, info tracker.Info, j job, p *Progress)
 	if digest := w.lab.Engine.VGG.Digest; digest != j.VGG {
 		return w.fail(ctx, info, fmt.Errorf("the trial is for other VGG19 weights (%.12s) than this worker's (%.12s)", j.VGG, digest))
 	}
-	if w.pair.Content.Name != j.Content || w.pair.Style.Name != j.Style {
+	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
 		pair, err := hrstyle.LoadPair(j.Content, j.Style)
 		if err != nil {
 			return w.fail(ctx, info, err)
 		}
-		w.pair = pair
+		w.pair, w.digests = pair, [2]string{pair.Content.Digest(), pair.Style.Digest()}
+		if w.digests != wanted {
+			return w.fail(ctx, info, fmt.Errorf("%s or %s has changed since the trial was queued: queue it again", j.Content, j.Style))
+		}
 	}
-	j.Config.Init = j.Init
+	if j.Config.Init = j.Init; j.Init != "" {
+		g, err := hrstyle.LoadGenerator(j.Init)
+		if err == nil && g.Digest() != j.Inputs["init"] {
+			err = fmt.Errorf("%s has changed since the trial was queued: queue it again", j.Init)
+		}
+		if err != nil {
+			return w.fail(ctx, info, err)
+		}
+	}
 	run, start, err := w.lab.goOn(ctx, info)
 	if err != nil && run != nil {
 		return errors.Join(err, run.Finish(ctx, err))
@@ -416,8 +439,8 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 	}
 }
 
-// reap makes jobs available again whose worker is dead: whose run is lost, or which were fetched and whose run never
-// began.
+// reap makes jobs available again whose worker is dead: whose run is lost, never began, or has ended and the job was not
+// told (whoever takes that one ends it).
 func (q *Queue) reap(ctx context.Context) error {
 	lost, err := q.store.Runs(ctx, tracker.Query{Where: "status = lost"})
 	if err != nil {
@@ -443,7 +466,11 @@ func (q *Queue) reap(ctx context.Context) error {
 		return err
 	}
 	for _, id := range stale {
-		if info, err := q.store.Run(ctx, strconv.FormatInt(id, 10)); err == nil && info.Status == tracker.Queued {
+		info, err := q.store.Run(ctx, strconv.FormatInt(id, 10))
+		if err != nil && !errors.Is(err, tracker.ErrNotFound) {
+			return err
+		}
+		if err != nil || info.Status != tracker.Running || !info.Deleted.IsZero() {
 			ids = append(ids, id)
 		}
 	}

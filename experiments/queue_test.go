@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,8 +127,8 @@ func TestWorker(t *testing.T) {
 	if err != nil || paused || jobs["completed"] != 2 || jobs["cancelled"] != 1 {
 		t.Errorf("%v %v", jobs, err)
 	}
-	if err := q.Retry(t.Context(), got[2:]); err != nil {
-		t.Error(err)
+	if n, err := q.Retry(t.Context(), got); n != 1 || err != nil {
+		t.Error(n, err)
 	}
 	if jobs, _, _ := q.State(t.Context()); jobs["available"] != 1 {
 		t.Errorf("after retry: %v", jobs)
@@ -199,7 +200,10 @@ func TestQueueControl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(q.Cancel(t.Context(), infos), q.Pause(t.Context())); err != nil {
+	if n, err := q.Cancel(t.Context(), infos); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := q.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if s := status(t, lab, ids[2]); s != tracker.Stopped {
@@ -264,7 +268,7 @@ func TestCancelRunning(t *testing.T) {
 		if p.Run == ids[0] && p.Step.N == 5 && !cancelled {
 			cancelled = true
 			go func() {
-				if err := q.Cancel(t.Context(), infos); err != nil {
+				if _, err := q.Cancel(t.Context(), infos); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -274,5 +278,50 @@ func TestCancelRunning(t *testing.T) {
 	}
 	if a, b := status(t, lab, ids[0]), status(t, lab, ids[1]); a != tracker.Stopped || b != tracker.Finished {
 		t.Errorf("the cancelled run is %s, the next one %s", a, b)
+	}
+}
+
+// A picture that has changed since its trial was queued is not fitted under the name of the former; a job whose worker
+// died after its run had ended does not keep others from draining the queue.
+func TestStaleJobs(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 1
+	q, ids := queued(t, lab, Grid(config, ContentWeight(1, 2)))
+	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	const died = `UPDATE river_job SET state = 'running', finalized_at = NULL, attempted_at = '2020-01-01 00:00:00.000'`
+	if _, err := lab.Tracker.DB().ExecContext(t.Context(), died); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	if open, err := q.Open(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("left in the queue: %v %v", open, err)
+	}
+	infos, err := lab.infos(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := infos[0].Params["content"].Text
+	pair, err := hrstyle.LoadPair(path, infos[0].Params["style"].Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := q.Enqueue(t.Context(), "queued", lab.Engine.VGG, pair, Grid(config, ContentWeight(3)), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hrstyle.SavePicture(path, testPair.Style, hrstyle.Encoding{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	infos, err = lab.infos(t.Context(), more)
+	if err != nil || infos[0].Status != tracker.Failed || !strings.Contains(infos[0].Error, "has changed since the trial was queued") {
+		t.Errorf("%+v %v", infos, err)
 	}
 }

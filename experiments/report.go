@@ -104,7 +104,7 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		return nil, fmt.Errorf("experiment %q: %w: it has no runs; hrlab runs list shows those there are", experiment, tracker.ErrNotFound)
 	}
 	r := &Report{Experiment: experiment, Made: time.Now()}
-	pairs := map[[2]string]*PairReport{} // by the digests of the pictures: names may be the same
+	pairs := map[[3]string]*PairReport{} // by the digests of pictures and VGG19 weights: names may be the same
 	for _, info := range runs {
 		run := RunReport{Info: info, Seeds: 1}
 		if run.Output, err = outputJPEG(ctx, store, info.ID); err != nil {
@@ -114,7 +114,7 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		if err != nil {
 			return nil, err
 		}
-		key := [2]string{environment["input.content"], environment["input.style"]}
+		key := [3]string{environment["input.content"], environment["input.style"], environment["input.vgg"]}
 		if pairs[key] == nil {
 			pairs[key] = &PairReport{Name: info.Tags["pair"], Spread: map[string]float64{}}
 			r.Pairs = append(r.Pairs, pairs[key])
@@ -143,17 +143,27 @@ func appendNew(list []string, text string) []string {
 	return append(list, text)
 }
 
-// tellApart puts the files' names in place of those that several pairs have.
+// tellApart puts the files' names in place of those that several pairs have, and names the weights where they differ.
 func (r *Report) tellApart() {
-	count := map[string]int{}
+	files := map[string]map[string]bool{} // by name
 	for _, p := range r.Pairs {
-		count[p.Name]++
+		if files[p.Name] == nil {
+			files[p.Name] = map[string]bool{}
+		}
+		files[p.Name][p.files()] = true
 	}
 	for _, p := range r.Pairs {
-		if first := p.Runs[0]; count[p.Name] > 1 {
-			p.Name = first.Param("content") + ", " + first.Param("style")
+		if len(files[p.Name]) > 1 {
+			p.Name = p.files()
+		}
+		if len(r.VGG) > 1 {
+			p.Name += ", " + p.Runs[0].Param("vgg")
 		}
 	}
+}
+
+func (p *PairReport) files() string {
+	return p.Runs[0].Param("content") + ", " + p.Runs[0].Param("style")
 }
 
 func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err error) {
@@ -392,10 +402,10 @@ func (r *Report) Markdown(path string) error {
 			fmt.Fprintf(&out, " %s |", m.Title)
 		}
 		fmt.Fprintf(&out, "\n|---|---|---|---|%s\n", strings.Repeat("---|", len(measures)))
-		for _, run := range p.Runs {
+		for i, run := range p.Runs {
 			fmt.Fprintf(&out, "| %d | %s | %s | %s |", run.ID, run.Param("content_weight"), run.Param("style_weight"), run.Param("seed"))
 			for _, m := range measures {
-				fmt.Fprintf(&out, " %s |", run.Measure(m.Name))
+				fmt.Fprintf(&out, " %s |", p.Shown(i, m.Name))
 			}
 			fmt.Fprintln(&out)
 		}

@@ -200,10 +200,11 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 
 // handed are trials in the hands of workers, or of whoever has them.
 type handed struct {
-	lab    Lab
-	queue  *Queue // nil where there is nothing to cancel
-	ids    []int64
-	cursor int64
+	lab      Lab
+	queue    *Queue // nil where there is nothing to cancel
+	ids      []int64
+	cursor   int64
+	patience time.Duration // for the next look
 }
 
 // hand hands trials to the warm worker.
@@ -245,7 +246,7 @@ func failure(info tracker.Info) error {
 // changed waits until one of the runs has changed, and sees to it that there is a worker.
 func (h *handed) changed(ctx context.Context) ([]tracker.Info, error) {
 	for {
-		look, cancel := context.WithTimeout(ctx, time.Second)
+		look, cancel := context.WithTimeout(ctx, h.patience)
 		all, cursor, err := h.lab.Tracker.Watch(look, h.cursor)
 		cancel()
 		h.cursor = cursor
@@ -254,6 +255,9 @@ func (h *handed) changed(ctx context.Context) ([]tracker.Info, error) {
 		}
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
+		}
+		if h.patience = time.Second; cursor == 0 { // the first look reads all runs
+			h.patience = time.Minute
 		}
 		if h.queue != nil && h.lab.Warm != nil {
 			if _, err := h.lab.Warm.ready(ctx, h.lab.Tracker); err != nil {
@@ -281,7 +285,7 @@ func (h *handed) stop(ctx context.Context) error {
 	}
 	left, err := open()
 	if err == nil {
-		err = h.queue.Cancel(ctx, left)
+		_, err = h.queue.Cancel(ctx, left)
 	}
 	for err == nil && slices.ContainsFunc(left, func(i tracker.Info) bool { return i.Status == tracker.Running }) {
 		select {
@@ -438,7 +442,7 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 			}
 			if p.Ended {
 				if p.Err = failure(info); p.Err != nil {
-					failed = append(failed, fmt.Errorf("trial %d: %w", p.Trial, p.Err))
+					failed = append(failed, fmt.Errorf("trial %d: %s", p.Trial, p.Err)) //nolint:errorlint // cancelled is not what this sweep is
 				}
 				progress(*p)
 				delete(open, info.ID)

@@ -66,12 +66,13 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	trials := experiments.Grid(config, experiments.ContentWeight(3, 10, 30, 100, 300, 1000)) // of both weights only the ratio counts
 	show := c.newSweepProgress(ctx, 1, trials)
-	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, "demo", pair, trials, 0, show.report)
+	experiment := fmt.Sprintf("demo at %d px, %s", config.Size, engine.VGG.Label) // another demo's runs are no part of this one
+	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, experiment, pair, trials, 0, show.report)
 	show.close()
 	if err != nil {
 		return err
 	}
-	report, err := experiments.NewReport(ctx, store, "demo")
+	report, err := experiments.NewReport(ctx, store, experiment)
 	if err != nil {
 		return err
 	}

@@ -184,12 +184,11 @@ type queueCancelCmd struct{ queuedRuns }
 func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
 		runs, err := d.find(ctx, s, tracker.Queued, tracker.Running)
-		if err == nil {
-			err = queue.Cancel(ctx, runs)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			fmt.Fprintf(c.messages, "%d cancelled\n", len(runs))
-		}
+		n, err := queue.Cancel(ctx, runs)
+		fmt.Fprintf(c.messages, "%d cancelled\n", n)
 		return err
 	})
 }
@@ -200,12 +199,11 @@ type queueRetryCmd struct{ queuedRuns }
 func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
 		runs, err := d.find(ctx, s, tracker.Failed, tracker.Stopped)
-		if err == nil {
-			err = queue.Retry(ctx, runs)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			fmt.Fprintf(c.messages, "%d queued again\n", len(runs))
-		}
+		n, err := queue.Retry(ctx, runs)
+		fmt.Fprintf(c.messages, "%d queued again\n", n)
 		return err
 	})
 }

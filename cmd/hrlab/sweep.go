@@ -18,13 +18,13 @@ import (
 )
 
 type sweepCmd struct {
-	Content       string `placeholder:"FILE" help:"The picture to change."`
-	Style         string `placeholder:"FILE" help:"The picture whose look it gets."`
-	Pairs         string `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture a line."`
-	Preset        string `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content 50, 100 by style 1, 10; table: content 0.8 to 8000; wide: both around."`
-	ContentWeight string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
-	StyleWeight   string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
-	LearningRate  string `placeholder:"0.005" help:"Values of the learning rate."`
+	Content       string  `placeholder:"FILE" help:"The picture to change."`
+	Style         string  `placeholder:"FILE" help:"The picture whose look it gets."`
+	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture a line."`
+	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content 50, 100 by style 1, 10; table: content 0.8 to 8000; wide: both around."`
+	ContentWeight *string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
+	StyleWeight   *string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
+	LearningRate  *string `placeholder:"0.005" help:"Values of the learning rate."`
 	loopFlags
 	ReportEvery *int `placeholder:"10" help:"Steps from one report to the next."`
 	Repeats     int  `default:"1" help:"Fit every trial with so many seeds, to see how much they matter."`
@@ -55,17 +55,18 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 		put(a)
 	}
 	for _, flag := range []struct {
-		name, text string
-		axis       func(...float64) experiments.Axis
+		name string
+		text *string
+		axis func(...float64) experiments.Axis
 	}{
 		{"content-weight", s.ContentWeight, experiments.ContentWeight},
 		{"style-weight", s.StyleWeight, experiments.StyleWeight},
 		{"learning-rate", s.LearningRate, experiments.LearningRate},
 	} {
-		if flag.text == "" {
+		if flag.text == nil {
 			continue
 		}
-		values, err := experiments.ParseValues(flag.name, flag.text)
+		values, err := experiments.ParseValues(flag.name, *flag.text)
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +79,13 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 		return nil, fmt.Errorf("repeats %d, patience %d; allowed: 1 or more, 0 or more", s.Repeats, s.Patience)
 	}
 	var list []experiments.Axis
+	const most = 100_000
+	count := s.Repeats
 	for _, name := range order {
 		list = append(list, axes[name])
+		if count *= axes[name].Len(); count > most {
+			return nil, fmt.Errorf("%d trials or more; allowed: %d", count, most)
+		}
 	}
 	trials := experiments.Repeat(experiments.Grid(base, list...), s.Repeats)
 	return trials, experiments.Validate(trials)
@@ -105,6 +111,9 @@ func (s *sweepCmd) pairs(c *console) (pairs []hrstyle.Pair, err error) {
 	case s.Content == "" || s.Style == "":
 		return nil, errors.New("--content FILE and --style FILE, or --pairs FILE, are needed")
 	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("--pairs %s: no pair in it; allowed: CONTENT,STYLE a line", s.Pairs)
+	}
 	for _, n := range names {
 		var pair hrstyle.Pair
 		if pair.Content, err = loadPicture(c, n[0]); err == nil {
@@ -128,7 +137,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.Queue {
+	if s.Queue && !s.DryRun {
 		return s.enqueue(ctx, c, pairs, trials)
 	}
 	engine, err := s.open(ctx, c)
@@ -169,7 +178,7 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs []hrstyle.Pair, t
 		report += " --db " + quote(s.DB)
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
 	default:
 		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
@@ -191,6 +200,11 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair
 	queue, err := experiments.OpenQueue(ctx, store)
 	if err != nil {
 		return err
+	}
+	for _, pair := range pairs { // all or none
+		if _, _, err := experiments.Queueable(pair); err != nil {
+			return err
+		}
 	}
 	ids := make([][]int64, len(pairs))
 	for i, pair := range pairs {
@@ -294,7 +308,7 @@ func (p *sweepProgress) left() string {
 	if p.work == 0 {
 		return ""
 	}
-	rest := time.Since(p.began) * time.Duration(p.all-p.done()) / time.Duration(p.work)
+	rest := time.Duration(time.Since(p.began).Seconds() * float64(p.all-p.done()) / float64(p.work) * float64(time.Second))
 	return rest.Round(time.Second).String() + " left"
 }
 
