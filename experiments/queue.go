@@ -39,8 +39,7 @@ type job struct {
 	Init    string         `json:"init,omitempty"` // absolute, as the pictures' paths are
 	Content string         `json:"content"`
 	Style   string         `json:"style"`
-	VGG     string         `json:"vgg"` // digest of the weights
-	// Inputs are digests, as of the run: what the files were when the trial was queued.
+	// Inputs are digests, as of the run: what pictures, weights and initial generator were when the trial was queued.
 	Inputs   map[string]string `json:"inputs"`
 	Patience int               `json:"patience"`
 }
@@ -107,7 +106,7 @@ func Queueable(pair hrstyle.Pair) (content, style string, err error) {
 
 // enqueueOnly is Enqueue for the process that holds the lock: nobody else looks for the same trials meanwhile.
 func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
-	j := job{VGG: vgg.Digest, Patience: patience}
+	j := job{Patience: patience}
 	if j.Content, j.Style, err = Queueable(pair); err != nil {
 		return nil, err
 	}
@@ -269,7 +268,7 @@ func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
 		if _, err := q.client.JobCancel(ctx, jobs[info.ID]); err != nil {
 			return n, err
 		}
-		if info.Status == tracker.Queued {
+		if info.Status != tracker.Running {
 			run, err := q.store.Take(ctx, info.ID)
 			if errors.Is(err, tracker.ErrTaken) { // a worker was quicker, and is told
 				continue
@@ -362,8 +361,8 @@ func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
 }
 
 func (w *worker) fit(ctx context.Context, info tracker.Info, j job, p *Progress) error {
-	if digest := w.lab.Engine.VGG.Digest; digest != j.VGG {
-		return w.fail(ctx, info, fmt.Errorf("the trial is for other VGG19 weights (%.12s) than this worker's (%.12s)", j.VGG, digest))
+	if digest, wanted := w.lab.Engine.VGG.Digest, j.Inputs["vgg"]; digest != wanted {
+		return w.fail(ctx, info, fmt.Errorf("the trial is for other VGG19 weights (%.12s) than this worker's (%.12s)", wanted, digest))
 	}
 	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
 		pair, err := hrstyle.LoadPair(j.Content, j.Style)

@@ -329,6 +329,9 @@ func TestPaperFigure(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d of 5 outputs are nearest to the paper's of the same place", s.name, right)
+		if s.name == "table" && right < 4 { // it is 1: docs/weight-ranges.md says why
+			t.Errorf("%d of 5 outputs are nearest to the paper's of the same weight, want 4", right)
+		}
 	}
 }
 

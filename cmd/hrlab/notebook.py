@@ -6,12 +6,14 @@ every code cell that was executed, one with an error for one that failed. With a
 
 import json
 import os
+import queue
 import re
 import sys
 import time
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -58,10 +60,20 @@ def main():
         if execute_reply["content"]["status"] == "ok":
             tell(cell=code.index(cell_index) + 1, cells=len(code), seconds=time.time() - began[0])
 
+    async def late(cell, cell_index, execute_reply):
+        """GoNB replies before it has published all that a failed cell said."""
+        while True:
+            try:
+                client.process_message(await client.kc.get_iopub_msg(timeout=0.5), cell, cell_index)
+            except CellExecutionComplete:
+                pass
+            except queue.Empty:
+                return
+
     client = NotebookClient(
         notebook, timeout=None, kernel_name=job["kernel"], record_timing=False,
         resources={"metadata": {"path": os.path.dirname(os.path.abspath(job["file"]))}},
-        on_cell_start=started, on_cell_executed=done,
+        on_cell_start=started, on_cell_executed=done, on_cell_error=late,
     )
     failed = False
     try:
