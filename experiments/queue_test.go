@@ -119,6 +119,11 @@ func TestWorker(t *testing.T) {
 		if got[i].Status != tracker.Finished || got[i].Metrics["total"] != want[i].Metrics["total"] {
 			t.Errorf("%s %+v, want %+v", got[i].Status, got[i].Metrics["total"], want[i].Metrics["total"])
 		}
+		a, err := lab.Tracker.Environment(t.Context(), want[i].ID)
+		b, err2 := lab.Tracker.Environment(t.Context(), got[i].ID)
+		if err := errors.Join(err, err2); err != nil || a["device"] == "" || a["device"] != b["device"] || a["input.vgg"] != b["input.vgg"] {
+			t.Errorf("made with %v, here with %v: %v", b, a, err)
+		}
 	}
 	if got[2].Status != tracker.Failed {
 		t.Errorf("the bad trial is %s", got[2].Status)

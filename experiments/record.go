@@ -74,7 +74,7 @@ func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*trac
 	if err != nil {
 		return nil, err
 	}
-	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit))
+	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit), run.SetEnvironment(ctx, l.environment()))
 }
 
 func (l Lab) environment() map[string]string {

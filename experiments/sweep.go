@@ -163,6 +163,9 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyl
 		take = l.Tracker.Take
 	}
 	run, err := take(ctx, info.ID)
+	if err == nil {
+		err = run.SetEnvironment(ctx, l.environment())
+	}
 	if err != nil {
 		return run, nil, err
 	}

@@ -200,17 +200,23 @@ func commandLine() string {
 }
 
 func (t tx) setEnvironment(run int64, env map[string]string, command string) error {
+	digest, err := t.addEnvironment(env)
+	if err == nil {
+		_, err = t.exec(sqlSetEnvironment, run, digest, clean(command))
+	}
+	return err
+}
+
+// addEnvironment inserts an environment where it is missing, and returns its digest.
+func (t tx) addEnvironment(env map[string]string) (digest string, err error) {
 	text, err := json.Marshal(env) // in the order of the keys
 	if err != nil {
-		return err
+		return "", err
 	}
 	sum := sha256.Sum256(text)
-	digest := hex.EncodeToString(sum[:])
-	if _, err := t.exec(sqlAddEnvironment, digest, clean(string(text))); err != nil {
-		return err
-	}
-	_, err = t.exec(sqlSetEnvironment, run, digest, clean(command))
-	return err
+	digest = hex.EncodeToString(sum[:])
+	_, err = t.exec(sqlAddEnvironment, digest, clean(string(text)))
+	return digest, err
 }
 
 func (t tx) setParams(run int64, params map[string]Value) error {
@@ -508,6 +514,25 @@ func (r *Run) SetParams(ctx context.Context, params any) error {
 		return fmt.Errorf("parameters: %w", err)
 	}
 	return r.write(ctx, func(t tx) error { return t.setParams(r.ID, values) })
+}
+
+// SetEnvironment records that this process makes the run now, where another began or queued it, with more as in
+// [NewRun.Environment]. The digests of what the run reads and the command stay.
+func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error {
+	env, err := r.store.Environment(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(env, func(name, _ string) bool { return !strings.HasPrefix(name, "input.") })
+	maps.Copy(env, r.store.environment())
+	maps.Copy(env, more)
+	return r.write(ctx, func(t tx) error {
+		digest, err := t.addEnvironment(env)
+		if err == nil {
+			_, err = t.exec(sqlMoveEnvironment, r.ID, digest)
+		}
+		return err
+	})
 }
 
 // Tag sets a tag.

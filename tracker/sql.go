@@ -23,9 +23,10 @@ const (
 	sqlAddEnvironment = `INSERT INTO environment (digest, json) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`
 	sqlAddRun         = `INSERT INTO run (experiment, name, status, created, changed)
 		VALUES ((SELECT id FROM experiment WHERE name = $1), $2, 'queued', $3, (SELECT n FROM change)) RETURNING id`
-	sqlSetEnvironment = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2), command = $3 WHERE id = $1`
-	sqlEnvironment    = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
-	sqlTake           = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '',
+	sqlSetEnvironment  = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2), command = $3 WHERE id = $1`
+	sqlMoveEnvironment = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2) WHERE id = $1`
+	sqlEnvironment     = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
+	sqlTake            = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '',
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
 	sqlRequeue = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
 		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
