@@ -25,29 +25,24 @@ func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64
 	if output.Bounds().Size() != size.Size() {
 		return nil, fmt.Errorf("an output of %v for a content picture of %v", output.Bounds().Size(), size.Size())
 	}
-	grey := image.NewUniform(color.Gray{128})
-	losses, err := l.Engine.Compare(pair, hrstyle.Picture{Name: "output", Image: output}, pair.Content, hrstyle.Picture{Name: "grey", Image: bounded{grey, size}})
+	content, grey, err := l.Engine.Baseline(pair)
 	if err != nil {
 		return nil, err
 	}
-	of, content, flat := losses[0], losses[1], losses[2]
+	losses, err := l.Engine.Compare(pair, hrstyle.Picture{Name: "output", Image: output})
+	if err != nil {
+		return nil, err
+	}
+	of := losses[0]
 	a, b := luma(pair.Content), luma(output)
 	return map[string]float64{
 		SSIM:           ssim(a, b),
 		EdgeSSIM:       ssim(a.sobel(), b.sobel()),
 		StyleMatch:     1 - of.Style/content.Style,
-		ContentKept:    1 - of.Content/flat.Content,
+		ContentKept:    1 - of.Content/grey.Content,
 		ColourDistance: colourDistance(output, pair.Style),
 	}, nil
 }
-
-// bounded is a part of an image without bounds.
-type bounded struct {
-	image.Image
-	rect image.Rectangle
-}
-
-func (b bounded) Bounds() image.Rectangle { return b.rect }
 
 // plane is one number a pixel, in 0 to 1.
 type plane struct {

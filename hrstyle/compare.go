@@ -3,6 +3,8 @@ package hrstyle
 import (
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -46,3 +48,32 @@ func (e *Engine) Compare(pair Pair, pictures ...Picture) ([]Losses, error) {
 	})
 	return list, err
 }
+
+// baseline is what Baseline found for a pair.
+type baseline struct {
+	key           string // of the pair
+	content, grey Losses
+}
+
+// Baseline is what [Engine.Compare] says of the content picture itself and of a flat grey one (sRGB 128): what the losses of
+// an output are to be seen against. It is computed once for the fits of a pair that follow each other.
+func (e *Engine) Baseline(pair Pair) (content, grey Losses, err error) {
+	key := pair.Content.Digest() + pair.Style.Digest()
+	if e.baseline.key != key {
+		flat := bounded{image.NewUniform(color.Gray{128}), pair.Content.Bounds()}
+		losses, err := e.Compare(pair, pair.Content, Picture{Name: "grey", Image: flat})
+		if err != nil {
+			return content, grey, err
+		}
+		e.baseline = baseline{key, losses[0], losses[1]}
+	}
+	return e.baseline.content, e.baseline.grey, nil
+}
+
+// bounded is a part of an image without bounds.
+type bounded struct {
+	image.Image
+	rect image.Rectangle
+}
+
+func (b bounded) Bounds() image.Rectangle { return b.rect }

@@ -515,6 +515,16 @@ func TestCompare(t *testing.T) {
 	if got[1].Content != 0 || got[1].Style <= 0 {
 		t.Errorf("the content picture has %+v", got[1])
 	}
+	for _, other := range []bool{false, true, false} {
+		p, want := pair, got[1]
+		if other {
+			p.Content, p.Style = output, pair.Content
+		}
+		own, grey, err := e.Baseline(p)
+		if err != nil || grey.Content <= 0 || grey.Style <= 0 || other == (own == want) {
+			t.Errorf("other pair %t: %+v and %+v, want %+v for the first: %v", other, own, grey, want, err)
+		}
+	}
 	if _, err := e.Compare(pair, pair.Style); err == nil || !strings.Contains(err.Error(), "as the content picture") {
 		t.Error(err)
 	}

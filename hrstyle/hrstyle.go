@@ -142,6 +142,7 @@ type Engine struct {
 	execs    map[string]*graph.Exec
 	prepared []any       // VGG19's kernels, flipped kernels and biases on the device, once a fit needed them
 	pair     *placedPair // of the last fit
+	baseline baseline    // of the last pair that was asked for
 }
 
 // ErrNoVGG says that there are no VGG19 weights in the user's cache directory.
