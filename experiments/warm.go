@@ -57,8 +57,15 @@ var ErrWorker = errors.New("another warm worker is at this database")
 // other. Call release at the end.
 func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrstyle.Engine, error)) (engine *hrstyle.Engine, release func(), err error) {
 	lock := flock.New(workerFile(store), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	if ok, err := lock.TryLock(); err != nil || !ok {
-		return nil, nil, errors.Join(err, fmt.Errorf("%s: %w", store.Path(), ErrWorker))
+	// One that only looks has the lock for a moment.
+	const patience, pause = 2 * time.Second, 5 * time.Millisecond
+	waiting, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := lock.TryLockContext(waiting, pause); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = ErrWorker
+		}
+		return nil, nil, fmt.Errorf("%s: %w", store.Path(), err)
 	}
 	write := func(text []byte) error { // over the text of the one before: the lock is on this very file
 		return errors.Join(os.Truncate(lock.Path(), 0), os.WriteFile(lock.Path(), text, 0o666))

@@ -13,6 +13,8 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
+
+	"github.com/gofrs/flock"
 )
 
 // warmProcess is a warm worker of the tests. It ends with its parent.
@@ -218,5 +220,24 @@ func TestWarmStop(t *testing.T) {
 	short.Steps = 1
 	if _, err := hrstyle.Last(lab.Fit(t.Context(), "stopped", pair, short)); err != nil {
 		t.Error("the worker is of no use after a stop:", err)
+	}
+}
+
+// One that looks for the worker does not keep it from beginning; a second worker is refused.
+func TestAnnounce(t *testing.T) {
+	lab := testLab(t)
+	looker := flock.New(workerFile(lab.Tracker), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	if err := looker.RLock(); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = looker.Unlock() })
+	open := func() (*hrstyle.Engine, error) { return lab.Engine, nil }
+	_, release, err := Announce(lab.Tracker, hrstyle.Options{}, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if _, _, err := Announce(lab.Tracker, hrstyle.Options{}, open); !errors.Is(err, ErrWorker) {
+		t.Error(err)
 	}
 }
