@@ -393,4 +393,19 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	var runs []struct {
+		ID int64 `json:"id"`
+	}
+	list, err := command(t.Context(), dir, hrlab, "runs", "list", "--where", `experiment = "stop" and status = stopped`, "--json").Output()
+	if err == nil {
+		err = json.Unmarshal(list, &runs)
+	}
+	if err != nil || len(runs) != 2 {
+		t.Errorf("want two stopped runs: %v\n%s", err, list)
+	}
+	for _, r := range runs {
+		if out, err := command(t.Context(), dir, hrlab, "runs", "get", fmt.Sprint(r.ID), "output", "--out", "stopped.png").CombinedOutput(); err != nil {
+			t.Errorf("a stopped run has no picture: %v\n%s", err, out)
+		}
+	}
 }

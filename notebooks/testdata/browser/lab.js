@@ -94,20 +94,24 @@ async function main() {
     }
   }
 
-  // The stop button: a fit of a hundred thousand steps.
+  // The stop button: fits of a hundred thousand steps, one by the worker, one in the cell.
   await open("stop.ipynb")
-  await menu("Run", "Run All Cells")
-  await page.waitForFunction(() => /step [1-9]\d*,/.test([...document.querySelectorAll(".jp-OutputArea-output")].map(o => o.textContent).join()), null, minutes(4))
-  await page.screenshot({path: `${folder}/fitting.png`})
-  const pressed = Date.now()
-  await page.click('button[title*="Interrupt"], jp-button[title*="Interrupt"], [data-command="notebook:interrupt-kernel"]')
-  await finished()
-  console.log("milliseconds from stop to the end of the cell:", Date.now() - pressed)
-  const text = (await page.locator(".jp-OutputArea-output").allInnerTexts()).join("\n")
-  check(/stopped: step \d+/.test(text) && /hrlab: stopped/.test(text), "a stopped fit says so")
-  check(!/goroutine/.test(text), "no stack of frames")
-  check(await page.locator('.jp-OutputArea-output img[alt^="step"]').count() === 1, "a stopped fit keeps its picture")
-  await page.screenshot({path: `${folder}/stopped.png`})
+  for (const [i, where] of ["by the worker", "in the cell"].entries()) {
+    const cell = page.locator(".jp-CodeCell").nth(i)
+    const text = async () => (await cell.locator(".jp-OutputArea-output").allInnerTexts()).join("\n")
+    await cell.locator(".cm-content").click()
+    await page.keyboard.press("Shift+Enter")
+    await cell.locator(".jp-OutputArea-output", {hasText: /step [1-9]\d*,/}).waitFor(minutes(4))
+    await page.screenshot({path: `${folder}/fitting-${i}.png`})
+    const pressed = Date.now()
+    await page.click('button[title*="Interrupt"], jp-button[title*="Interrupt"], [data-command="notebook:interrupt-kernel"]')
+    await cell.locator(".jp-InputPrompt", {hasText: /\[\d+\]/}).waitFor(minutes(4))
+    console.log("milliseconds from stop to the end of the cell:", Date.now() - pressed)
+    check(/stopped: step \d+/.test(await text()) && /hrlab: stopped/.test(await text()), `a fit ${where} that is stopped says so`)
+    check(!/goroutine/.test(await text()), "no stack of frames")
+    check(await cell.locator('.jp-OutputArea-output img[alt^="step"]').count() === 1, "a stopped fit keeps its picture")
+    await page.screenshot({path: `${folder}/stopped-${i}.png`})
+  }
 
   // Restart and run all.
   await open("03_compare_runs.ipynb")
