@@ -2,6 +2,7 @@ package experiments
 
 import (
 	"bytes"
+	"cmp"
 	"html/template"
 	"image/color"
 	"math"
@@ -86,7 +87,7 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 		line.Color, line.Width = shade(drawn, all), vg.Points(1.2)
 		chart.Add(line)
 		if all <= legendRuns {
-			chart.Legend.Add(labels[c.Run], line)
+			chart.Legend.Add(labels[c.Run]+"   ", line) // a page's font is wider than the one it was laid out with
 		}
 		drawn++
 	}
@@ -117,7 +118,7 @@ func (p *PairReport) Pareto() *plot.Plot {
 		if run.OnFront {
 			front = append(front, point)
 			if !slices.ContainsFunc(labels.XYs, func(o plotter.XY) bool { return math.Hypot(o.X-point.X, o.Y-point.Y) < tooNear }) {
-				labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, "  "+run.Label())
+				labels.XYs, labels.Labels = append(labels.XYs, point), append(labels.Labels, run.Label())
 			}
 		} else {
 			others = append(others, point)
@@ -132,7 +133,8 @@ func (p *PairReport) Pareto() *plot.Plot {
 	if p.Suggested != nil {
 		dots(plotter.XYs{{X: measure(p.Suggested.Info, ContentKept), Y: measure(p.Suggested.Info, StyleMatch)}}, accent, 7)
 	}
-	if line, err := plotter.NewLine(sortedByX(front)); err == nil && len(front) > 1 {
+	slices.SortFunc(front, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
+	if line, err := plotter.NewLine(front); err == nil && len(front) > 1 {
 		line.Color = color.Gray{128}
 		chart.Add(line)
 	}
@@ -142,21 +144,11 @@ func (p *PairReport) Pareto() *plot.Plot {
 		for i := range l.TextStyle {
 			l.TextStyle[i].Font = chart.Legend.TextStyle.Font
 		}
+		l.Offset = vg.Point{X: 9, Y: 3}
 		chart.Add(l)
 		chart.X.Max += 0.15 * (chart.X.Max - chart.X.Min) // room for the last label
 	}
 	return chart
-}
-
-func sortedByX(points plotter.XYs) plotter.XYs {
-	out := make(plotter.XYs, len(points))
-	copy(out, points)
-	for i := range out { // a front is short
-		for j := i; j > 0 && out[j].X < out[j-1].X; j-- {
-			out[j], out[j-1] = out[j-1], out[j]
-		}
-	}
-	return out
 }
 
 // SVG draws a chart in the colour of the text around it.

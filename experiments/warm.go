@@ -278,12 +278,13 @@ func (h *handed) changed(ctx context.Context) ([]tracker.Info, error) {
 	}
 }
 
-// stop cancels what is not over, and waits a moment for the run that a worker is at.
+// stop cancels what is not over, and waits a moment for the run that a worker is at: who stops it wants to see its last
+// picture, but not to wait for a long step.
 func (h *handed) stop(ctx context.Context) error {
 	if h.queue == nil {
 		return nil
 	}
-	const patience = 3 * time.Second
+	const patience = 800 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	open := func() ([]tracker.Info, error) {

@@ -167,6 +167,15 @@ func TestWarm(t *testing.T) {
 	} else {
 		t.Log(err)
 	}
+
+	// Its worker took the place of the first one, which takes it again.
+	config.ContentWeight, config.Steps = 9, 2
+	if last, err := hrstyle.Last(lab.Fit(t.Context(), "warm", pair, config)); err != nil || last.N != 2 {
+		t.Errorf("step %d: %v", last.N, err)
+	}
+	if now, alive, err := look(lab.Tracker); err != nil || !alive || now.Options != lab.Warm.Options {
+		t.Errorf("worker %v, alive %t: %v", now, alive, err)
+	}
 }
 
 // The stop button: the fit ends soon, with its picture, and the run is stopped; the same call goes on with it.
@@ -198,14 +207,19 @@ func TestWarmStop(t *testing.T) {
 			t.Fatalf("sweep %t: %v", sweep, err)
 		}
 		t.Logf("sweep %t: it took %v", sweep, time.Since(pressed))
-		runs, err := lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: "stopped", Sort: "id"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range runs {
-			if r.Status != tracker.Stopped {
-				t.Errorf("sweep %t: run %d is %s", sweep, r.ID, r.Status)
+		var runs []tracker.Info
+		for try := 0; ; try++ { // the worker may be at a step still
+			runs, err = lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: "stopped", Sort: "id"})
+			if err != nil {
+				t.Fatal(err)
 			}
+			if !slices.ContainsFunc(runs, func(r tracker.Info) bool { return r.Status != tracker.Stopped }) {
+				break
+			}
+			if try == 200 {
+				t.Fatalf("sweep %t: %+v", sweep, runs)
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
 		if artifact, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, Output); err != nil {
 			t.Error(err)

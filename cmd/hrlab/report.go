@@ -9,10 +9,11 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/tracker"
 )
 
 type reportCmd struct {
-	Experiment string `default:"sweep" help:"The experiment to report on."`
+	Experiment string `placeholder:"NAME" help:"The experiment to report on; the newest run's by default."`
 	Out        string `default:"report.html" placeholder:"FILE" help:"Where the report goes (.html, .md)."`
 	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the name of --out."`
 	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
@@ -27,6 +28,16 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if err := hrstyle.CheckWritable(r.Out); err != nil {
 		return err
+	}
+	if r.Experiment == "" {
+		newest, err := store.Runs(ctx, tracker.Query{Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(newest) == 0 {
+			return fmt.Errorf("%s has no runs yet: hrlab sweep makes some", r.DB)
+		}
+		r.Experiment = newest[0].Experiment
 	}
 	report, err := experiments.NewReport(ctx, store, r.Experiment)
 	if err != nil {

@@ -116,7 +116,7 @@ func lossChart(content, style plotter.XYs) *plot.Plot {
 		}
 		line.Color, line.Width = curve.color, vg.Points(1.5)
 		chart.Add(line)
-		chart.Legend.Add(curve.name+" loss", line)
+		chart.Legend.Add(curve.name+" loss   ", line) // a page's font is wider than the one it was laid out with
 		drawn++
 	}
 	if drawn > 0 {

@@ -22,7 +22,8 @@ config.Size, config.Steps, config.ReportEvery, config.ContentWeight = 128, 10, 5
 nb.Must(hrstyle.Last(nb.Curves(%s.Fit(ctx, "bench", nb.Pair("", ""), config))))"""
 
 hrlab = sys.argv[1]
-dir = tempfile.mkdtemp(prefix="hrlab-bench-")
+folder = tempfile.TemporaryDirectory(prefix="hrlab-bench-", ignore_cleanup_errors=True)
+dir = folder.name
 os.environ.update(HRLAB_DB=os.path.join(dir, "hrlab.db"), HRLAB_VGG="random")
 
 
