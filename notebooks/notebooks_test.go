@@ -394,7 +394,7 @@ func TestBrowser(t *testing.T) {
 		t.Error(err)
 	}
 	var runs []struct {
-		ID int64 `json:"id"`
+		ID json.Number `json:"id"`
 	}
 	list, err := command(t.Context(), dir, hrlab, "runs", "list", "--where", `experiment = "stop" and status = stopped`, "--json").Output()
 	if err == nil {
@@ -404,7 +404,7 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("want two stopped runs: %v\n%s", err, list)
 	}
 	for _, r := range runs {
-		if out, err := command(t.Context(), dir, hrlab, "runs", "get", fmt.Sprint(r.ID), "output", "--out", "stopped.png").CombinedOutput(); err != nil {
+		if out, err := command(t.Context(), dir, hrlab, "runs", "get", r.ID.String(), "output", "--out", "stopped.png").CombinedOutput(); err != nil {
 			t.Errorf("a stopped run has no picture: %v\n%s", err, out)
 		}
 	}
