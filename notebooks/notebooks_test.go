@@ -248,6 +248,8 @@ func TestErrors(t *testing.T) {
 		{"parameter", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "n=x"}, `parameter n: "x" is no int`, 1},
 		{"unknown", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "m=1"}, `has no parameter "m"; it has: n`, 2},
 		{"original", []string{"%%\nfmt.Println(1)"}, []string{"--out", path}, `is read and would be overwritten`, 2},
+		{"folder", []string{"%%\nfmt.Println(1)"}, []string{"--out", filepath.Join(dir, "none", "out.ipynb")}, `out\.ipynb: cannot be written: no such file or directory`, 2},
+		{"text", nil, nil, `x\.ipynb: is no notebook; allowed`, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write(t, path, c.cells...)

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 
 	"github.com/google/renameio/v2"
@@ -319,8 +320,14 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	for _, file := range r.Files {
-		if err := r.checkParams(file); err != nil {
+	for i, file := range r.Files {
+		if err := r.check(file); err != nil {
+			return err
+		}
+		if outs[i] == "" {
+			continue
+		}
+		if err := hrstyle.CheckWritable(outs[i]); err != nil {
 			return err
 		}
 	}
@@ -359,11 +366,17 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 // param is a parameter in a notebook's text, which is JSON.
 var param = regexp.MustCompile(`nb\.(?:Param|Values)\(\\"(\w+)\\"`)
 
-// checkParams finds parameters that a notebook does not have.
-func (r *notebookRunCmd) checkParams(file string) error {
+// check finds what is no notebook, and parameters that a notebook does not have.
+func (r *notebookRunCmd) check(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
+	}
+	var notebook struct {
+		Cells []any `json:"cells"`
+	}
+	if err := json.Unmarshal(text, &notebook); err != nil || notebook.Cells == nil {
+		return fmt.Errorf("%s: is no notebook; allowed: a Jupyter notebook of format 4 (.ipynb)", file)
 	}
 	known := map[string]bool{}
 	for _, m := range param.FindAllSubmatch(text, -1) {
