@@ -290,6 +290,44 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Ctrl-C stops the cell as the stop button does: its run is stopped, and the executed copy has what there is.
+func TestInterrupt(t *testing.T) {
+	dir := copied(t, "testdata/stop.ipynb")
+	c := command(t.Context(), dir, hrlab, "notebook", "run", filepath.Join(dir, "stop.ipynb"), "--out", filepath.Join(dir, "out.ipynb"))
+	c.Dir = "."
+	var said bytes.Buffer
+	c.Stderr = &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	status := func() string {
+		out, _ := command(t.Context(), dir, hrlab, "runs", "list", "--where", "metrics.total > 0").Output() // no database yet: nothing
+		return string(out)
+	}
+	for try := 0; !strings.Contains(status(), "running"); try++ {
+		if try == 600 {
+			t.Fatalf("no run begins: %s", said.String())
+		}
+		time.Sleep(time.Second / 5)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); c.ProcessState.ExitCode() != 130 || !strings.HasSuffix(said.String(), "stopped in cell 1 of 2\n") {
+		t.Errorf("%v\n%s", err, said.String())
+	}
+	for try := 0; !strings.Contains(status(), "stopped"); try++ { // the worker may be at a step still
+		if try == 100 {
+			t.Fatalf("the run is not stopped: %s", status())
+		}
+		time.Sleep(time.Second / 10)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "out.ipynb"))
+	if err != nil || !bytes.Contains(data, []byte("stopped: step")) {
+		t.Errorf("the executed copy: %v, %d bytes", err, len(data))
+	}
+}
+
 // Jupyter's own tests of kernels. docs/notebooks.md says what does not pass, and why.
 func TestKernel(t *testing.T) {
 	pip := exec.Command(filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "tools/requirements-test.txt")

@@ -426,6 +426,9 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e 
 	err = run.Wait()
 	switch {
 	case ctx.Err() != nil:
+		if last.Error != "" {
+			fmt.Fprintf(c.messages, "%s: stopped in cell %d of %d\n", e.File, last.Cell, last.Cells)
+		}
 		return context.Cause(ctx)
 	case last.Error != "":
 		where := fmt.Sprintf("cell %d", last.Cell)

@@ -4,10 +4,12 @@ Standard input has a JSON object: file, out (empty: nowhere) and kernel. Standar
 every code cell that was executed, one with an error for one that failed. With an error the exit code is 1.
 """
 
+import asyncio
 import json
 import os
 import queue
 import re
+import signal
 import sys
 import time
 
@@ -53,7 +55,14 @@ def main():
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
     began = [0.0]
 
+    def interrupt():
+        """Stops the cell as the stop button does, so that its run is stopped too. A second signal would kill it."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+        asyncio.ensure_future(client.km.interrupt_kernel())
+
     def started(cell, cell_index):
+        if cell_index == code[0]:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
         began[0] = time.time()
 
     def done(cell, cell_index, execute_reply):

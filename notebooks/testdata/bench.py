@@ -76,7 +76,7 @@ def row(what, seconds, wanted):
 print("| what | seconds | wanted |\n|---|---|---|")
 row("second `hrlab notebook install`", best(lambda: timed(lambda: subprocess.run([hrlab, "notebook", "install"], check=True, stderr=subprocess.DEVNULL))), 3)
 ready = timed(kernel)
-atexit.register(lambda: manager.shutdown_kernel(now=True))
+atexit.register(lambda: manager.shutdown_kernel())
 row("kernel ready", ready, 1)
 time.sleep(1)  # a subscription to outputs takes a moment, and what comes before is lost
 cell("%noautoget\n" + IMPORTS + '%%\nfmt.Println(nb.Param("x", 1), experiments.Output, hrstyle.Default.Size, tracker.Finished)')
