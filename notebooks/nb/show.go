@@ -12,6 +12,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -163,11 +164,22 @@ func Table[T any](rows []T, columns ...string) {
 			cells = append(cells, row)
 		}
 	default:
+		row := reflect.TypeFor[T]()
+		if row.Kind() != reflect.Struct {
+			fail(fmt.Errorf("a table of %s: allowed: runs, or structs", row))
+		}
+		var allowed []string
+		for _, f := range reflect.VisibleFields(row) {
+			if f.IsExported() {
+				allowed = append(allowed, f.Name)
+			}
+		}
 		if len(columns) == 0 {
-			for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-				if f.IsExported() {
-					columns = append(columns, f.Name)
-				}
+			columns = allowed
+		}
+		for _, c := range columns {
+			if !slices.Contains(allowed, c) {
+				fail(fmt.Errorf("column %q: allowed: %s", c, strings.Join(allowed, ", ")))
 			}
 		}
 		for _, r := range rows {
