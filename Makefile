@@ -49,7 +49,7 @@ PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/refere
 
 soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|AtOnce' ./tracker
-	HRLAB_TEST_SOAK=1 go test -timeout 2h -run TwoSweeps ./experiments
+	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	stall, firstWait = time.Second/2, time.Millisecond
+	stall, firstWait = 2*time.Second, time.Millisecond
 	os.Exit(m.Run())
 }
 
@@ -208,6 +208,7 @@ func TestFetch(t *testing.T) {
 		"not a number":   {before: always(whole(append(bytes.Clone(data[:len(data)-4]), 0, 0, 0xc0, 0x7f))), err: "every value must be finite"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some wait for a server that is silent
 			url, _ := serve(t, data, c.before)
 			path := filepath.Join(t.TempDir(), "fetched")
 			err := Fetch(t.Context(), Source{url, c.sha256}, path, remoteWanted, ignore)
@@ -269,25 +270,29 @@ func TestFetchGoesOn(t *testing.T) {
 // A remote file that changes between two tries is fetched anew, not mixed.
 func TestFetchChanged(t *testing.T) {
 	data, want := remoteFile(t)
-	version := "1"
+	var version atomic.Int64
+	version.Store(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	url, _ := serve(t, data, func(n int, w http.ResponseWriter, r *http.Request) bool {
-		if version == "1" && n >= 3 {
+		if version.Load() == 1 && n == 6 {
+			cancel()
+		}
+		if version.Load() == 1 && n >= 3 {
 			w.Header().Set("X", "")
 			partial(data, func(b []byte) []byte { return make([]byte, len(b)*3/4) })(w, r) // another file's bytes
 			return true
 		}
-		if version == "2" {
+		if version.Load() == 2 {
 			w.Header().Set("Last-Modified", "now")
 		}
 		return false
 	})
 	path := filepath.Join(t.TempDir(), "fetched")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
 	if err := Fetch(ctx, Source{URL: url}, path, remoteWanted, ignore); err == nil {
 		t.Fatal("no error")
 	}
-	version = "2"
+	version.Store(2)
 	other := strings.Replace(url, "127.0.0.1", "localhost", 1) // another source: nothing of the first is used
 	if err := Fetch(t.Context(), Source{URL: other}, path, remoteWanted, ignore); err != nil {
 		t.Fatal(err)
@@ -298,15 +303,21 @@ func TestFetchChanged(t *testing.T) {
 // Of two at once one fetches and the other waits and says so.
 func TestFetchTwice(t *testing.T) {
 	data, want := remoteFile(t)
-	url, sent := serve(t, data, func(int, http.ResponseWriter, *http.Request) bool { time.Sleep(time.Second / 10); return false })
+	waiting := make(chan struct{})
+	url, sent := serve(t, data, func(n int, _ http.ResponseWriter, _ *http.Request) bool {
+		if n == 1 {
+			<-waiting
+		}
+		return false
+	})
 	path := filepath.Join(t.TempDir(), "fetched")
 	var waited atomic.Int64
 	done := make(chan error)
 	for range 2 {
 		go func() {
 			done <- Fetch(context.Background(), Source{URL: url}, path, remoteWanted, func(stage string, _, _ int64) {
-				if strings.HasPrefix(stage, "wait for another process") {
-					waited.Add(1)
+				if strings.HasPrefix(stage, "wait for another process") && waited.Add(1) == 1 {
+					close(waiting)
 				}
 			})
 		}()
@@ -320,45 +331,43 @@ func TestFetchTwice(t *testing.T) {
 	}
 }
 
-// kill -9 at any moment leaves nothing under the final name, and the next call completes it.
+// kill -9 after any byte leaves nothing under the final name, and the next call completes it.
 func TestFetchKilled(t *testing.T) {
 	data, want := remoteFile(t)
-	url, _ := serve(t, data, func(_ int, w http.ResponseWriter, r *http.Request) bool {
-		partial(data, func(b []byte) []byte {
-			if len(b) > 2000 { // slowly, in pieces
-				for len(b) > 2000 {
-					w.Write(b[:2000]) //nolint:errcheck // the client may be gone
-					w.(http.Flusher).Flush()
-					b = b[2000:]
-					time.Sleep(time.Millisecond / 2)
-				}
-			}
-			return b
-		})(w, r)
-		return true
-	})
-	path := filepath.Join(t.TempDir(), "fetched")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 8 {
-		child := exec.Command(self)
+	path := filepath.Join(t.TempDir(), "fetched")
+	for round := range 8 {
+		var child *exec.Cmd
+		left, started := 15_000*min(round, 1)+round, make(chan struct{}) // bytes until the kill
+		url, _ := serve(t, data, func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			partial(data, func(b []byte) []byte {
+				if left -= len(b); left < 0 {
+					w.Write(b[:len(b)+left]) //nolint:errcheck // the client is killed now
+					w.(http.Flusher).Flush()
+					<-started
+					_ = child.Process.Kill()
+				}
+				return b
+			})(w, r)
+			return true
+		})
+		child = exec.Command(self)
 		child.Env = append(os.Environ(), "HRLAB_TEST_FETCH="+url, "HRLAB_TEST_PATH="+path)
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(i*6+5) * time.Millisecond)
-		if err := child.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
+		close(started)
 		if child.Wait() == nil {
-			break // it was quicker
+			t.Fatalf("round %d: it was to be killed", round)
 		}
 		if _, err := os.Stat(path); err == nil {
-			break // killed after the rename
+			t.Fatalf("round %d: something stands at the final name", round)
 		}
 	}
+	url, _ := serve(t, data, func(int, http.ResponseWriter, *http.Request) bool { return false })
 	if err := Fetch(t.Context(), Source{URL: url}, path, remoteWanted, ignore); err != nil {
 		t.Fatal(err)
 	}
