@@ -96,9 +96,7 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 	} else {
 		exif = block
 	}
-	if o, ok := orientation(block); ok {
-		pixels = turn(pixels, o.value)
-	}
+	pixels = turn(pixels, orientation(block))
 	return pixels, notes, exif, nil
 }
 

@@ -10,11 +10,12 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
-	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/HugoSmits86/nativewebp"
 	"github.com/google/renameio/v2"
@@ -25,8 +26,11 @@ type Encoding struct {
 	Bits    int    // of a channel in PNG: 8 (or 0) or 16
 	Quality int    // of JPEG, 1 to 100; 0 is 95
 	Comment string // in the picture's metadata
-	Exif    []byte // an EXIF block, as Picture.Exif returns it
+	Exif    []byte // an EXIF block; what is written of it is what is true of an upright sRGB picture of the size written
 }
+
+// maxSide is the longest side of a picture in the formats that are written, in pixels.
+var maxSide = map[string]int{"PNG": math.MaxInt32, "JPEG": 65500, "WebP": 16383}
 
 // Check says why a picture could not be written to path so: the settings, the format or the directory.
 func (e Encoding) Check(path string) error {
@@ -37,7 +41,7 @@ func (e Encoding) Check(path string) error {
 }
 
 func (e Encoding) validate(path string) error {
-	format := strings.ToLower(filepath.Ext(path))
+	format := PictureFormat(path)
 	switch {
 	case e.Bits != 0 && e.Bits != 8 && e.Bits != 16:
 		return fmt.Errorf("bits %d: allowed: 8, 16", e.Bits)
@@ -45,75 +49,109 @@ func (e Encoding) validate(path string) error {
 		return fmt.Errorf("quality %d: allowed: 1 to 100", e.Quality)
 	case path == "-":
 		return nil
-	case !slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp"}, format):
+	case maxSide[format] == 0:
 		return fmt.Errorf("%s: unknown picture format %q; allowed: .png, .jpg, .jpeg, .webp", path, filepath.Ext(path))
-	case e.Bits == 16 && format != ".png":
+	case e.Bits == 16 && format != "PNG":
 		return fmt.Errorf("%s: only .png has 16 bits a channel", path)
 	}
 	return nil
+}
+
+// Note says which metadata a file with path's extension has no room for; empty is none.
+func (e Encoding) Note(path string) string {
+	if PictureFormat(path) == "JPEG" && len(e.Exif) > maxSegment-len(exifPrefix) {
+		return fmt.Sprintf("is without the picture's EXIF data: %d bytes are more than JPEG holds; PNG and WebP keep them", len(e.Exif))
+	}
+	return ""
 }
 
 // CheckWritable says why a file could not be written to path, by creating and removing one beside it.
 func CheckWritable(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("%s: is a directory; name a file", path)
+	} else if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is no regular file; name one, or - for standard output", path)
 	}
-	f, err := renameio.NewPendingFile(path)
+	target, beside := replaced(path)
+	f, err := renameio.NewPendingFile(target, beside)
 	if err != nil {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err
-		}
-		return fmt.Errorf("%s: cannot be written: %w", path, err)
+		return unwritable(path, err)
 	}
 	return f.Cleanup()
 }
 
-// SavePicture writes img in the format of path's extension: .png, .jpg, .jpeg or .webp (lossless). A crash leaves the
-// old file or the new one. The path - is standard output, and gets PNG.
+// replaced is the file that a new one at path replaces, which is what a symbolic link leads to, and has temporary files
+// lie beside it: a rename does not leave the disk, and TMPDIR may be missing or full.
+func replaced(path string) (target string, beside renameio.Option) {
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		path = followed
+	}
+	return path, renameio.WithTempDir(filepath.Dir(path))
+}
+
+// unwritable is an error without the name of the temporary file.
+func unwritable(path string, err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		err = e.Err
+	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s: cannot be written: %w", path, err)
+}
+
+// SavePicture writes img in the format of path's extension: PNG, JPEG or WebP (lossless). A crash or a full disk leaves
+// the old file or the new one. The path - is standard output, and gets PNG.
 func SavePicture(path string, img image.Image, how Encoding) error {
 	if err := how.validate(path); err != nil {
 		return err
 	}
-	var buf bytes.Buffer
-	if err := how.encode(&buf, strings.ToLower(filepath.Ext(path)), img); err != nil {
+	data, err := how.Encode(filepath.Ext(path), img)
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if path == "-" {
-		_, err := buf.WriteTo(os.Stdout)
-		return err
+		_, err = os.Stdout.Write(data)
+	} else {
+		target, beside := replaced(path)
+		err = renameio.WriteFile(target, data, 0o666, beside)
 	}
-	return renameio.WriteFile(path, buf.Bytes(), 0o666)
+	if err != nil {
+		return unwritable(path, err)
+	}
+	return nil
 }
 
-func (e Encoding) encode(w io.Writer, format string, img image.Image) error {
+// Encode returns what SavePicture writes to a file with this extension; without one it is PNG.
+func (e Encoding) Encode(extension string, img image.Image) (data []byte, err error) {
 	if deep, ok := img.(*image.NRGBA64); ok && e.Bits != 16 {
 		img = eightBits(deep)
 	}
+	format, b := PictureFormat(extension), img.Bounds()
+	if limit := maxSide[format]; limit > 0 && max(b.Dx(), b.Dy()) > limit {
+		return nil, fmt.Errorf("%dx%d does not go into %s, whose sides are at most %d px", b.Dx(), b.Dy(), format, limit)
+	}
+	e.Exif, _ = upright(e.Exif, b.Dx(), b.Dy())
+	e.Comment = strings.ToValidUTF8(strings.ReplaceAll(e.Comment, "\x00", "\uFFFD"), "\uFFFD")
 	var buf bytes.Buffer
-	var err error
-	var data []byte
 	switch format {
-	case ".jpg", ".jpeg":
+	case "JPEG":
 		quality := e.Quality
 		if quality == 0 {
 			quality = 95
 		}
 		if err = jpeg.Encode(&buf, img, &jpeg.Options{Quality: quality}); err == nil {
-			data, err = e.intoJPEG(buf.Bytes())
+			data = e.intoJPEG(buf.Bytes())
 		}
-	case ".webp":
+	case "WebP":
 		if err = nativewebp.Encode(&buf, img, nil); err == nil {
-			data = e.intoWebP(buf.Bytes(), img.Bounds())
+			data = e.intoWebP(buf.Bytes(), img)
 		}
 	default:
 		if err = png.Encode(&buf, img); err == nil {
 			data = e.intoPNG(buf.Bytes())
 		}
 	}
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	return err
+	return data, err
 }
 
 // eightBits rounds, where image/draw cuts off.
@@ -129,7 +167,7 @@ func eightBits(deep *image.NRGBA64) *image.NRGBA {
 	return img
 }
 
-// intoPNG adds the chunks tEXt and eXIf after the header (PNG specification, 11.3).
+// intoPNG adds the chunks iTXt, which is UTF-8, and eXIf after the header (PNG specification, 11.3).
 func (e Encoding) intoPNG(data []byte) []byte {
 	chunk := func(name string, body []byte) (c []byte) {
 		c = binary.BigEndian.AppendUint32(nil, uint32(len(body)))
@@ -138,7 +176,8 @@ func (e Encoding) intoPNG(data []byte) []byte {
 	}
 	var chunks []byte
 	if e.Comment != "" {
-		chunks = append(chunks, chunk("tEXt", append([]byte("Comment\x00"), e.Comment...))...)
+		const head = "Comment\x00" + "\x00\x00" + "\x00\x00" // not compressed; without language and translated keyword
+		chunks = append(chunks, chunk("iTXt", []byte(head+e.Comment))...)
 	}
 	if e.Exif != nil {
 		chunks = append(chunks, chunk("eXIf", e.Exif)...)
@@ -147,28 +186,33 @@ func (e Encoding) intoPNG(data []byte) []byte {
 	return slices.Insert(data, header, chunks...)
 }
 
-// intoJPEG adds the segments APP1 and COM after the first marker. A segment holds 65,533 bytes: a larger EXIF block
-// cannot have come from a JPEG file and is left out.
-func (e Encoding) intoJPEG(data []byte) ([]byte, error) {
+// maxSegment is how many bytes a segment of a JPEG file holds.
+const maxSegment = 65533
+
+// intoJPEG adds the segments APP1 and COM after the first marker. An EXIF block that is too large, which cannot have come
+// from a JPEG file, is left out; a comment goes on in the next segment.
+func (e Encoding) intoJPEG(data []byte) []byte {
 	var segments []byte
 	segment := func(marker byte, body []byte) {
 		segments = binary.BigEndian.AppendUint16(append(segments, 0xff, marker), uint16(len(body)+2))
 		segments = append(segments, body...)
 	}
-	if exif := append([]byte("Exif\x00\x00"), e.Exif...); e.Exif != nil && len(exif) <= 65533 {
+	if exif := slices.Concat(exifPrefix, e.Exif); e.Exif != nil && len(exif) <= maxSegment {
 		segment(0xe1, exif)
 	}
-	if len(e.Comment) > 65533 {
-		return nil, errors.New("a comment of more than 65,533 bytes")
+	for rest := e.Comment; rest != ""; {
+		end := min(len(rest), maxSegment)
+		for end < len(rest) && !utf8.RuneStart(rest[end]) {
+			end--
+		}
+		segment(0xfe, []byte(rest[:end]))
+		rest = rest[end:]
 	}
-	if e.Comment != "" {
-		segment(0xfe, []byte(e.Comment))
-	}
-	return slices.Insert(data, 2, segments...), nil
+	return slices.Insert(data, 2, segments...)
 }
 
 // intoWebP puts the picture into the extended container, with the chunks EXIF and XMP (WebP container specification).
-func (e Encoding) intoWebP(data []byte, b image.Rectangle) []byte {
+func (e Encoding) intoWebP(data []byte, img image.Image) []byte {
 	file := []byte("RIFF\x00\x00\x00\x00WEBP")
 	chunk := func(name string, body []byte) {
 		file = binary.LittleEndian.AppendUint32(append(file, name...), uint32(len(body)))
@@ -187,6 +231,10 @@ func (e Encoding) intoWebP(data []byte, b image.Rectangle) []byte {
 	if text.Len() > 0 {
 		header[0] |= 4
 	}
+	if solid, ok := img.(interface{ Opaque() bool }); !ok || !solid.Opaque() {
+		header[0] |= 16
+	}
+	b := img.Bounds()
 	binary.LittleEndian.PutUint32(header[4:], uint32(b.Dx()-1))
 	copy(header[7:], binary.LittleEndian.AppendUint32(nil, uint32(b.Dy()-1))[:3])
 	chunk("VP8X", header)

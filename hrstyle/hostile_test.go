@@ -167,6 +167,6 @@ func FuzzDecode(f *testing.F) {
 		if !pixels.Opaque() || len(pixels.Pix) != 4*pixels.Rect.Dx()*pixels.Rect.Dy() {
 			t.Errorf("%v with %d bytes", pixels.Rect, len(pixels.Pix))
 		}
-		upright(exif)
+		upright(exif, 16, 16)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/image/draw"
 )
@@ -23,17 +25,12 @@ type Picture struct {
 	image.Image
 	Notes []string // what LoadPicture did that a user should know, such as "is animated: its first frame is taken"
 
-	exif []byte // of the file
+	exif []byte // as upright returns it
 }
 
-// Exif is the EXIF block of the file that the picture was loaded from, with the orientation that the picture has now
-// and without thumbnail; nil if there is none.
-func (p Picture) Exif() []byte {
-	if p.exif == nil {
-		return nil
-	}
-	return upright(p.exif)
-}
+// Exif is what is true of the picture in the EXIF block of the file that it was loaded from: without what is about its
+// coding and without previews, with the orientation, size and colour space that the picture has now. nil is nothing.
+func (p Picture) Exif() []byte { return p.exif }
 
 // Digest is the sha256 of the picture's size and pixels, in hexadecimal.
 func (p Picture) Digest() string {
@@ -57,6 +54,17 @@ func LoadPair(content, style string) (Pair, error) {
 	return Pair{c, s}, err
 }
 
+// pictureFormats are the formats that are read, by the extensions of file names.
+var pictureFormats = map[string]string{
+	".png": "PNG", ".apng": "PNG",
+	".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".jif": "JPEG", ".pjpeg": "JPEG", ".pjp": "JPEG",
+	".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF",
+}
+
+// PictureFormat is the format that a file name's extension stands for, in small letters or capitals: PNG, JPEG, WebP, TIFF,
+// BMP or GIF; empty where it is that of no picture that LoadPicture reads.
+func PictureFormat(name string) string { return pictureFormats[strings.ToLower(filepath.Ext(name))] }
+
 // LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, each side at least 16 px, at most 0.9 GB when decoded
 // (about 100 million pixels). It is turned upright as its EXIF says, brought from its ICC profile to sRGB, transparency
 // shows white paper, and of an animation the first frame is taken. The name - is standard input.
@@ -68,6 +76,10 @@ func LoadPicture(path string) (Picture, error) {
 	pixels, notes, exif, err := decode(data)
 	if err != nil {
 		return Picture{}, fmt.Errorf("%s: %w", path, err)
+	}
+	exif, damaged := upright(exif, pixels.Rect.Dx(), pixels.Rect.Dy())
+	if damaged {
+		notes = append(notes, "has damaged EXIF data: what cannot be read is not kept")
 	}
 	return Picture{Name: path, Image: pixels, Notes: notes, exif: exif}, nil
 }
@@ -84,14 +96,18 @@ func readPicture(path string) ([]byte, error) {
 	}
 	in := os.Stdin
 	if path != "-" {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fail(err)
+		}
+		if !info.Mode().IsRegular() { // a named pipe waits for its writer once it is opened
+			return fail(errors.New("not a regular file"))
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			return fail(err)
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			return fail(errors.New("not a regular file"))
-		}
 		in = f
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))

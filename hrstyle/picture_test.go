@@ -137,28 +137,6 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// A result keeps the EXIF data of its picture, less what is no longer true: the orientation and the thumbnail.
-func TestExif(t *testing.T) {
-	const text = "II*\x00\x08\x00\x00\x00\x02\x00" + // two entries: Orientation 6, and Make, four bytes of text
-		"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00" + "\x0f\x01\x02\x00\x04\x00\x00\x00cam\x00" +
-		"\x40\x00\x00\x00" // where the thumbnail's directory would be
-	want := strings.Replace(strings.Replace(text, "\x06\x00\x00\x00", "\x01\x00\x00\x00", 1), "\x40\x00\x00\x00", "\x00\x00\x00\x00", 1)
-	dir, img := t.TempDir(), sample.Content(40, 30)
-	for _, name := range []string{"a.png", "a.jpg", "a.webp"} {
-		path := filepath.Join(dir, name)
-		if err := SavePicture(path, img, Encoding{Comment: "c", Exif: []byte(text)}); err != nil {
-			t.Fatal(err)
-		}
-		p, err := LoadPicture(path)
-		if err != nil || p.Bounds().Dx() != 30 || len(p.Notes) > 0 {
-			t.Errorf("%s: %v, %v, %v", name, p.Bounds(), p.Notes, err)
-		}
-		if string(p.Exif()) != want {
-			t.Errorf("%s: EXIF %q, want %q", name, p.Exif(), want)
-		}
-	}
-}
-
 // furthest is the largest difference of two opaque pictures of one size, of 255.
 func furthest(a, b Picture) (d int) {
 	p, q := a.Image.(*image.RGBA).Pix, b.Image.(*image.RGBA).Pix
