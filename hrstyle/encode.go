@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/HugoSmits86/nativewebp"
@@ -67,15 +68,17 @@ func (e Encoding) Note(path string) string {
 
 // CheckWritable says why a file could not be written to path, by creating and removing one beside it.
 func CheckWritable(path string) error {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+	case info.IsDir():
 		return fmt.Errorf("%s: is a directory; name a file", path)
-	} else if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: is no regular file; name one, or - for standard output", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: is no regular file, and would be replaced by one; name another", path)
 	}
 	target, beside := replaced(path)
 	f, err := renameio.NewPendingFile(target, beside)
 	if err != nil {
-		return unwritable(path, err)
+		return unwritten(path, err)
 	}
 	return f.Cleanup()
 }
@@ -89,12 +92,10 @@ func replaced(path string) (target string, beside renameio.Option) {
 	return path, renameio.WithTempDir(filepath.Dir(path))
 }
 
-// unwritable is an error without the name of the temporary file.
-func unwritable(path string, err error) error {
-	if e, ok := errors.AsType[*os.PathError](err); ok {
-		err = e.Err
-	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
-		err = e.Err
+// unwritten says why path was not written, without the name of the temporary file.
+func unwritten(path string, err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno
 	}
 	return fmt.Errorf("%s: cannot be written: %w", path, err)
 }
@@ -110,13 +111,14 @@ func SavePicture(path string, img image.Image, how Encoding) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if path == "-" {
-		_, err = os.Stdout.Write(data)
-	} else {
-		target, beside := replaced(path)
-		err = renameio.WriteFile(target, data, 0o666, beside)
+		if _, err := os.Stdout.Write(data); err != nil {
+			return unwritten("standard output", err)
+		}
+		return nil
 	}
-	if err != nil {
-		return unwritable(path, err)
+	target, beside := replaced(path)
+	if err := renameio.WriteFile(target, data, 0o666, beside); err != nil {
+		return unwritten(path, err)
 	}
 	return nil
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/image/draw"
@@ -64,6 +66,9 @@ var pictureFormats = map[string]string{
 // PictureFormat is the format that a file name's extension stands for, in small letters or capitals: PNG, JPEG, WebP, TIFF,
 // BMP or GIF; empty where it is that of no picture that LoadPicture reads.
 func PictureFormat(name string) string { return pictureFormats[strings.ToLower(filepath.Ext(name))] }
+
+// PictureExtensions are the extensions of files that LoadPicture reads, sorted.
+func PictureExtensions() []string { return slices.Sorted(maps.Keys(pictureFormats)) }
 
 // LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, each side at least 16 px, at most 0.9 GB when decoded
 // (about 100 million pixels). It is turned upright as its EXIF says, brought from its ICC profile to sRGB, transparency

@@ -44,15 +44,21 @@ type applyCmd struct {
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
+// errPictures is what the command ends with where some of several pictures failed.
+var errPictures = errors.New("failed")
+
 // Run applies the generator to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
-	pictures, err := inFolders(a.Pictures)
+	pictures, skipped, err := inFolders(a.Pictures, a.Out)
 	if err != nil {
 		return err
 	}
 	outs, err := a.outputs(pictures)
 	if err != nil {
 		return err
+	}
+	for _, line := range skipped {
+		fmt.Fprintln(c.messages, line)
 	}
 	g, err := a.load(ctx)
 	if err != nil {
@@ -67,17 +73,20 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	}
 	defer engine.Close()
 
+	named := len(pictures) == 1 && pictures[0] == a.Pictures[0] // the only one, and in no folder
 	bar := c.newCounter(len(pictures))
 	var failed []error
+	written := map[any]bool{}
 	for i, path := range pictures {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := a.one(engine, g, path, outs[i], bar); err != nil {
+		err := a.one(engine, g, path, outs[i], written, bar.say)
+		if err != nil {
 			failed = append(failed, err)
+		}
+		if err != nil && !named {
 			bar.say(oneLine(err))
-		} else if a.Out != "-" {
-			bar.say(outs[i])
 		}
 		bar.done()
 	}
@@ -86,10 +95,10 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "stopped: %d of %d pictures are done\n", bar.n-len(failed), len(pictures))
 		return ctx.Err()
-	case len(pictures) == 1:
+	case named:
 		return errors.Join(failed...)
 	case len(failed) > 0:
-		return fmt.Errorf("%d of %d pictures failed, %w", len(failed), len(pictures), failed[0])
+		return fmt.Errorf("%d of %d pictures %w", len(failed), len(pictures), errPictures)
 	}
 	return nil
 }
@@ -110,23 +119,35 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	return g, errors.Join(err, store.Close())
 }
 
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, bar *counter) error {
+// one applies the generator to one picture, and says what a user should know. written are the files of results so far:
+// names may turn out to be one file's, by a link or where capitals and small letters are the same.
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, written map[any]bool, say func(line string)) error {
+	if slices.ContainsFunc(fileKeys(out), func(key any) bool { return written[key] }) {
+		return fmt.Errorf("%s: %s would overwrite another result", path, out)
+	}
 	p, err := hrstyle.LoadPicture(path)
 	if err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
-		bar.say(path + " " + note)
+		say(path + " " + note)
 	}
 	img, err := engine.Apply(g, p)
 	if err != nil {
 		return err
 	}
-	comment := "hrlab: generator " + a.source() + "; VGG19: " + g.VGG
-	if err := hrstyle.SavePicture(out, img, a.encoding(comment, p)); err != nil {
+	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG, p)
+	if err := hrstyle.SavePicture(out, img, how); err != nil || out == "-" {
 		return err
 	}
-	if info, err := os.Stat(path); err == nil && out != "-" && path != "-" {
+	for _, key := range fileKeys(out) {
+		written[key] = true
+	}
+	say(out)
+	if note := how.Note(out); note != "" {
+		say(out + " " + note)
+	}
+	if info, err := os.Stat(path); err == nil && path != "-" {
 		return os.Chtimes(out, info.ModTime(), info.ModTime())
 	}
 	return nil
@@ -148,39 +169,70 @@ func loadPicture(c *console, path string) (hrstyle.Picture, error) {
 	return p, err
 }
 
-// inFolders puts the pictures in a folder in its place.
-func inFolders(paths []string) (pictures []string, err error) {
+// inFolders puts the pictures in a folder in its place, and says what of it is skipped: what is no picture by its name,
+// what is hidden, folders, and the folder that the results go to.
+func inFolders(paths []string, results string) (pictures, skipped []string, err error) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil || !info.IsDir() {
 			pictures = append(pictures, path)
 			continue
 		}
+		if out, err := os.Stat(results); err == nil && os.SameFile(info, out) {
+			skipped = append(skipped, path+": skipped, since it is --out")
+			continue
+		}
 		entries, err := os.ReadDir(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		before := len(pictures)
+		var unknown, hidden, folders []string
 		for _, e := range entries {
-			known := slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}, strings.ToLower(filepath.Ext(e.Name())))
-			if known && !e.IsDir() && e.Name()[0] != '.' {
-				pictures = append(pictures, filepath.Join(path, e.Name()))
+			name := e.Name()
+			switch info, err := os.Stat(filepath.Join(path, name)); { // of what a link leads to
+			case name[0] == '.':
+				hidden = append(hidden, name)
+			case err == nil && info.IsDir():
+				folders = append(folders, name)
+			case hrstyle.PictureFormat(name) == "":
+				unknown = append(unknown, name)
+			default:
+				pictures = append(pictures, filepath.Join(path, name))
 			}
 		}
 		if len(pictures) == before {
-			return nil, fmt.Errorf("%s: a folder without pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .gif)", path)
+			skipped = append(skipped, fmt.Sprintf("%s: a folder without pictures (%s)", path, strings.Join(hrstyle.PictureExtensions(), ", ")))
+			continue
+		}
+		var parts []string
+		for _, part := range []struct {
+			names []string
+			what  string
+		}{{unknown, "no picture by name"}, {hidden, "hidden"}, {folders, "a folder"}} {
+			if n := len(part.names); n > 3 {
+				parts = append(parts, fmt.Sprintf("%s and %d more (%s)", strings.Join(part.names[:3], ", "), n-3, part.what))
+			} else if n > 0 {
+				parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(part.names, ", "), part.what))
+			}
+		}
+		if parts != nil {
+			skipped = append(skipped, path+": skipped "+strings.Join(parts, "; "))
 		}
 	}
-	return pictures, nil
+	if len(pictures) == 0 {
+		return nil, nil, errors.New(strings.Join(skipped, "; "))
+	}
+	return pictures, skipped, nil
 }
 
 // outputs names a file for every picture.
 func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
 	info, err := os.Stat(a.Out)
-	switch folder := err == nil && info.IsDir(); {
+	switch folder := err == nil && info.IsDir() || strings.HasSuffix(a.Out, "/"); {
 	case folder || a.Out != "-" && filepath.Ext(a.Out) == "":
-		for _, p := range pictures {
-			outs = append(outs, filepath.Join(a.Out, stem(p)+"."+a.Format))
+		for _, name := range resultNames(pictures, a.Format) {
+			outs = append(outs, filepath.Join(a.Out, name))
 		}
 	case len(pictures) > 1:
 		return nil, fmt.Errorf("--out %s: is one file for %d pictures; name a directory", a.Out, len(pictures))
@@ -188,6 +240,32 @@ func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
 		outs = []string{a.Out}
 	}
 	return outs, apart(outs, append([]string{a.Generator}, pictures...))
+}
+
+// resultNames are the pictures' names with the extension of a format. Pictures that differ only by extension keep theirs
+// before it: a.jpg and a.tif become a.jpg.png and a.tif.png.
+func resultNames(pictures []string, format string) []string {
+	names, whole := make([]string, len(pictures)), make([]bool, len(pictures))
+	for again := true; again; {
+		again = false
+		alike := map[string][]int{}
+		for i, p := range pictures {
+			names[i] = stem(p) + "." + format
+			if whole[i] {
+				names[i] = filepath.Base(p) + "." + format
+			}
+			alike[names[i]] = append(alike[names[i]], i)
+		}
+		for _, group := range alike {
+			differ := slices.ContainsFunc(group, func(i int) bool { return filepath.Base(pictures[i]) != filepath.Base(pictures[group[0]]) })
+			for _, i := range group {
+				if differ && !whole[i] {
+					whole[i], again = true, true
+				}
+			}
+		}
+	}
+	return names
 }
 
 // prepare finds out whether the results can be written, and makes their directory.

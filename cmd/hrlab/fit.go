@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
@@ -316,34 +317,47 @@ func deref(s *string) string {
 
 // apart says which output would overwrite an input or another output; empty names are none.
 func apart(outputs, inputs []string) error {
-	for i, out := range outputs {
-		for _, in := range inputs {
-			if in != "-" && sameFile(out, in) {
-				return fmt.Errorf("%s: is read and would be overwritten; name another file", out)
-			}
+	read, written := map[any]bool{}, map[any]bool{}
+	for _, in := range inputs {
+		for _, key := range fileKeys(in) {
+			read[key] = in != "-"
 		}
-		for _, other := range outputs[:i] {
-			if sameFile(out, other) {
+	}
+	for _, out := range outputs {
+		keys := fileKeys(out)
+		for _, key := range keys {
+			switch {
+			case read[key]:
+				return fmt.Errorf("%s: is read and would be overwritten; name another file", out)
+			case written[key]:
 				return fmt.Errorf("%s: would be written twice; name another file", out)
 			}
+		}
+		for _, key := range keys {
+			written[key] = true
 		}
 	}
 	return nil
 }
 
-// sameFile compares names and, where both are there, what they lead to.
-func sameFile(a, b string) bool {
-	if a == "" || b == "" {
-		return false
+// fileKeys are what tells a file from others: its place, with the links in its directory's name followed, and the number
+// that the disk has for it where it is there; none for an empty name.
+func fileKeys(path string) (keys []any) {
+	if path == "" {
+		return nil
 	}
-	absA, errA := filepath.Abs(a)
-	absB, errB := filepath.Abs(b)
-	if errA == nil && errB == nil && absA == absB {
-		return true
+	if abs, err := filepath.Abs(path); err == nil {
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+			abs = filepath.Join(dir, filepath.Base(abs))
+		}
+		keys = append(keys, abs)
 	}
-	infoA, errA := os.Stat(a)
-	infoB, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+	if info, err := os.Stat(path); err == nil {
+		if file, ok := info.Sys().(*syscall.Stat_t); ok {
+			keys = append(keys, [2]any{file.Dev, file.Ino})
+		}
+	}
+	return keys
 }
 
 type nopCloser struct{ io.Writer }
