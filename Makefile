@@ -53,6 +53,7 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
+	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
 
 build:
 	@go build -o $(HRLAB) ./cmd/hrlab
