@@ -15,6 +15,7 @@ const (
 	tagYCbCrPositioning         = 0x0213
 	tagExif, tagGPS, tagInterop = 0x8769, 0x8825, 0xa005 // their values are offsets of directories
 	tagComponents               = 0x9101
+	tagMakerNote                = 0x927c
 	tagColorSpace               = 0xa001
 	tagPixelX, tagPixelY        = 0xa002, 0xa003
 
@@ -274,6 +275,49 @@ func upright(block []byte, w, h int) (out []byte, damaged bool) {
 		blankJPEG(value)
 	}
 	return out[:end], damaged
+}
+
+// exifOfTIFF makes an EXIF block of what upright keeps of a TIFF file, whose first directory has EXIF's tags among those of
+// its coding; nil if it is no TIFF file. The maker note is not in it: its offsets may be those of the file.
+func exifOfTIFF(file []byte) []byte {
+	b, ok := openExif(file)
+	if !ok {
+		return nil
+	}
+	all, _ := b.directories()
+	if len(all) == 0 {
+		return nil
+	}
+	at, end := map[int]int{}, 8 // where directories go, by where the entries that point to them are
+	for i := range all {
+		d := &all[i]
+		d.entries = slices.DeleteFunc(d.entries, func(e exifEntry) bool {
+			pointed := slices.ContainsFunc(all, func(d exifDirectory) bool { return d.pointer == e.at })
+			return !keeps(d.tag, e.tag) || !e.readable || e.tag == tagMakerNote || isPointer(e.tag) && !pointed
+		})
+		at[d.pointer] = end
+		end += 2 + 12*len(d.entries) + 4
+	}
+	out := make([]byte, end)
+	copy(out, b.data[:4])
+	b.order.PutUint32(out[4:], 8)
+	for _, d := range all {
+		to := at[d.pointer]
+		b.order.PutUint16(out[to:], uint16(len(d.entries)))
+		for i, e := range d.entries {
+			entry := out[to+2+12*i:][:12]
+			copy(entry, b.data[e.at:])
+			switch {
+			case isPointer(e.tag):
+				b.order.PutUint16(entry[2:], typeLong)
+				b.order.PutUint32(entry[8:], uint32(at[e.at]))
+			case !e.inside():
+				b.order.PutUint32(entry[8:], uint32(len(out)))
+				out = append(out, b.data[e.value:][:e.size]...)
+			}
+		}
+	}
+	return out
 }
 
 func isPointer(tag uint16) bool { return tag == tagExif || tag == tagGPS || tag == tagInterop }

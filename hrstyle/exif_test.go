@@ -395,6 +395,38 @@ func TestExifOfResults(t *testing.T) {
 	}
 }
 
+// A TIFF file has EXIF data among the tags of its coding.
+func TestExifOfTIFF(t *testing.T) {
+	for _, order := range byteOrders {
+		pixels := bytes.Repeat([]byte{200}, 20*16)
+		var file []byte
+		for range 2 { // the second time it is known where the pixels are
+			file = exifBytes(order, nil,
+				field{0x0100, 3, 20}, field{0x0101, 3, 16}, field{0x0102, 3, 8}, field{0x0103, 3, 1}, field{0x0106, 3, 1},
+				field{0x010f, 2, "A maker of cameras\x00"}, field{0x0111, 4, len(file)}, field{tagOrientation, 3, 6}, field{0x0115, 3, 1}, field{0x0117, 4, len(pixels)},
+				field{tagExif, 4, []field{{0x9003, 2, "2001:02:03 04:05:06\x00"}, {tagMakerNote, 7, "offsets in the file"}, {tagPixelX, 3, 20}}},
+				field{tagGPS, 4, []field{{1, 2, "N\x00"}, {2, 5, strings.Repeat("degree :", 3)}}},
+			)
+		}
+		path := filepath.Join(t.TempDir(), "a.tif")
+		if err := os.WriteFile(path, append(file, pixels...), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		p, err := LoadPicture(path)
+		if err != nil || p.Notes != nil || p.Bounds().Dx() != 16 {
+			t.Fatal(p.Bounds(), p.Notes, err)
+		}
+		if got, want := outline(t, p.Exif()), "GPS(1 2) Exif(9003 a002=16) (100=16 101=20 10f 112=1 8769 8825)"; got != want {
+			t.Errorf("%v: has %s, want %s", order, got, want)
+		}
+		for _, kept := range []string{"A maker of cameras\x00", "2001:02:03 04:05:06\x00", "degree :degree :degree :"} {
+			if !bytes.Contains(p.Exif(), []byte(kept)) {
+				t.Errorf("%v: %q is lost", order, kept)
+			}
+		}
+	}
+}
+
 // Whatever a block says, what is made of it is one that can be read, has orientation 1, no picture, and stays as it is.
 func FuzzExif(f *testing.F) {
 	for _, c := range orientationCases() {
@@ -405,6 +437,9 @@ func FuzzExif(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block []byte) {
 		exifAdobeRGB(block)
+		if out, damaged := upright(exifOfTIFF(block), 640, 480); damaged {
+			t.Errorf("damaged of itself: %q", out)
+		}
 		out, _ := upright(block, 640, 480)
 		if out == nil {
 			return

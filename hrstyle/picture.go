@@ -82,6 +82,9 @@ func LoadPicture(path string) (Picture, error) {
 	if err != nil {
 		return Picture{}, fmt.Errorf("%s: %w", path, err)
 	}
+	if exif == nil {
+		exif = exifOfTIFF(data)
+	}
 	exif, damaged := upright(exif, pixels.Rect.Dx(), pixels.Rect.Dy())
 	if damaged {
 		notes = append(notes, "has damaged EXIF data: what cannot be read is not kept")
