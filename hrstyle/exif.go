@@ -147,9 +147,9 @@ func overlaps(all []exifDirectory, at, end int) bool {
 	})
 }
 
-// integer returns the value of an entry that is one integer, of whatever type.
+// integer returns the value of an entry, the first if there are several, of whatever integer type.
 func (b exifBlock) integer(e exifEntry) (v int64, ok bool) {
-	if !e.readable || int64(e.size) != typeSize[e.kind] {
+	if !e.readable || e.size == 0 {
 		return 0, false
 	}
 	value := b.data[e.value:]
@@ -170,21 +170,25 @@ func (b exifBlock) integer(e exifEntry) (v int64, ok bool) {
 	return 0, false
 }
 
-// orientation is the value of the tag Orientation of the first directory, 1 (upright) to 8; 1 where it says nothing that
-// is allowed. The block may be a TIFF file.
+// orientation is the value of the first tag Orientation in the first directory, 1 (upright) to 8; 1 where there is none or
+// it says nothing that is allowed. The block may be a TIFF file.
 func orientation(block []byte) int {
-	turned := 1
-	if b, ok := openExif(block); ok {
-		all, _ := b.directories()
-		for _, d := range all[:min(1, len(all))] {
-			for _, e := range d.entries {
-				if v, ok := b.integer(e); ok && e.tag == tagOrientation && v >= 1 && v <= 8 {
-					turned = int(v)
+	b, ok := openExif(block)
+	if !ok {
+		return 1
+	}
+	all, _ := b.directories()
+	for _, d := range all[:min(1, len(all))] {
+		for _, e := range d.entries {
+			if v, ok := b.integer(e); ok && e.tag == tagOrientation {
+				if v < 1 || v > 8 {
+					v = 1
 				}
+				return int(v)
 			}
 		}
 	}
-	return turned
+	return 1
 }
 
 // exifAdobeRGB says whether an EXIF block says that the picture's colours are Adobe RGB (1998): ColorSpace 2, as many
@@ -234,7 +238,7 @@ func upright(block []byte, w, h int) (out []byte, damaged bool) {
 	copy(out, b.data[:4])
 	b.order.PutUint16(out[2:], 42)
 	end := 8
-	pointers := map[int]bool{} // to directories that are kept
+	kept := map[int]int{} // where directories are that are kept, by where the entries that point to them are
 	var values [][]byte
 	for _, d := range slices.Backward(all) {
 		to := d.at + 2
@@ -244,9 +248,10 @@ func upright(block []byte, w, h int) (out []byte, damaged bool) {
 			case !keeps(d.tag, e.tag) || !same && slices.Contains(onPixels, e.tag):
 				continue
 			case isPointer(e.tag):
-				if !pointers[e.at] {
+				if kept[e.at] == 0 {
 					continue
 				}
+				b.set(entry[:], typeLong, kept[e.at])
 			case b.correct(entry[:], d.tag, w, h):
 			case !e.readable || !e.inside() && overlaps(all, e.value, e.value+e.size):
 				damaged = true
@@ -264,7 +269,7 @@ func upright(block []byte, w, h int) (out []byte, damaged bool) {
 			to += 4 // no next directory
 		}
 		if count > 0 {
-			pointers[d.pointer] = true
+			kept[d.pointer] = d.at
 			end = max(end, to)
 		}
 	}
@@ -309,8 +314,7 @@ func exifOfTIFF(file []byte) []byte {
 			copy(entry, b.data[e.at:])
 			switch {
 			case isPointer(e.tag):
-				b.order.PutUint16(entry[2:], typeLong)
-				b.order.PutUint32(entry[8:], uint32(at[e.at]))
+				b.set(entry, typeLong, at[e.at])
 			case !e.inside():
 				b.order.PutUint32(entry[8:], uint32(len(out)))
 				out = append(out, b.data[e.value:][:e.size]...)
@@ -352,16 +356,24 @@ func (b exifBlock) correct(entry []byte, directory uint16, w, h int) (ok bool) {
 	default:
 		return false
 	}
-	clear(entry[4:])
-	b.order.PutUint32(entry[4:], 1)
+	kind := uint16(typeShort)
 	if value > math.MaxUint16 {
-		b.order.PutUint16(entry[2:], typeLong)
-		b.order.PutUint32(entry[8:], uint32(value))
-	} else {
-		b.order.PutUint16(entry[2:], typeShort)
-		b.order.PutUint16(entry[8:], uint16(value))
+		kind = typeLong
 	}
+	b.set(entry, kind, value)
 	return true
+}
+
+// set gives an entry a number.
+func (b exifBlock) set(entry []byte, kind uint16, value int) {
+	clear(entry[4:])
+	b.order.PutUint16(entry[2:], kind)
+	b.order.PutUint32(entry[4:], 1)
+	if kind == typeShort {
+		b.order.PutUint16(entry[8:], uint16(value))
+	} else {
+		b.order.PutUint32(entry[8:], uint32(value))
+	}
 }
 
 // fill gives an entry a value of four bytes.
