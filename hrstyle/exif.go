@@ -94,7 +94,8 @@ var exifPrefix = []byte("Exif\x00\x00")
 // directories are the first one and those for Exif, GPS and interoperability, parents first. damaged says that one cannot
 // be found, is cut off, or overlaps another.
 func (b exifBlock) directories() (all []exifDirectory, damaged bool) {
-	add := func(tag uint16, pointer int, offset int64) {
+	var add func(tag uint16, pointer int, offset int64)
+	add = func(tag uint16, pointer int, offset int64) {
 		if offset < 8 || offset+2 > int64(len(b.data)) || slices.ContainsFunc(all, func(d exifDirectory) bool { return d.tag == tag }) {
 			damaged = true
 			return
@@ -111,16 +112,14 @@ func (b exifBlock) directories() (all []exifDirectory, damaged bool) {
 			d.entries = append(d.entries, b.entry(at))
 		}
 		all = append(all, d)
-	}
-	add(0, 0, int64(b.order.Uint32(b.data[4:])))
-	for i := 0; i < len(all); i++ {
-		for _, e := range all[i].entries {
-			if isPointer(e.tag) && (all[i].tag == 0 || all[i].tag == tagExif) {
+		for _, e := range d.entries {
+			if isPointer(e.tag) && (tag == 0 || tag == tagExif) {
 				offset, _ := b.integer(e)
 				add(e.tag, e.at, offset)
 			}
 		}
 	}
+	add(0, 0, int64(b.order.Uint32(b.data[4:])))
 	return all, damaged
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -177,9 +178,17 @@ func TestExifAdobeRGB(t *testing.T) {
 			index string
 			want  bool
 		}{
-			{3, 1, "R98\x00", false}, {3, 2, "R98\x00", true}, {3, 0xffff, "R98\x00", false}, {3, 0xffff, "R03\x00", true},
-			{3, 1, "R03\x00", false}, {4, 2, "R98\x00", true}, {4, 0xffff, "R03\x00", true}, {1, 2, "R98\x00", true},
-			{9, 2, "R98\x00", true}, {3, 0xffff, "", false}, {3, 0xffff, "R03", true},
+			{3, 1, "R98\x00", false},
+			{3, 2, "R98\x00", true},
+			{3, 0xffff, "R98\x00", false},
+			{3, 0xffff, "R03\x00", true},
+			{3, 1, "R03\x00", false},
+			{4, 2, "R98\x00", true},
+			{4, 0xffff, "R03\x00", true},
+			{1, 2, "R98\x00", true},
+			{9, 2, "R98\x00", true},
+			{3, 0xffff, "", false},
+			{3, 0xffff, "R03", true},
 		} {
 			block := exifBytes(order, nil, field{tagExif, 4, []field{
 				{tagColorSpace, c.kind, c.space}, {tagInterop, 4, []field{{tagInteropIndex, 2, c.index}}},
@@ -205,11 +214,17 @@ func cameraBlock(order binary.AppendByteOrder, kind uint16) []byte {
 		field{0x02bc, 1, "<x:xmpmeta>" + secret}, field{0x501b, 1, secret}, field{0x8298, 2, "Zoë\x00"}, field{0x8649, 7, secret}, field{0x8773, 7, "a colour profile"},
 		field{tagExif, 4, []field{
 			{0x829a, 5, "\x01\x00\x00\x00\x7d\x00\x00\x00"},
-			{0x9101, 7, "\x04\x05\x06\x00"}, {0x9102, 5, "bitsper:"}, {0x9214, 3, "\x10\x00\x10\x00"},
-			{0x927c, 7, makerNote + secret + "the rest"}, {0x9286, 7, "UNICODE\x00\x42\x30"},
-			{tagColorSpace, kind, 2}, {tagPixelX, kind, 90}, {tagPixelY, kind, 70},
+			{0x9101, 7, "\x04\x05\x06\x00"},
+			{0x9102, 5, "bitsper:"},
+			{0x9214, 3, "\x10\x00\x10\x00"},
+			{0x927c, 7, makerNote + secret + "the rest"},
+			{0x9286, 7, "UNICODE\x00\x42\x30"},
+			{tagColorSpace, kind, 2},
+			{tagPixelX, kind, 90},
+			{tagPixelY, kind, 70},
 			{tagInterop, 4, []field{{tagInteropIndex, 2, "R03\x00"}, {2, 7, "0100"}, {tagRelatedWidth, kind, 90}, {tagRelatedHeight, kind, 70}}},
-			{0xa20e, 5, "focal..:"}, {0xa500, 5, "\x16\x00\x00\x00\x0a\x00\x00\x00"},
+			{0xa20e, 5, "focal..:"},
+			{0xa500, 5, "\x16\x00\x00\x00\x0a\x00\x00\x00"},
 		}},
 		field{tagGPS, 4, []field{{0, 1, "\x02\x03\x00\x00"}, {1, 2, "N\x00"}, {2, 5, strings.Repeat("degree :", 3)}}},
 		field{0x935c, 7, secret}, field{0xc612, 1, "\x01\x04\x00\x00"}, field{0xc634, 7, secret},
@@ -257,7 +272,7 @@ func outline(t *testing.T, block []byte) string {
 	for _, d := range slices.Backward(all) {
 		var tags []string
 		for _, e := range d.entries {
-			text := fmt.Sprintf("%x", e.tag)
+			text := strconv.FormatUint(uint64(e.tag), 16)
 			entry := [12]byte(b.data[e.at:])
 			if b.correct(entry[:], d.tag, 1, 1) {
 				if v, ok := b.integer(e); ok {
