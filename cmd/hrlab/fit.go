@@ -143,6 +143,9 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if err := f.checkOutputs(config.Checkpoint); err != nil {
 		return err
 	}
+	if note := f.encoding("", pair.Content).Note(f.Out); note != "" {
+		fmt.Fprintln(c.messages, f.Out, note)
+	}
 	engine, err := f.open(ctx, c)
 	if err != nil {
 		return err
