@@ -1,0 +1,205 @@
+package hrstyle
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"runtime"
+
+	"github.com/kovidgoyal/imaging/colorconv"
+	"github.com/kovidgoyal/imaging/prism/meta/icc"
+	"golang.org/x/sync/errgroup"
+)
+
+// space is a way to say colours by numbers.
+type space struct {
+	name     string
+	channels int                     // 1 is grey, 3 RGB, 4 CMYK
+	toSRGB   func(in, out []float64) // values in [0,1], of which out gets three, clipped; may change in; nil: it is sRGB
+}
+
+// xy is a place in the CIE 1931 chromaticity diagram.
+type xy [2]float64
+
+// primaries are those of red, green and blue, and the white that they make.
+type primaries struct{ red, green, blue, white xy }
+
+var (
+	d65       = xy{0.3127, 0.3290}
+	srgbRGB   = primaries{xy{0.64, 0.33}, xy{0.30, 0.60}, xy{0.15, 0.06}, d65}
+	adobeRGB  = rgbSpace("Adobe RGB (1998)", primaries{xy{0.64, 0.33}, xy{0.21, 0.71}, xy{0.15, 0.06}, d65}, power(563./256))
+	srgbCurve = split(1/1.055, 0.055/1.055, 2.4, 12.92, 0.04045)
+)
+
+// codedPrimaries and codedCurves are those of ITU-T H.273 that say what a picture on paper or on a screen looks like:
+// not PQ and HLG, whose white is brighter than paper, nor those of scientific use.
+var codedPrimaries = map[byte]primaries{
+	1:  srgbRGB,
+	5:  {xy{0.64, 0.33}, xy{0.29, 0.60}, xy{0.15, 0.06}, d65},
+	6:  {xy{0.630, 0.340}, xy{0.310, 0.595}, xy{0.155, 0.070}, d65},
+	7:  {xy{0.630, 0.340}, xy{0.310, 0.595}, xy{0.155, 0.070}, d65},
+	9:  {xy{0.708, 0.292}, xy{0.170, 0.797}, xy{0.131, 0.046}, d65},
+	11: {xy{0.680, 0.320}, xy{0.265, 0.690}, xy{0.150, 0.060}, xy{0.314, 0.351}},
+	12: {xy{0.680, 0.320}, xy{0.265, 0.690}, xy{0.150, 0.060}, d65},
+	22: {xy{0.630, 0.340}, xy{0.295, 0.605}, xy{0.155, 0.077}, d65},
+}
+
+var (
+	videoCurve  = split(1/1.099, 0.099/1.099, 1/0.45, 4.5, 0.081)
+	codedCurves = map[byte]func(float64) float64{
+		1: videoCurve, 6: videoCurve, 14: videoCurve, 15: videoCurve,
+		4: power(2.2), 5: power(2.8), 8: power(1), 13: srgbCurve,
+	}
+)
+
+func power(gamma float64) func(float64) float64 {
+	return func(v float64) float64 { return math.Pow(v, gamma) }
+}
+
+// split is (a*v+b)^gamma, and v/slope below an end.
+func split(a, b, gamma, slope, end float64) func(float64) float64 {
+	return func(v float64) float64 {
+		if v < end {
+			return v / slope
+		}
+		return math.Pow(a*v+b, gamma)
+	}
+}
+
+// rgbSpace is the space of three primaries and a curve that makes values linear. Primaries that make no triangle give
+// one without toSRGB.
+func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
+	column := func(c xy) [3]float64 { return [3]float64{c[0] / c[1], 1, (1 - c[0] - c[1]) / c[1]} }
+	var m icc.Matrix3
+	for c, at := range []xy{p.red, p.green, p.blue} {
+		for row, v := range column(at) {
+			m[row][c] = v
+		}
+	}
+	white := column(p.white)
+	inverse, err := m.Inverted()
+	if err != nil || p.white[1] == 0 {
+		return &space{name: name, channels: 3}
+	}
+	r, g, b := inverse.Transform(white[0], white[1], white[2])
+	for row := range m {
+		m[row][0], m[row][1], m[row][2] = m[row][0]*r, m[row][1]*g, m[row][2]*b
+	}
+	toSRGB := colorconv.NewConvertColor(white[0], white[1], white[2], 1)
+	toSRGB.AddPreviousMatrix(m[0], m[1], m[2])
+	return &space{name, 3, func(in, out []float64) {
+		out[0], out[1], out[2] = toSRGB.XYZToSRGBNoGamutMap(curve(in[0]), curve(in[1]), curve(in[2]))
+	}}
+}
+
+// profileSpace reads an ICC profile. The conversion is relative colorimetric, without black point compensation, as
+// LittleCMS' (within 1 of 255 of LittleCMS that does not optimise, for profiles of each kind).
+func profileSpace(data []byte) (s *space, err error) {
+	defer func() { // the reader trusts a profile
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	if err := checkProfile(data); err != nil {
+		return nil, err
+	}
+	profile, err := icc.DecodeProfile(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	s = &space{name: "its ICC profile", channels: map[icc.ColorSpace]int{icc.ColorSpaceGray: 1, icc.ColorSpaceRGB: 3, icc.ColorSpaceCMYK: 4}[profile.Header.DataColorSpace]}
+	if name, err := profile.Description(); err == nil && name != "" {
+		s.name = name
+	}
+	pipeline, err := profile.CreateTransformerToSRGB(icc.RelativeColorimetricRenderingIntent, false, s.channels, true, false, true)
+	if err != nil {
+		return s, err
+	}
+	if !profile.IsSRGB() {
+		s.toSRGB = func(in, out []float64) { pipeline.TransformGeneral(out, in) }
+	}
+	return s, nil
+}
+
+// checkProfile refuses what the reader would take too much memory for, or would read wrongly: more tags than there are
+// bytes, and colour tables (lutAToBType) of other sizes along one side than along another.
+func checkProfile(data []byte) error {
+	const header = 128
+	if len(data) < header+4 {
+		return errors.New("too short")
+	}
+	count := binary.BigEndian.Uint32(data[header:])
+	if int64(count)*12 > int64(len(data)) {
+		return errors.New("too many tags")
+	}
+	for i := range int(count) {
+		entry := data[header+4+12*i:][:12]
+		at, size := int64(binary.BigEndian.Uint32(entry[4:])), int64(binary.BigEndian.Uint32(entry[8:]))
+		if at+size > int64(len(data)) {
+			return errors.New("a tag behind the end")
+		}
+		if body := data[at : at+size]; len(body) >= 32 && string(body[:4]) == "mAB " {
+			if table := int64(binary.BigEndian.Uint32(body[24:])); table > 0 && table+16 <= size {
+				for c := range min(body[8], 16) {
+					if body[table+int64(c)] != body[table] {
+						return errors.New("a table with sides of several sizes")
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// onWhite brings a picture to sRGB and puts it on white paper. It changes img.
+func (s *space) onWhite(img image.Image) *image.RGBA {
+	b := img.Bounds()
+	out, ok := img.(*image.RGBA)
+	if !ok || !out.Opaque() || b.Min != (image.Point{}) {
+		out = image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	}
+	deep, _ := img.(image.RGBA64Image)
+	inks, _ := img.(*image.CMYK)
+	var rows errgroup.Group
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		rows.Go(func() (err error) {
+			defer func() { // a table of the profile
+				if p := recover(); p != nil {
+					err = fmt.Errorf("%v", p)
+				}
+			}()
+			var in, to [4]float64
+			for y := b.Dy() * w / workers; y < b.Dy()*(w+1)/workers; y++ {
+				for x := range b.Dx() {
+					alpha := 1.
+					if inks != nil {
+						c := inks.CMYKAt(b.Min.X+x, b.Min.Y+y)
+						in = [4]float64{float64(c.C) / 255, float64(c.M) / 255, float64(c.Y) / 255, float64(c.K) / 255}
+					} else {
+						c := deep.RGBA64At(b.Min.X+x, b.Min.Y+y)
+						alpha = float64(c.A) / math.MaxUint16
+						in = [4]float64{float64(c.R), float64(c.G), float64(c.B)}
+						for i := range in {
+							in[i] /= max(1, float64(c.A))
+						}
+					}
+					s.toSRGB(in[:], to[:])
+					pixel := out.Pix[y*out.Stride+4*x:][:4]
+					for i := range 3 {
+						pixel[i] = uint8(255*(1-alpha+alpha*min(max(to[i], 0), 1)) + 0.5)
+					}
+					pixel[3] = 255
+				}
+			}
+			return nil
+		})
+	}
+	if err := rows.Wait(); err != nil {
+		panic(err)
+	}
+	return out
+}

@@ -1,0 +1,470 @@
+package hrstyle
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/image/ccitt"
+	"golang.org/x/image/tiff/lzw"
+)
+
+// tiff is the first picture of a TIFF file (TIFF 6.0 and its supplements). golang.org/x/image/tiff shows some files
+// wrongly, of 16 bits in tiles and of faxes, and refuses inks, planes, JPEG and unknown samples beside red, green, blue.
+type tiff struct {
+	data    []byte
+	order   binary.ByteOrder
+	entries map[int][]byte
+	cut     bool // a value lies behind the end
+
+	w, h, bits, samples                 int
+	photometric, compression, predictor int
+	planar                              bool
+	blockW, blockH, across, down        int // of tiles or strips
+	offsets, counts, palette            []int
+	tables                              []byte // that strips or tiles of JPEG share
+	colours                             int    // samples that are not alpha or unknown
+	alpha                               int    // the sample that is, or -1
+	premultiplied                       bool
+}
+
+// Tags, and values of the tag PhotometricInterpretation and Compression.
+const (
+	whiteIsZero, blackIsZero, inRGB, inPalette, inInks, inYCbCr = 0, 1, 2, 3, 5, 6
+
+	asIs, fax3, fax4, asLZW, asJPEG, deflate, packBits, oldDeflate = 1, 3, 4, 5, 7, 8, 32773, 32946
+)
+
+var tiffCompressions = map[int]string{2: "CCITT run lengths", 6: "old JPEG", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL"}
+
+var tiffColours = map[int]string{4: "a mask", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*", 32803: "a camera's raw samples", 32844: "LogLuv", 32845: "LogLuv", 34892: "a camera's raw samples"}
+
+// bytes gives the value of a tag as it stands in the file.
+func (t *tiff) bytes(tag int) []byte {
+	entry := t.entries[tag]
+	if entry == nil {
+		return nil
+	}
+	kind, count := int(t.order.Uint16(entry[2:])), int64(t.order.Uint32(entry[4:]))
+	size := int64(1)
+	if kind == 3 {
+		size = 2
+	} else if kind == 4 {
+		size = 4
+	}
+	if size*count <= 4 {
+		return entry[8 : 8+size*count]
+	}
+	at := int64(t.order.Uint32(entry[8:]))
+	if at+size*count > int64(len(t.data)) {
+		t.cut = true
+		return nil
+	}
+	return t.data[at : at+size*count]
+}
+
+// numbers gives the values of a tag of type BYTE, SHORT or LONG.
+func (t *tiff) numbers(tag int) (values []int) {
+	raw := t.bytes(tag)
+	if raw == nil {
+		return nil
+	}
+	switch t.order.Uint16(t.entries[tag][2:]) {
+	case 1:
+		for _, v := range raw {
+			values = append(values, int(v))
+		}
+	case 3:
+		for ; len(raw) > 0; raw = raw[2:] {
+			values = append(values, int(t.order.Uint16(raw)))
+		}
+	case 4:
+		for ; len(raw) > 0; raw = raw[4:] {
+			values = append(values, int(t.order.Uint32(raw)))
+		}
+	}
+	return values
+}
+
+func (t *tiff) number(tag, otherwise int) int {
+	if values := t.numbers(tag); len(values) > 0 {
+		return values[0]
+	}
+	return otherwise
+}
+
+func openTIFF(data []byte) (c container, err error) {
+	t := tiff{data: data, entries: map[int][]byte{}}
+	var at, count int
+	if at, count, t.order = firstDirectory(data); count == 0 || count < int(t.order.Uint16(data[at-2:])) {
+		return c, errCut
+	}
+	for i := range count {
+		entry := data[at+12*i:][:12]
+		if tag := int(t.order.Uint16(entry)); t.entries[tag] == nil {
+			t.entries[tag] = entry
+		}
+	}
+	if err = t.open(&c); t.cut {
+		return c, errCut
+	}
+	c.tags = data // a TIFF file is what an EXIF block is made like
+	if c.profile = t.bytes(34675); t.cut {
+		c.note(noteProfile)
+	}
+	return c, err
+}
+
+// open reads the tags that say how pixels are stored.
+func (t *tiff) open(c *container) error {
+	t.w, t.h, t.photometric, t.compression = t.number(256, 0), t.number(257, 0), t.number(262, -1), t.number(259, asIs)
+	t.samples, t.planar, t.predictor, t.bits = t.number(277, 1), t.number(284, 1) == 2, t.number(317, 1), t.number(258, 1)
+	c.w, c.h = t.w, t.h
+	if err := checkSides(t.w, t.h); err != nil {
+		return err
+	}
+	if err := t.supported(); err != nil {
+		return err
+	}
+	c.channels = t.colours
+	if t.photometric == inPalette {
+		c.channels = 3
+	}
+	t.palette, t.tables = t.numbers(320), t.bytes(347)
+	t.blockW, t.blockH, t.offsets, t.counts = t.w, min(t.number(278, t.h), t.h), t.numbers(273), t.numbers(279)
+	if t.entries[322] != nil {
+		t.blockW, t.blockH, t.offsets, t.counts = t.number(322, 0), t.number(323, 0), t.numbers(324), t.numbers(325)
+	}
+	if t.blockW < 1 || t.blockH < 1 || t.blockW > max(1<<16, t.w) || t.blockH > max(1<<16, t.h) {
+		return errors.New("damaged picture (the size of its strips or tiles)")
+	}
+	t.across, t.down = (t.w+t.blockW-1)/t.blockW, (t.h+t.blockH-1)/t.blockH
+	blocks := t.across * t.down
+	if t.planar {
+		blocks *= t.samples
+	}
+	if len(t.counts) == 0 && blocks == 1 && len(t.offsets) == 1 && t.offsets[0] <= len(t.data) { // some writers leave it out
+		t.counts = []int{len(t.data) - t.offsets[0]}
+	}
+	if len(t.offsets) < blocks || len(t.counts) < blocks {
+		return errors.New("damaged picture (strips or tiles are missing)")
+	}
+	each := copied + 4.
+	if t.bits == 16 {
+		each += 4
+	}
+	c.memory = each * float64(t.w) * float64(t.h)
+	if t.compression != asIs || t.predictor != 1 {
+		c.memory += float64(t.blockW) * float64(t.blockH) * float64(t.samples*t.bits) / 8
+	}
+	c.decode = t.decode
+	return nil
+}
+
+// supported finds out which sample is what, and refuses what is not read here.
+func (t *tiff) supported() error {
+	for _, v := range t.numbers(258) {
+		if v != t.bits {
+			return unsupported("TIFF with samples of several sizes")
+		}
+	}
+	switch t.number(339, 1) {
+	case 2:
+		return unsupported("TIFF with signed samples")
+	case 3:
+		return unsupported("TIFF with floating point samples")
+	}
+	if t.samples < 1 || t.samples > 16 {
+		return unsupported(fmt.Sprintf("TIFF with %d samples a pixel", t.samples))
+	}
+	switch t.photometric {
+	case whiteIsZero, blackIsZero, inPalette:
+		t.colours = 1
+	case inRGB:
+		t.colours = 3
+	case inYCbCr:
+		t.colours = 3
+		if t.compression != asJPEG {
+			return unsupported("TIFF in YCbCr that is not JPEG")
+		}
+	case inInks:
+		t.colours = 4
+		if t.number(332, 1) != 1 {
+			return unsupported("TIFF with inks that are not cyan, magenta, yellow, black")
+		}
+	default:
+		if name := tiffColours[t.photometric]; name != "" {
+			return unsupported("TIFF with " + name)
+		}
+		return unsupported(fmt.Sprintf("TIFF with PhotometricInterpretation %d", t.photometric))
+	}
+	if t.samples < t.colours {
+		return errors.New("damaged picture (too few samples a pixel)")
+	}
+	switch {
+	case t.bits == 8, t.bits == 16 && t.photometric != inPalette && t.compression != asJPEG:
+	case (t.bits == 1 || t.bits == 2 || t.bits == 4) && t.colours == 1 && t.predictor == 1:
+	default:
+		return unsupported(fmt.Sprintf("TIFF with %d bits a sample", t.bits))
+	}
+	if !slices.Contains([]int{asIs, fax3, fax4, asLZW, asJPEG, deflate, packBits, oldDeflate}, t.compression) {
+		name := tiffCompressions[t.compression]
+		if name == "" {
+			name = fmt.Sprintf("compression %d", t.compression)
+		}
+		return unsupported("TIFF with " + name)
+	}
+	if fax := t.compression == fax3 || t.compression == fax4; fax && (t.bits != 1 || t.samples != 1) || t.compression == fax3 && t.number(292, 0)&1 != 0 {
+		return unsupported("TIFF with this kind of fax")
+	}
+	if t.predictor > 2 {
+		return unsupported(fmt.Sprintf("TIFF with predictor %d", t.predictor))
+	}
+	t.alpha = -1
+	if extra := t.numbers(338); t.samples > t.colours && t.photometric != inInks {
+		switch {
+		case len(extra) == 0 || extra[0] == 2:
+			t.alpha = t.colours
+		case extra[0] == 1:
+			t.alpha, t.premultiplied = t.colours, true
+		}
+	}
+	return nil
+}
+
+// decode makes an RGBA or NRGBA picture of 8 or 16 bits, or one of inks.
+func (t *tiff) decode() (image.Image, error) {
+	r := image.Rect(0, 0, t.w, t.h)
+	deep := t.bits == 16 && t.photometric != inInks
+	width := 4 // bytes a pixel
+	if deep {
+		width = 8
+	}
+	pix := make([]byte, width*t.w*t.h)
+	set := t.setter(pix, deep)
+	planes, inBlock := 1, t.samples
+	if t.planar {
+		planes, inBlock = t.samples, 1
+	}
+	for i := range planes * t.across * t.down {
+		plane, x0, y0 := i/(t.across*t.down), i%t.across*t.blockW, i/t.across%t.down*t.blockH
+		rows := t.blockH
+		if t.entries[322] == nil { // strips end with the picture
+			rows = min(rows, t.h-y0)
+		}
+		stride := (t.blockW*inBlock*t.bits + 7) / 8
+		block, err := t.block(i, rows, stride, inBlock)
+		if err != nil {
+			return nil, err
+		}
+		for y := range min(rows, t.h-y0) {
+			row := block[stride*y:][:stride]
+			for x := range min(t.blockW, t.w-x0) {
+				for s := range inBlock {
+					var v int
+					switch n := x*inBlock + s; t.bits {
+					case 8:
+						v = int(row[n])
+					case 16:
+						v = int(t.order.Uint16(row[2*n:]))
+					default:
+						bit := n * t.bits
+						v = int(row[bit/8]) >> (8 - t.bits - bit%8) & (1<<t.bits - 1)
+					}
+					set((y0+y)*t.w+x0+x, plane+s, v)
+				}
+			}
+		}
+	}
+	switch {
+	case t.photometric == inInks:
+		return &image.CMYK{Pix: pix, Stride: 4 * t.w, Rect: r}, nil
+	case deep && t.alpha >= 0 && !t.premultiplied:
+		return &image.NRGBA64{Pix: pix, Stride: 8 * t.w, Rect: r}, nil
+	case deep:
+		return &image.RGBA64{Pix: pix, Stride: 8 * t.w, Rect: r}, nil
+	case t.alpha >= 0 && !t.premultiplied:
+		return &image.NRGBA{Pix: pix, Stride: 4 * t.w, Rect: r}, nil
+	}
+	return &image.RGBA{Pix: pix, Stride: 4 * t.w, Rect: r}, nil
+}
+
+// setter puts a sample's value into the pixel with a number.
+func (t *tiff) setter(pix []byte, deep bool) func(pixel, sample, v int) {
+	if t.alpha < 0 && t.photometric != inInks {
+		width := len(pix) / (t.w * t.h)
+		for i := width * 3 / 4; i < len(pix); i += width {
+			pix[i] = 255
+			if deep {
+				pix[i+1] = 255
+			}
+		}
+	}
+	most := 1<<t.bits - 1
+	put := func(pixel, channel, v int) {
+		if deep {
+			binary.BigEndian.PutUint16(pix[8*pixel+2*channel:], uint16(v))
+		} else {
+			pix[4*pixel+channel] = uint8(v)
+		}
+	}
+	return func(pixel, sample, v int) {
+		switch {
+		case sample == t.alpha:
+			put(pixel, 3, v)
+		case sample >= t.colours:
+		case t.photometric == inPalette:
+			if n := len(t.palette) / 3; v < n {
+				for c := range 3 {
+					put(pixel, c, t.palette[c*n+v]>>8)
+				}
+			}
+		case t.colours == 1:
+			if t.photometric == whiteIsZero {
+				v = most - v
+			}
+			if !deep {
+				v = v * 255 / most
+			}
+			for c := range 3 {
+				put(pixel, c, v)
+			}
+		case t.photometric == inInks && t.bits == 16:
+			put(pixel, sample, v>>8)
+		default:
+			put(pixel, sample, v)
+		}
+	}
+}
+
+// block gives the samples of a strip or tile, rows of stride bytes.
+func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
+	at, size := t.offsets[i], t.counts[i]
+	if at+size > len(t.data) {
+		return nil, errCut
+	}
+	raw := t.data[at : at+size]
+	if t.number(266, 1) == 2 && t.compression != asJPEG { // FillOrder: the bits of each byte are the other way round
+		raw = slices.Clone(raw)
+		for i := range raw {
+			raw[i] = bits.Reverse8(raw[i])
+		}
+	}
+	var from io.Reader
+	switch t.compression {
+	case asIs:
+		if t.predictor == 2 {
+			raw = slices.Clone(raw)
+		}
+	case fax3, fax4:
+		kind := map[int]ccitt.SubFormat{fax3: ccitt.Group3, fax4: ccitt.Group4}[t.compression]
+		from = ccitt.NewReader(bytes.NewReader(raw), ccitt.MSB, kind, t.blockW, rows, &ccitt.Options{Invert: true})
+	case asLZW:
+		from = lzw.NewReader(bytes.NewReader(raw), lzw.MSB, 8)
+	case deflate, oldDeflate:
+		r, err := zlib.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			return nil, err
+		}
+		from = r
+	case packBits:
+		raw = unpackBits(raw, rows*stride)
+	case asJPEG:
+		var err error
+		if raw, err = t.jpegBlock(raw, rows, samples); err != nil {
+			return nil, err
+		}
+	}
+	if from != nil {
+		raw = make([]byte, rows*stride)
+		if n, err := io.ReadFull(from, raw); err != nil {
+			return nil, fmt.Errorf("strip or tile %d ends after %d of %d bytes: %w", i+1, n, len(raw), err)
+		}
+	}
+	if len(raw) < rows*stride {
+		return nil, errCut
+	}
+	if t.predictor == 2 && t.compression != asJPEG { // each sample is the difference to the one before
+		for y := range rows {
+			row := raw[stride*y:][:stride]
+			if t.bits == 8 {
+				for x := samples; x < len(row); x++ {
+					row[x] += row[x-samples]
+				}
+				continue
+			}
+			for x := 2 * samples; x < len(row); x += 2 {
+				t.order.PutUint16(row[x:], t.order.Uint16(row[x:])+t.order.Uint16(row[x-2*samples:]))
+			}
+		}
+	}
+	return raw, nil
+}
+
+// unpackBits is Apple's PackBits, up to size bytes.
+func unpackBits(raw []byte, size int) (out []byte) {
+	out = make([]byte, 0, size)
+	for len(raw) > 1 && len(out) < size {
+		n := int(int8(raw[0]))
+		raw = raw[1:]
+		switch {
+		case n >= 0:
+			n = min(n+1, len(raw))
+			out, raw = append(out, raw[:n]...), raw[n:]
+		case n > -128:
+			out, raw = append(out, bytes.Repeat(raw[:1], 1-n)...), raw[1:]
+		}
+	}
+	return out
+}
+
+// jpegBlock decodes a strip or tile of JPEG, whose tables may stand in a tag.
+func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
+	if len(t.tables) > 4 && len(raw) > 2 {
+		raw = slices.Concat(t.tables[:len(t.tables)-2], raw[2:])
+	}
+	size, err := jpeg.DecodeConfig(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	if size.Width != t.blockW || size.Height < rows || size.Height > t.blockH+16 {
+		return nil, errors.New("a strip or tile of another size")
+	}
+	img, err := jpeg.Decode(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	coded, isCoded := img.(*image.YCbCr)
+	if isCoded && t.photometric == inYCbCr {
+		img = fromYCbCr(coded, false)
+	}
+	out := make([]byte, 0, t.blockW*rows*samples)
+	for y := range rows {
+		for x := range t.blockW {
+			switch img := img.(type) {
+			case *image.Gray:
+				out = append(out, img.GrayAt(x, y).Y)
+			case *image.YCbCr: // red, green and blue that the decoder does not know to be so
+				c := img.YCbCrAt(x, y)
+				out = append(out, c.Y, c.Cb, c.Cr)
+			case *image.RGBA:
+				c := img.RGBAAt(x, y)
+				out = append(out, c.R, c.G, c.B)
+			case *image.CMYK:
+				c := img.CMYKAt(x, y)
+				out = append(out, c.C, c.M, c.Y, c.K)
+			}
+		}
+	}
+	if len(out) != t.blockW*rows*samples {
+		return nil, errors.New("a strip or tile with another number of samples")
+	}
+	return out, nil
+}
