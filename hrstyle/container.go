@@ -92,7 +92,7 @@ func (c *container) note(format string, args ...any) {
 
 // openJPEG reads the segments up to the first scan (ITU-T T.81, annex B; ICC.1:2022, annex B.4).
 func openJPEG(data []byte) (c container, err error) {
-	parts, count := map[byte][]byte{}, byte(0)
+	parts, count, adobe := map[byte][]byte{}, byte(0), false
 	at := 2
 	for at+4 <= len(data) {
 		marker := data[at+1]
@@ -129,6 +129,8 @@ func openJPEG(data []byte) (c container, err error) {
 				each = 5
 			}
 			c.memory = float64(c.w) * float64(c.h) * (copied + each*float64(c.channels))
+		case marker == 0xee && bytes.HasPrefix(body, []byte("Adobe")):
+			adobe = true
 		case marker == 0xe1 && bytes.HasPrefix(body, []byte(exifHeader)) && c.exif == nil:
 			c.exif = body[len(exifHeader):]
 		case marker == 0xe2 && bytes.HasPrefix(body, []byte("ICC_PROFILE\x00")) && len(body) > 14:
@@ -153,7 +155,7 @@ func openJPEG(data []byte) (c container, err error) {
 		c.note(noteCut)
 	}
 	c.decode = func() (image.Image, error) {
-		img, err := jpeg.Decode(io.MultiReader(bytes.NewReader(data), strings.NewReader("\xff\xd9")))
+		img, err := decodeJPEG(data, c.channels == 4 && !adobe)
 		if err != nil && !whole {
 			return nil, errCut
 		}
@@ -163,6 +165,16 @@ func openJPEG(data []byte) (c container, err error) {
 		return img, err
 	}
 	return c, nil
+}
+
+// decodeJPEG decodes a JPEG file, whose end may be missing. With inks, an Adobe segment is put in, which the decoder
+// needs to know that they are inks; it takes them as Adobe writes them, 255 for none.
+func decodeJPEG(data []byte, inks bool) (image.Image, error) {
+	start := "\xff\xd8"
+	if inks {
+		start += "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+	}
+	return jpeg.Decode(io.MultiReader(strings.NewReader(start), bytes.NewReader(data[2:]), strings.NewReader("\xff\xd9")))
 }
 
 const pngSignature = "\x89PNG\r\n\x1a\n"

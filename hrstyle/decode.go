@@ -110,33 +110,25 @@ func flatten(img image.Image) *image.RGBA {
 func fromYCbCr(in *image.YCbCr, studio bool) *image.RGBA {
 	w, h := in.Rect.Dx(), in.Rect.Dy()
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
-	halfX := in.SubsampleRatio == image.YCbCrSubsampleRatio420 || in.SubsampleRatio == image.YCbCrSubsampleRatio422
-	halfY := in.SubsampleRatio == image.YCbCrSubsampleRatio420 || in.SubsampleRatio == image.YCbCrSubsampleRatio440
-	if in.Rect.Min != (image.Point{}) || !halfX && !halfY && in.SubsampleRatio != image.YCbCrSubsampleRatio444 {
-		draw.Draw(out, out.Rect, in, in.Rect.Min, draw.Src)
-		return out
-	}
-	// near and far are the two chroma values beside v, of n, when each stands for two pixels.
-	neighbours := func(v, n int, half bool) (near, far int) {
+	pixels := map[image.YCbCrSubsampleRatio]image.Point{ // that a chroma value stands for
+		image.YCbCrSubsampleRatio444: {1, 1}, image.YCbCrSubsampleRatio422: {2, 1}, image.YCbCrSubsampleRatio420: {2, 2},
+		image.YCbCrSubsampleRatio440: {1, 2}, image.YCbCrSubsampleRatio411: {4, 1}, image.YCbCrSubsampleRatio410: {4, 2},
+	}[in.SubsampleRatio]
+	halfX, halfY := pixels.X == 2, pixels.Y == 2 && pixels.X < 4
+	// near and far are the two chroma values beside v, of n values, when each stands for some.
+	neighbours := func(v, n, some int, half bool) (near, far int) {
 		if !half {
-			return v, v
+			return v / some, v / some
 		}
-		return v / 2, min(max(v/2+2*(v%2)-1, 0), n-1)
-	}
-	cw, ch := w, h
-	if halfX {
-		cw = (w + 1) / 2
-	}
-	if halfY {
-		ch = (h + 1) / 2
+		return v / 2, min(max(v/2+2*(v%2)-1, 0), (n+1)/2-1)
 	}
 	type column struct{ near, far int }
 	columns := make([]column, w)
 	for x := range columns {
-		columns[x].near, columns[x].far = neighbours(x, cw, halfX)
+		columns[x].near, columns[x].far = neighbours(x, w, pixels.X, halfX)
 	}
 	for y := range h {
-		near, far := neighbours(y, ch, halfY)
+		near, far := neighbours(y, h, pixels.Y, halfY)
 		near, far = near*in.CStride, far*in.CStride
 		for x, c := range columns {
 			round := 8 // of 16: half, or as libjpeg alternates it

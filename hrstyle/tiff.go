@@ -430,6 +430,9 @@ func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
 	if len(t.tables) > 4 && len(raw) > 2 {
 		raw = slices.Concat(t.tables[:len(t.tables)-2], raw[2:])
 	}
+	if len(raw) < 2 {
+		return nil, errCut
+	}
 	size, err := jpeg.DecodeConfig(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
@@ -437,7 +440,7 @@ func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
 	if size.Width != t.blockW || size.Height < rows || size.Height > t.blockH+16 {
 		return nil, errors.New("a strip or tile of another size")
 	}
-	img, err := jpeg.Decode(bytes.NewReader(raw))
+	img, err := decodeJPEG(raw, t.photometric == inInks)
 	if err != nil {
 		return nil, err
 	}
@@ -459,7 +462,7 @@ func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
 				out = append(out, c.R, c.G, c.B)
 			case *image.CMYK:
 				c := img.CMYKAt(x, y)
-				out = append(out, c.C, c.M, c.Y, c.K)
+				out = append(out, 255-c.C, 255-c.M, 255-c.Y, 255-c.K) // in TIFF 255 is all of an ink
 			}
 		}
 	}

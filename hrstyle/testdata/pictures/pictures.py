@@ -9,6 +9,7 @@ import pathlib
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageCms, ImageOps
@@ -231,6 +232,10 @@ save("444.jpg", rgb, quality=90, subsampling=0)
 save("422.jpg", rgb, quality=90, subsampling=1)
 save("420.jpg", rgb, quality=90, subsampling=2)
 save("progressive.jpg", rgb, quality=90, subsampling=2, progressive=True)
+save("rgb.jpg", rgb, quality=90, keep_rgb=True)
+for name in ("440", "411"):
+    write(f"{name}.jpg", imagecodecs.jpeg8_encode(np.asarray(rgb), level=90, subsampling=name))
+write("ycck.jpg", imagecodecs.jpeg8_encode(np.asarray(rgb.convert("CMYK")), level=90, colorspace="CMYK", outcolorspace="YCCK"))
 save("grey.jpg", rgb.convert("L"), quality=90)
 save("cmyk.jpg", rgb.convert("CMYK"), quality=90)
 save("lossless.webp", rgb, lossless=True)
@@ -246,6 +251,10 @@ save("palette.bmp", rgb.quantize(64))
 save("plain.tiff", rgb)
 save("lzw.tiff", rgb, compression="tiff_lzw")
 save("deflate.tiff", rgb, compression="tiff_adobe_deflate")
+
+data = file(rgb.convert("CMYK"), "JPEG", quality=90)
+at = data.index(b"\xff\xee")
+write("cmyk-plain.jpg", data[:at] + data[at + 16 :])
 
 # Colour spaces, over their whole gamut.
 
@@ -458,6 +467,13 @@ def tiff(name, img, data, **how):
     expect(name, img)
 
 
+def jpeg_tiff(name, photometric, samples, coded, img=None):
+    """A TIFF file of one strip of JPEG of 32x32 px."""
+    entries = [(256, 32), (257, 32), (258, 8), (259, 7), (262, photometric), (273, 150), (277, samples), (278, 32), (279, len(coded))]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in entries)
+    write(name, (b"II*\0\x08\0\0\0" + directory).ljust(150, b"\0") + coded, img)
+
+
 a = np.asarray(rgb)
 cmyk = np.asarray(rgb.convert("CMYK"))
 planes = a.transpose(2, 0, 1)
@@ -480,9 +496,11 @@ coded = file(blocks, "JPEG", quality=100, subsampling=0, keep_rgb=True)
 at = coded.index(b"\xff\xee")
 coded = coded[:at] + coded[at + 16 :]
 coded = coded.replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0").replace(b"\x03R\0G\0B\0", b"\3\1\0\2\0\3\0")
-entries = [(256, 32), (257, 32), (258, 8), (259, 7), (262, 2), (273, 150), (277, 3), (278, 32), (279, len(coded))]
-directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in entries) + bytes(4)
-write("jpeg-rgb.tiff", (b"II*\0\x08\0\0\0" + directory).ljust(150, b"\0") + coded, blocks)
+jpeg_tiff("jpeg-rgb.tiff", 2, 3, coded, blocks)
+inks_jpeg = file(blocks.convert("CMYK"), "JPEG", quality=100, subsampling=0)
+at = inks_jpeg.index(b"\xff\xee")
+inks_jpeg = inks_jpeg[:at] + inks_jpeg[at + 16 :]
+jpeg_tiff("jpeg-inks.tiff", 5, 4, inks_jpeg)
 tiff("pages.tiff", None, np.stack([a, 255 - a]), photometric="rgb")
 save("jpeg-ycbcr.tiff", blocks, compression="jpeg", quality=100)
 save("grey-alpha.tiff", alpha.convert("LA"))
