@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"math"
 	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/kovidgoyal/imaging/colorconv"
 	"github.com/kovidgoyal/imaging/prism/meta/icc"
@@ -18,7 +21,7 @@ import (
 type space struct {
 	name     string
 	channels int                     // 1 is grey, 3 RGB, 4 CMYK
-	toSRGB   func(in, out []float64) // values in [0,1], of which out gets three, clipped; may change in; nil: it is sRGB
+	linear   func(in, out []float64) // makes values in [0,1] linear ones of sRGB, three, not clipped; may change in; nil: it is sRGB
 }
 
 // xy is a place in the CIE 1931 chromaticity diagram.
@@ -69,8 +72,8 @@ func split(a, b, gamma, slope, end float64) func(float64) float64 {
 	}
 }
 
-// rgbSpace is the space of three primaries and a curve that makes values linear. Primaries that make no triangle give
-// one without toSRGB.
+// rgbSpace is the space of three primaries and a curve that makes values linear. Primaries that make no triangle are
+// taken as sRGB.
 func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	column := func(c xy) [3]float64 { return [3]float64{c[0] / c[1], 1, (1 - c[0] - c[1]) / c[1]} }
 	var m icc.Matrix3
@@ -91,7 +94,7 @@ func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	toSRGB := colorconv.NewConvertColor(white[0], white[1], white[2], 1)
 	toSRGB.AddPreviousMatrix(m[0], m[1], m[2])
 	return &space{name, 3, func(in, out []float64) {
-		out[0], out[1], out[2] = toSRGB.XYZToSRGBNoGamutMap(curve(in[0]), curve(in[1]), curve(in[2]))
+		out[0], out[1], out[2] = toSRGB.XYZToLinearRGB(curve(in[0]), curve(in[1]), curve(in[2]))
 	}}
 }
 
@@ -114,45 +117,70 @@ func profileSpace(data []byte) (s *space, err error) {
 	if name, err := profile.Description(); err == nil && name != "" {
 		s.name = name
 	}
-	pipeline, err := profile.CreateTransformerToSRGB(icc.RelativeColorimetricRenderingIntent, false, s.channels, true, false, true)
+	pipeline, err := profile.CreateTransformerToPCS(icc.RelativeColorimetricRenderingIntent, s.channels, true)
 	if err != nil {
 		return s, err
 	}
+	white := profile.PCSIlluminant
+	d50 := colorconv.NewConvertColor(white.X, white.Y, white.Z, 1)
+	toRGB := d50.XYZToLinearRGB
+	if profile.Header.ProfileConnectionSpace == icc.ColorSpaceLab {
+		toRGB = d50.LabToLinearRGB
+	}
 	if !profile.IsSRGB() {
-		s.toSRGB = func(in, out []float64) { pipeline.TransformGeneral(out, in) }
+		s.linear = func(in, out []float64) {
+			pipeline.TransformGeneral(out, in)
+			out[0], out[1], out[2] = toRGB(out[0], out[1], out[2])
+		}
 	}
 	return s, nil
 }
 
 // checkProfile refuses what the reader would take too much memory for, or would read wrongly: more tags than there are
-// bytes, and colour tables (lutAToBType) of other sizes along one side than along another.
+// bytes, and a colour table (lutAToBType) whose second and later sides have several numbers of points.
 func checkProfile(data []byte) error {
 	const header = 128
 	if len(data) < header+4 {
 		return errors.New("too short")
 	}
 	count := binary.BigEndian.Uint32(data[header:])
-	if int64(count)*12 > int64(len(data)) {
+	if int64(count)*12 > int64(len(data))-header-4 {
 		return errors.New("too many tags")
 	}
+	tags := map[string][]byte{}
 	for i := range int(count) {
 		entry := data[header+4+12*i:][:12]
 		at, size := int64(binary.BigEndian.Uint32(entry[4:])), int64(binary.BigEndian.Uint32(entry[8:]))
 		if at+size > int64(len(data)) {
 			return errors.New("a tag behind the end")
 		}
-		if body := data[at : at+size]; len(body) >= 32 && string(body[:4]) == "mAB " {
-			if table := int64(binary.BigEndian.Uint32(body[24:])); table > 0 && table+16 <= size {
-				for c := range min(body[8], 16) {
-					if body[table+int64(c)] != body[table] {
-						return errors.New("a table with sides of several sizes")
-					}
-				}
+		tags[string(entry[:4])] = data[at : at+size]
+	}
+	used := tags["A2B1"]
+	if used == nil {
+		used = tags["A2B0"]
+	}
+	if len(used) >= 32 && string(used[:4]) == "mAB " {
+		if at := int64(binary.BigEndian.Uint32(used[24:])); at > 0 && at+16 <= int64(len(used)) {
+			if sides := used[at:][:min(used[8], 16)]; len(sides) > 2 && slices.Max(sides[1:]) != slices.Min(sides[1:]) {
+				return errors.New("a table with sides of several sizes")
 			}
 		}
 	}
 	return nil
 }
+
+// encodedSRGB gives sRGB's value, in [0,1], of each of 65,536 linear ones (IEC 61966-2-1).
+var encodedSRGB = sync.OnceValue(func() []float64 {
+	values := make([]float64, math.MaxUint16+1)
+	for i := range values {
+		v := float64(i) / math.MaxUint16
+		if values[i] = 12.92 * v; v > 0.0031308 {
+			values[i] = 1.055*math.Pow(v, 1/2.4) - 0.055
+		}
+	}
+	return values
+})
 
 // onWhite brings a picture to sRGB and puts it on white paper. It changes img.
 func (s *space) onWhite(img image.Image) *image.RGBA {
@@ -163,6 +191,7 @@ func (s *space) onWhite(img image.Image) *image.RGBA {
 	}
 	deep, _ := img.(image.RGBA64Image)
 	inks, _ := img.(*image.CMYK)
+	encoded := encodedSRGB()
 	var rows errgroup.Group
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
@@ -172,27 +201,48 @@ func (s *space) onWhite(img image.Image) *image.RGBA {
 					err = fmt.Errorf("%v", p)
 				}
 			}()
+			// Most colours of a picture come again soon.
+			const size = 1 << 15
+			known := make([]struct {
+				colour uint64
+				pixel  [4]uint8 // its last value is 255 where there is one
+			}, size)
 			var in, to [4]float64
 			for y := b.Dy() * w / workers; y < b.Dy()*(w+1)/workers; y++ {
 				for x := range b.Dx() {
-					alpha := 1.
+					var c color.RGBA64
 					if inks != nil {
-						c := inks.CMYKAt(b.Min.X+x, b.Min.Y+y)
-						in = [4]float64{float64(c.C) / 255, float64(c.M) / 255, float64(c.Y) / 255, float64(c.K) / 255}
+						v := inks.CMYKAt(b.Min.X+x, b.Min.Y+y)
+						c = color.RGBA64{uint16(v.C), uint16(v.M), uint16(v.Y), uint16(v.K)}
 					} else {
-						c := deep.RGBA64At(b.Min.X+x, b.Min.Y+y)
-						alpha = float64(c.A) / math.MaxUint16
-						in = [4]float64{float64(c.R), float64(c.G), float64(c.B)}
-						for i := range in {
-							in[i] /= max(1, float64(c.A))
+						c = deep.RGBA64At(b.Min.X+x, b.Min.Y+y)
+					}
+					colour := uint64(c.R)<<48 | uint64(c.G)<<32 | uint64(c.B)<<16 | uint64(c.A)
+					old := &known[colour*0x9e3779b97f4a7c15>>49]
+					if old.colour != colour || old.pixel[3] == 0 {
+						alpha := 1.
+						in = [4]float64{float64(c.R), float64(c.G), float64(c.B), float64(c.A)}
+						if inks != nil {
+							for i := range in {
+								in[i] /= 255
+							}
+						} else {
+							alpha = in[3] / math.MaxUint16
+							for i := range 3 {
+								in[i] /= max(1, in[3])
+							}
+						}
+						s.linear(in[:], to[:])
+						old.colour, old.pixel[3] = colour, 255
+						for i := range 3 {
+							v := 0.
+							if to[i] > 0 { // and a number
+								v = encoded[int(math.MaxUint16*min(to[i], 1)+0.5)]
+							}
+							old.pixel[i] = uint8(255*(1-alpha+alpha*v) + 0.5)
 						}
 					}
-					s.toSRGB(in[:], to[:])
-					pixel := out.Pix[y*out.Stride+4*x:][:4]
-					for i := range 3 {
-						pixel[i] = uint8(255*(1-alpha+alpha*min(max(to[i], 0), 1)) + 0.5)
-					}
-					pixel[3] = 255
+					copy(out.Pix[y*out.Stride+4*x:][:4], old.pixel[:])
 				}
 			}
 			return nil

@@ -43,7 +43,7 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 		draw.Draw(canvas, frame.Bounds().Add(c.place), frame, frame.Bounds().Min, draw.Src)
 		img = canvas
 	}
-	if s := c.colours(); s == nil || s.toSRGB == nil {
+	if s := c.colours(); s == nil || s.linear == nil {
 		pixels = flatten(img)
 	} else {
 		pixels = s.onWhite(img)
