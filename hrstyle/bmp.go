@@ -82,7 +82,7 @@ func openBMP(data []byte) (c container, err error) {
 		}
 	}
 	c.w, c.h, c.channels = b.w, b.h, 3
-	c.memory = float64(b.w) * float64(b.h) * (copied + 4)
+	c.memory = float64(b.w) * float64(b.h) * (copied + 5)             // with what run lengths become
 	if size == 124 && number(file+56) == 'M'<<24|'B'<<16|'E'<<8|'D' { // a profile stands in the file
 		if from, length := file+number(file+112), number(file+116); from > 0 && length > 0 && from+length <= len(data) {
 			c.profile = data[from : from+length]
@@ -98,7 +98,6 @@ func openBMP(data []byte) (c container, err error) {
 }
 
 func (b bmp) decode() (image.Image, error) {
-	img := image.NewNRGBA(image.Rect(0, 0, b.w, b.h))
 	rows, stride := b.data[b.pixels:], (b.w*b.bits+31)/32*4
 	if b.lengths {
 		var whole bool
@@ -110,6 +109,7 @@ func (b bmp) decode() (image.Image, error) {
 	if len(rows) < stride*b.h {
 		return nil, errCut
 	}
+	img := image.NewNRGBA(image.Rect(0, 0, b.w, b.h))
 	seen := false // an alpha that is not zero
 	for y := range b.h {
 		row := rows[stride*y:][:stride]

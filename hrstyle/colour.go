@@ -136,12 +136,15 @@ func profileSpace(data []byte) (s *space, err error) {
 	return s, nil
 }
 
+// maxProfile is the largest ICC profile read, in bytes. In memory its tables are up to eight times as large.
+const maxProfile = 4 << 20
+
 // checkProfile refuses what the reader would take too much memory for, or would read wrongly: more tags than there are
 // bytes, and a colour table (lutAToBType) whose second and later sides have several numbers of points.
 func checkProfile(data []byte) error {
 	const header = 128
-	if len(data) < header+4 {
-		return errors.New("too short")
+	if len(data) < header+4 || len(data) > maxProfile {
+		return errors.New("too short or too long")
 	}
 	count := binary.BigEndian.Uint32(data[header:])
 	if int64(count)*12 > int64(len(data))-header-4 {

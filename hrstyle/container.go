@@ -251,9 +251,6 @@ func openPNG(data []byte) (c container, err error) {
 	return c, nil
 }
 
-// maxProfile is the largest ICC profile read, in bytes.
-const maxProfile = 16 << 20
-
 func (c *container) pngColours(chunks map[string][]byte) {
 	srgb := &space{name: "sRGB", channels: c.channels}
 	if code := chunks["cICP"]; len(code) == 4 {
@@ -270,7 +267,7 @@ func (c *container) pngColours(chunks map[string][]byte) {
 	if body, name, found := chunks["iCCP"], 0, false; body != nil {
 		if name = bytes.IndexByte(body, 0); name >= 0 && name+2 <= len(body) {
 			if r, err := zlib.NewReader(bytes.NewReader(body[name+2:])); err == nil {
-				c.profile, err = io.ReadAll(io.LimitReader(r, maxProfile))
+				c.profile, err = io.ReadAll(io.LimitReader(r, maxProfile+1))
 				found = err == nil
 			}
 		}
@@ -456,7 +453,7 @@ func openGIF(data []byte) (c container, err error) {
 			if frames++; frames == 1 { // a first frame that is larger makes the whole larger
 				at := func(i int) int { return int(binary.LittleEndian.Uint16(rest[i:])) }
 				c.w, c.h = max(c.w, min(at(1)+at(5), 65535)), max(c.h, min(at(3)+at(7), 65535))
-				c.memory = float64(c.w)*float64(c.h)*2*copied + float64(at(5))*float64(at(7))
+				c.memory = copied*float64(c.w)*float64(c.h) + (copied+1)*float64(at(5))*float64(at(7))
 			}
 			rest = rest[min(10+palette(rest[9])+1, len(rest)):]
 			blocks()

@@ -37,17 +37,17 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 	if err != nil {
 		return nil, nil, nil, explain(err)
 	}
-	if whole := image.Rect(0, 0, c.w, c.h); img.Bounds().Size() != whole.Size() { // a frame of a part
-		frame := img
-		canvas := image.NewNRGBA(whole)
-		draw.Draw(canvas, frame.Bounds().Add(c.place), frame, frame.Bounds().Min, draw.Src)
-		img = canvas
-	}
 	if s := c.colours(); s == nil || s.linear == nil {
 		pixels = flatten(img)
 	} else {
 		pixels = s.onWhite(img)
 		c.note("is brought from %s to sRGB", s.name)
+	}
+	if whole := image.Rect(0, 0, c.w, c.h); pixels.Rect != whole { // a frame of a part
+		frame, place := pixels, img.Bounds().Min.Add(c.place)
+		pixels = image.NewRGBA(whole)
+		draw.Draw(pixels, whole, image.White, image.Point{}, draw.Src)
+		draw.Draw(pixels, frame.Rect.Add(place), frame, image.Point{}, draw.Src)
 	}
 	pixels = turn(pixels, orientation(c.tags))
 	return pixels, c.notes, c.exif, nil

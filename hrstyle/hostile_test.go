@@ -2,6 +2,7 @@ package hrstyle
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -88,6 +89,43 @@ func hostile(t *testing.T) map[string][]byte {
 		segment := binary.BigEndian.AppendUint16([]byte{0xff, 0xe1}, uint16(len(exif)+8))
 		all["exif-"+name+".jpg"] = slices.Insert(bytes.Clone(good["444.jpg"]), 2, append(append(segment, "Exif\x00\x00"...), exif...)...)
 	}
+	// Tiles, canvases and headers that are larger than any picture, with next to nothing in them.
+	for name, sides := range map[string]uint16{"large": 9400, "huge": 60000} {
+		data := bytes.Clone(good["plain.bmp"])
+		binary.LittleEndian.PutUint16(data[18:], sides)
+		binary.LittleEndian.PutUint16(data[22:], sides)
+		all[name+".bmp"] = data
+		data = bytes.Clone(good["rle8.bmp"])
+		binary.LittleEndian.PutUint16(data[18:], sides)
+		binary.LittleEndian.PutUint16(data[22:], sides)
+		all[name+"-rle.bmp"] = data
+		data = bytes.Clone(good["part.gif"])
+		binary.LittleEndian.PutUint16(data[6:], sides)
+		binary.LittleEndian.PutUint16(data[8:], sides)
+		all[name+".gif"] = data
+		data = bytes.Clone(good["part.webp"])
+		binary.LittleEndian.PutUint16(data[24:], sides)
+		binary.LittleEndian.PutUint16(data[27:], sides)
+		all[name+".webp"] = data
+		data = bytes.Clone(good["planes-tiles.tiff"])
+		for at := binary.LittleEndian.Uint32(data[4:]) + 2; int(at)+12 < len(data); at += 12 {
+			if tag := binary.LittleEndian.Uint16(data[at:]); tag == 256 || tag == 257 || tag == 322 || tag == 323 {
+				binary.LittleEndian.PutUint16(data[at+8:], sides)
+			}
+		}
+		all[name+".tiff"] = data
+	}
+	// Profiles that count four billion tags, and one that is packed zeros.
+	many := bytes.Clone(good["icc.bmp"])
+	copy(many[bytes.Index(many, []byte("acsp"))+92:], "\xff\xff\xff\xff")
+	all["many.bmp"] = many
+	var packed bytes.Buffer
+	pack := zlib.NewWriter(&packed)
+	pack.Write(make([]byte, 100<<20)) //nolint:errcheck // a buffer takes everything
+	pack.Close()                      //nolint:errcheck // a buffer takes everything
+	chunk := binary.BigEndian.AppendUint32(nil, uint32(packed.Len()+5))
+	chunk = append(append(chunk, "iCCPicc\x00\x00"...), packed.Bytes()...)
+	all["profile.png"] = slices.Insert(bytes.Clone(good["rgb.png"]), 33, binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))...)
 	return all
 }
 
@@ -154,7 +192,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if config, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil && config.Width*config.Height > 1<<20 {
+		if c, err := open(data); err == nil && c.memory > 1<<24 {
 			return
 		}
 		pixels, _, exif, err := decode(data)

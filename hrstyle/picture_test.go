@@ -199,10 +199,9 @@ func TestUnsupportedPictures(t *testing.T) {
 	}
 	tag := func(name string, tag, renamed uint16, value byte) []byte {
 		data := bytes.Clone(all[name])
-		at, count, order := firstDirectory(data)
-		for i := range count {
-			if entry := data[at+12*i:]; order.Uint16(entry) == tag {
-				order.PutUint16(entry, renamed)
+		for at := binary.LittleEndian.Uint32(data[4:]) + 2; int(at)+12 < len(data); at += 12 {
+			if entry := data[at:]; binary.LittleEndian.Uint16(entry) == tag {
+				binary.LittleEndian.PutUint16(entry, renamed)
 				copy(entry[8:], []byte{value, 0, 0, 0})
 				return data
 			}

@@ -101,13 +101,19 @@ func (t *tiff) number(tag, otherwise int) int {
 }
 
 func openTIFF(data []byte) (c container, err error) {
-	t := tiff{data: data, entries: map[int][]byte{}}
-	var at, count int
-	if at, count, t.order = firstDirectory(data); count == 0 || count < int(t.order.Uint16(data[at-2:])) {
+	if len(data) < 8 {
 		return c, errCut
 	}
-	for i := range count {
-		entry := data[at+12*i:][:12]
+	t := tiff{data: data, order: binary.LittleEndian, entries: map[int][]byte{}}
+	if data[0] == 'M' {
+		t.order = binary.BigEndian
+	}
+	at := int64(t.order.Uint32(data[4:])) // the first directory: a count, then entries of 12 bytes
+	if at+2 > int64(len(data)) || at+2+12*int64(t.order.Uint16(data[at:])) > int64(len(data)) {
+		return c, errCut
+	}
+	for i := range int64(t.order.Uint16(data[at:])) {
+		entry := data[at+2+12*i:][:12]
 		if tag := int(t.order.Uint16(entry)); t.entries[tag] == nil {
 			t.entries[tag] = entry
 		}
@@ -161,8 +167,12 @@ func (t *tiff) open(c *container) error {
 		each += 4
 	}
 	c.memory = each * float64(t.w) * float64(t.h)
-	if t.compression != asIs || t.predictor != 1 {
-		c.memory += float64(t.blockW) * float64(t.blockH) * float64(t.samples*t.bits) / 8
+	block := float64(t.blockW) * float64(t.blockH) * float64(t.samples*t.bits) / 8
+	switch {
+	case t.compression == asJPEG: // coded, in RGBA, and as samples
+		c.memory += 5 * block
+	case t.compression != asIs || t.predictor != 1:
+		c.memory += block
 	}
 	c.decode = t.decode
 	return nil
