@@ -71,8 +71,9 @@ func PictureFormat(name string) string { return pictureFormats[strings.ToLower(f
 func PictureExtensions() []string { return slices.Sorted(maps.Keys(pictureFormats)) }
 
 // LoadPicture reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, each side at least 16 px, at most 0.9 GB when decoded
-// (about 100 million pixels). It is turned upright as its EXIF says, brought from its ICC profile to sRGB, transparency
-// shows white paper, and of an animation the first frame is taken. The name - is standard input.
+// (about 100 million pixels). It is turned upright as its EXIF says, brought to sRGB from its colour space (ICC profile,
+// PNG's chunks cICP, sRGB, gAMA and cHRM, EXIF's Adobe RGB; relative colorimetric), transparency shows white paper, and
+// of an animation the first frame is taken. Notes say what could not be used. The name - is standard input.
 func LoadPicture(path string) (Picture, error) {
 	data, err := readPicture(path)
 	if err != nil {
