@@ -72,8 +72,7 @@ func split(a, b, gamma, slope, end float64) func(float64) float64 {
 	}
 }
 
-// rgbSpace is the space of three primaries and a curve that makes values linear. Primaries that make no triangle are
-// taken as sRGB.
+// rgbSpace is the space of three primaries and a curve that makes values linear; nil where they make no triangle.
 func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	column := func(c xy) [3]float64 { return [3]float64{c[0] / c[1], 1, (1 - c[0] - c[1]) / c[1]} }
 	var m icc.Matrix3
@@ -84,8 +83,8 @@ func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	}
 	white := column(p.white)
 	inverse, err := m.Inverted()
-	if err != nil || p.white[1] == 0 {
-		return &space{name: name, channels: 3}
+	if err != nil || p.red[1] == 0 || p.green[1] == 0 || p.blue[1] == 0 || p.white[1] == 0 {
+		return nil
 	}
 	r, g, b := inverse.Transform(white[0], white[1], white[2])
 	for row := range m {

@@ -277,26 +277,29 @@ func (c *container) pngColours(chunks map[string][]byte) {
 		c.profile = nil
 		c.note(noteProfile)
 	}
-	gamma, places := chunks["gAMA"], chunks["cHRM"]
-	if chunks["sRGB"] != nil || len(gamma) != 4 && len(places) != 32 {
-		if chunks["sRGB"] != nil {
-			c.space = srgb
-		}
+	if chunks["sRGB"] != nil {
+		c.space = srgb
 		return
 	}
 	curve, p, name := srgbCurve, srgbRGB, ""
-	if len(gamma) == 4 && binary.BigEndian.Uint32(gamma) > 0 {
+	if gamma := chunks["gAMA"]; len(gamma) == 4 && binary.BigEndian.Uint32(gamma) > 0 {
 		value := float64(binary.BigEndian.Uint32(gamma)) / 100_000
 		curve, name = power(1/value), fmt.Sprintf("gamma %.5g", value)
 	}
-	if len(places) == 32 {
+	if places := chunks["cHRM"]; len(places) == 32 {
 		at := func(i int) xy {
 			return xy{float64(binary.BigEndian.Uint32(places[8*i:])) / 100_000, float64(binary.BigEndian.Uint32(places[8*i+4:])) / 100_000}
 		}
 		p = primaries{white: at(0), red: at(1), green: at(2), blue: at(3)}
 		name = strings.TrimPrefix(name+" and its own primaries", " and ")
 	}
-	c.space = rgbSpace(name, p, curve)
+	if name == "" {
+		return
+	}
+	if c.space = rgbSpace(name, p, curve); c.space == nil {
+		c.note("has primaries that make no colours, which are left out")
+		return
+	}
 	c.space.channels = c.channels
 }
 

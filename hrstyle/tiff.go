@@ -130,8 +130,8 @@ func openTIFF(data []byte) (c container, err error) {
 
 // open reads the tags that say how pixels are stored.
 func (t *tiff) open(c *container) error {
-	t.w, t.h, t.photometric, t.compression = t.number(256, 0), t.number(257, 0), t.number(262, -1), t.number(259, asIs)
-	t.samples, t.planar, t.predictor, t.bits = t.number(277, 1), t.number(284, 1) == 2, t.number(317, 1), t.number(258, 1)
+	t.w, t.h, t.photometric, t.compression = t.number(256, 0), t.number(257, 0), t.number(262, whiteIsZero), t.number(259, asIs)
+	t.samples, t.planar, t.predictor, t.bits = t.number(277, max(1, len(t.numbers(258)))), t.number(284, 1) == 2, t.number(317, 1), t.number(258, 1)
 	c.w, c.h = t.w, t.h
 	if err := checkSides(t.w, t.h); err != nil {
 		return err
@@ -357,6 +357,9 @@ func (t *tiff) setter(pix []byte, deep bool) func(pixel, sample, v int) {
 // block gives the samples of a strip or tile, rows of stride bytes.
 func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
 	at, size := t.offsets[i], t.counts[i]
+	if t.compression == asIs { // what some writers say is not so
+		size = rows * stride
+	}
 	if at+size > len(t.data) {
 		return nil, errCut
 	}
