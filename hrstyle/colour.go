@@ -2,6 +2,7 @@ package hrstyle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/kovidgoyal/imaging/colorconv"
 	"github.com/kovidgoyal/imaging/prism/meta/icc"
@@ -113,8 +116,9 @@ func profileSpace(data []byte) (s *space, err error) {
 		return nil, err
 	}
 	s = &space{name: "its ICC profile", channels: map[icc.ColorSpace]int{icc.ColorSpaceGray: 1, icc.ColorSpaceRGB: 3, icc.ColorSpaceCMYK: 4}[profile.Header.DataColorSpace]}
-	if name, err := profile.Description(); err == nil && name != "" {
-		s.name = name
+	if name, err := profile.Description(); err == nil {
+		name = strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }), " ")
+		s.name = cmp.Or(strings.ToValidUTF8(name[:min(len(name), 80)], ""), s.name)
 	}
 	pipeline, err := profile.CreateTransformerToPCS(icc.RelativeColorimetricRenderingIntent, s.channels, true)
 	if err != nil {
@@ -130,6 +134,9 @@ func profileSpace(data []byte) (s *space, err error) {
 		s.linear = func(in, out []float64) {
 			pipeline.TransformGeneral(out, in)
 			out[0], out[1], out[2] = toRGB(out[0], out[1], out[2])
+		}
+		for corner := range 16 { // a table that is too small
+			s.linear([]float64{float64(corner & 1), float64(corner >> 1 & 1), float64(corner >> 2 & 1), float64(corner >> 3)}, make([]float64, 4))
 		}
 	}
 	return s, nil

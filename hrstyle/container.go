@@ -196,7 +196,7 @@ func openPNG(data []byte) (c container, err error) {
 		at = int(end)
 		if crc32.ChecksumIEEE(chunk[4:8+size]) != binary.BigEndian.Uint32(chunk[8+size:]) {
 			if name[0]&0x20 == 0 { // the picture needs it
-				return c, fmt.Errorf("damaged picture (the checksum of its chunk %s is wrong)", name)
+				return c, fmt.Errorf("damaged picture (the checksum of its chunk %q is wrong)", name)
 			}
 			c.note("has a damaged chunk %q, which is left out", name)
 			continue

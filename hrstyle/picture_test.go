@@ -228,7 +228,7 @@ func TestUnsupportedPictures(t *testing.T) {
 		{tag("plain.tiff", 284, 339, 3), "TIFF with floating point samples is not supported: export it as PNG"},
 		{[]byte("\x00\x00\x00\x1cftypheic"), "a HEIC or AVIF picture: export it as JPEG or PNG"},
 		{[]byte("\xff\x0a\xfa\x1f"), "a JPEG XL picture: export it as JPEG or PNG"},
-		{change("bad-text.png", "IDATx", "IDATy"), "damaged picture (the checksum of its chunk IDAT is wrong)"},
+		{change("bad-text.png", "IDATx", "IDATy"), `damaged picture (the checksum of its chunk "IDAT" is wrong)`},
 	} {
 		if _, _, _, err := decode(c.data); err == nil || err.Error() != c.want {
 			t.Errorf("%v; want %s", err, c.want)
