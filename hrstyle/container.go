@@ -28,7 +28,7 @@ type container struct {
 	place    image.Point // of what decode gives, in the whole, beside what its bounds say
 
 	exif    []byte // the EXIF block, if there is one
-	tags    []byte // what says the orientation instead of an EXIF block
+	tags    []byte // what says the orientation: the EXIF block, or a TIFF file itself
 	profile []byte // the ICC profile, if there is one
 	space   *space // said by other means than a profile
 	notes   []string
@@ -86,8 +86,11 @@ func unsupported(what string) error {
 // exifHeader stands before the EXIF block in JPEG files, and in some of other formats.
 const exifHeader = "Exif\x00\x00"
 
+// note says a thing once, and no more than a person reads.
 func (c *container) note(format string, args ...any) {
-	c.notes = append(c.notes, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); len(c.notes) < 8 && !slices.Contains(c.notes, text) {
+		c.notes = append(c.notes, text)
+	}
 }
 
 // openJPEG reads the segments up to the first scan (ITU-T T.81, annex B; ICC.1:2022, annex B.4).

@@ -91,23 +91,13 @@ func hostile(t *testing.T) map[string][]byte {
 	}
 	// Tiles, canvases and headers that are larger than any picture, with next to nothing in them.
 	for name, sides := range map[string]uint16{"large": 9400, "huge": 60000} {
-		data := bytes.Clone(good["plain.bmp"])
-		binary.LittleEndian.PutUint16(data[18:], sides)
-		binary.LittleEndian.PutUint16(data[22:], sides)
-		all[name+".bmp"] = data
-		data = bytes.Clone(good["rle8.bmp"])
-		binary.LittleEndian.PutUint16(data[18:], sides)
-		binary.LittleEndian.PutUint16(data[22:], sides)
-		all[name+"-rle.bmp"] = data
-		data = bytes.Clone(good["part.gif"])
-		binary.LittleEndian.PutUint16(data[6:], sides)
-		binary.LittleEndian.PutUint16(data[8:], sides)
-		all[name+".gif"] = data
-		data = bytes.Clone(good["part.webp"])
-		binary.LittleEndian.PutUint16(data[24:], sides)
-		binary.LittleEndian.PutUint16(data[27:], sides)
-		all[name+".webp"] = data
-		data = bytes.Clone(good["planes-tiles.tiff"])
+		for kind, at := range map[string][2]int{"plain.bmp": {18, 22}, "rle8.bmp": {18, 22}, "part.gif": {6, 8}, "part.webp": {24, 27}} {
+			data := bytes.Clone(good[kind])
+			binary.LittleEndian.PutUint16(data[at[0]:], sides)
+			binary.LittleEndian.PutUint16(data[at[1]:], sides)
+			all[name+"-"+kind] = data
+		}
+		data := bytes.Clone(good["planes-tiles.tiff"])
 		for at := binary.LittleEndian.Uint32(data[4:]) + 2; int(at)+12 < len(data); at += 12 {
 			if tag := binary.LittleEndian.Uint16(data[at:]); tag == 256 || tag == 257 || tag == 322 || tag == 323 {
 				binary.LittleEndian.PutUint16(data[at+8:], sides)

@@ -121,6 +121,9 @@ func TestFormats(t *testing.T) {
 		"misfit-grey.png":     "is taken as sRGB: grey 1.5 is for grey pictures, and it is RGB",
 		"misfit-rgb.png":      "is taken as sRGB: Adobe RGB (1998) is for RGB pictures, and it is grey",
 		"misfit-inks.jpg":     "is taken as sRGB: inks is for CMYK pictures, and it is RGB",
+		"misfit-sides.png":    "is taken as sRGB: its ICC profile cannot be read",
+		"misfit-part.jpg":     "is taken as sRGB: a part of its ICC profile is missing",
+		"gamut-side.png":      "is brought from first side to sRGB",
 		"misfit-damaged.png":  "is taken as sRGB: its ICC profile cannot be read",
 		"exif-and-icc.jpg":    p3,
 		"gamut-samples.png":   "is brought from samples to sRGB",
@@ -162,6 +165,33 @@ func TestFormats(t *testing.T) {
 		}
 		if got := strings.Join(got.Notes, "; "); got != note {
 			t.Errorf("%s: notes %q, want %q", name, got, note)
+		}
+	}
+}
+
+// Along every line of the cube, colours change in one direction only.
+func TestMonotone(t *testing.T) {
+	for name, s := range map[string]*space{
+		"Adobe RGB": adobeRGB, "BT.2020": rgbSpace("", codedPrimaries[9], videoCurve), "DCI P3": rgbSpace("", codedPrimaries[11], power(2.6)),
+	} {
+		for line := range 3 * 9 * 9 {
+			row := image.NewRGBA(image.Rect(0, 0, 256, 1))
+			for x := range 256 {
+				pixel := row.Pix[4*x:][:4]
+				axis := line % 3
+				pixel[axis], pixel[(axis+1)%3], pixel[(axis+2)%3], pixel[3] = uint8(x), uint8(line/3%9*255/8), uint8(line/27*255/8), 255
+			}
+			out := s.onWhite(row)
+			for c := range 3 {
+				up, down := false, false
+				for x := 1; x < 256; x++ {
+					step := int(out.Pix[4*x+c]) - int(out.Pix[4*x-4+c])
+					up, down = up || step > 0, down || step < 0
+				}
+				if up && down {
+					t.Errorf("%s, line %d: channel %d goes up and down", name, line, c)
+				}
+			}
 		}
 	}
 }

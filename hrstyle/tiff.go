@@ -54,9 +54,10 @@ func (t *tiff) bytes(tag int) []byte {
 	}
 	kind, count := int(t.order.Uint16(entry[2:])), int64(t.order.Uint32(entry[4:]))
 	size := int64(1)
-	if kind == 3 {
+	switch kind {
+	case 3:
 		size = 2
-	} else if kind == 4 {
+	case 4:
 		size = 4
 	}
 	if size*count <= 4 {

@@ -130,13 +130,14 @@ def table(points, kind, pcs):
     return np.clip(code.round(), 0, most).astype("u1" if kind == b"mft1" else ">u2").tobytes()
 
 
-def lut(name, kind, channels, side, pcs, gamma=1.2):
+def lut(name, kind, channels, side, pcs, gamma=1.2, sides=None):
     """A profile with a colour table (lut8Type, lut16Type, lutAToBType)."""
-    points = np.stack(np.meshgrid(*[np.linspace(0, 1, side)] * channels, indexing="ij"), -1)
+    sides = sides or [side] * channels
+    points = np.stack(np.meshgrid(*[np.linspace(0, 1, n) for n in sides], indexing="ij"), -1)
     data = table(points, kind, pcs)
     if kind == b"mAB ":
         curves = pad(curve()) * 3
-        clut = bytes([side] * channels).ljust(16, b"\0") + b"\2\0\0\0" + data
+        clut = bytes(sides).ljust(16, b"\0") + b"\2\0\0\0" + data
         tag = struct.pack(">4s4xBBxxIIIII", kind, channels, 3, 32, 0, 0, 32 + len(curves), 32 + len(curves) + len(pad(clut)))
         tag += curves + pad(clut) + pad(formula(0, gamma)) * channels
     else:
@@ -174,6 +175,7 @@ def expect(name, img=None, icc=None):
     if mask:
         img.putalpha(mask)
         img = Image.alpha_composite(Image.new("RGBA", img.size, "white"), img).convert("RGB")
+    img.info.clear()
     pathlib.Path("expected").mkdir(exist_ok=True)
     img.save(f"expected/{name}.png", optimize=True)
 
@@ -275,6 +277,8 @@ for name, icc in {
     "lutab-xyz": lut("lutAToBType XYZ", b"mAB ", 3, 5, b"XYZ "),
 }.items():
     write(f"gamut-{name}.png", file(cube, icc_profile=icc, optimize=True))
+uneven = lut("first side", b"mAB ", 3, 0, b"Lab ", sides=[7, 5, 5])
+write("gamut-side.png", file(cube, icc_profile=uneven, optimize=True))
 for name, icc in {"xyz": GREY, "lab": profile("grey L*", {b"kTRC": SRGB}, b"GRAY", b"Lab ", 4)}.items():
     write(f"gamut-grey-{name}.png", file(Image.fromarray(greys), icc_profile=icc, optimize=True))
 ink = Image.fromarray(inks, "CMYK")
@@ -357,6 +361,8 @@ expect("icc-16.tiff", rgb, ADOBE)
 write("misfit-grey.png", png(rgb, iccp(GREY)), rgb)
 write("misfit-inks.jpg", jpeg(blocks, segment(0xE2, b"ICC_PROFILE\0\1\1" + INKS)), blocks)
 write("misfit-rgb.png", png(rgb.convert("L"), iccp(ADOBE)), rgb.convert("L"))
+write("misfit-sides.png", png(rgb, iccp(lut("sides", b"mAB ", 3, 0, b"Lab ", sides=[5, 4, 6]))), rgb)
+write("misfit-part.jpg", jpeg(blocks, parts[0]), blocks)
 write("misfit-damaged.png", png(rgb, iccp(ADOBE[:200])), rgb)
 
 # Orientations.
