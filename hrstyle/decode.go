@@ -57,7 +57,7 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 // what its EXIF says; nil is sRGB.
 func (c *container) colours() *space {
 	s := c.space
-	if s == nil && c.profile != nil {
+	if s == nil && len(c.profile) > 0 {
 		var err error
 		if s, err = profileSpace(c.profile); s == nil || err != nil {
 			c.note("is taken as sRGB: its ICC profile cannot be read")

@@ -16,12 +16,11 @@ import (
 	"golang.org/x/image/tiff/lzw"
 )
 
-// tiff is the first picture of a TIFF file (TIFF 6.0 and its supplements). golang.org/x/image/tiff shows some files
-// wrongly, of 16 bits in tiles and of faxes, and refuses inks, planes, JPEG and unknown samples beside red, green, blue.
+// tiff is the first picture of a TIFF file (TIFF 6.0 and its supplements). golang.org/x/image/tiff shows faxes with black
+// for white, and refuses inks, planes, JPEG, and samples beside those of colours.
 type tiff struct {
-	data    []byte
-	order   binary.ByteOrder
-	entries map[int][]byte
+	exifBlock
+	entries map[uint16]exifEntry
 	cut     bool // a value lies behind the end
 
 	w, h, bits, samples                 int
@@ -47,54 +46,29 @@ var tiffCompressions = map[int]string{2: "CCITT run lengths", 6: "old JPEG", 346
 var tiffColours = map[int]string{4: "a mask", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*", 32803: "a camera's raw samples", 32844: "LogLuv", 32845: "LogLuv", 34892: "a camera's raw samples"}
 
 // bytes gives the value of a tag as it stands in the file.
-func (t *tiff) bytes(tag int) []byte {
-	entry := t.entries[tag]
-	if entry == nil {
-		return nil
-	}
-	kind, count := int(t.order.Uint16(entry[2:])), int64(t.order.Uint32(entry[4:]))
-	size := int64(1)
-	switch kind {
-	case 3:
-		size = 2
-	case 4:
-		size = 4
-	}
-	if size*count <= 4 {
-		return entry[8 : 8+size*count]
-	}
-	at := int64(t.order.Uint32(entry[8:]))
-	if at+size*count > int64(len(t.data)) {
+func (t *tiff) bytes(tag uint16) []byte {
+	e, there := t.entries[tag]
+	if there && !e.readable {
 		t.cut = true
-		return nil
 	}
-	return t.data[at : at+size*count]
+	return t.data[e.value:][:e.size]
 }
 
-// numbers gives the values of a tag of type BYTE, SHORT or LONG.
-func (t *tiff) numbers(tag int) (values []int) {
-	raw := t.bytes(tag)
-	if raw == nil {
-		return nil
-	}
-	switch t.order.Uint16(t.entries[tag][2:]) {
-	case 1:
-		for _, v := range raw {
-			values = append(values, int(v))
+// numbers gives the values of a tag of whatever integer type.
+func (t *tiff) numbers(tag uint16) (values []int) {
+	e := t.entries[tag]
+	each := int(typeSize[e.kind])
+	for at := range len(t.bytes(tag)) / max(1, each) {
+		v, ok := t.integer(exifEntry{kind: e.kind, readable: true, value: e.value + at*each, size: each})
+		if !ok || v < 0 {
+			return nil
 		}
-	case 3:
-		for ; len(raw) > 0; raw = raw[2:] {
-			values = append(values, int(t.order.Uint16(raw)))
-		}
-	case 4:
-		for ; len(raw) > 0; raw = raw[4:] {
-			values = append(values, int(t.order.Uint32(raw)))
-		}
+		values = append(values, int(v))
 	}
 	return values
 }
 
-func (t *tiff) number(tag, otherwise int) int {
+func (t *tiff) number(tag uint16, otherwise int) int {
 	if values := t.numbers(tag); len(values) > 0 {
 		return values[0]
 	}
@@ -102,27 +76,25 @@ func (t *tiff) number(tag, otherwise int) int {
 }
 
 func openTIFF(data []byte) (c container, err error) {
-	if len(data) < 8 {
+	file, _ := openExif(data) // which is made like a TIFF file
+	if len(file.data) < 8 {
 		return c, errCut
 	}
-	t := tiff{data: data, order: binary.LittleEndian, entries: map[int][]byte{}}
-	if data[0] == 'M' {
-		t.order = binary.BigEndian
-	}
-	at := int64(t.order.Uint32(data[4:])) // the first directory: a count, then entries of 12 bytes
+	t := tiff{exifBlock: file, entries: map[uint16]exifEntry{}}
+	at := int64(t.order.Uint32(data[4:])) // the first directory: a count, then entries
 	if at+2 > int64(len(data)) || at+2+12*int64(t.order.Uint16(data[at:])) > int64(len(data)) {
 		return c, errCut
 	}
-	for i := range int64(t.order.Uint16(data[at:])) {
-		entry := data[at+2+12*i:][:12]
-		if tag := int(t.order.Uint16(entry)); t.entries[tag] == nil {
-			t.entries[tag] = entry
+	for i := range int(t.order.Uint16(data[at:])) {
+		e := t.entry(int(at) + 2 + 12*i)
+		if _, known := t.entries[e.tag]; !known {
+			t.entries[e.tag] = e
 		}
 	}
 	if err = t.open(&c); t.cut {
 		return c, errCut
 	}
-	c.tags = data // a TIFF file is what an EXIF block is made like
+	c.tags = data
 	if c.profile = t.bytes(34675); t.cut {
 		c.note(noteProfile)
 	}
@@ -146,7 +118,7 @@ func (t *tiff) open(c *container) error {
 	}
 	t.palette, t.tables = t.numbers(320), t.bytes(347)
 	t.blockW, t.blockH, t.offsets, t.counts = t.w, min(t.number(278, t.h), t.h), t.numbers(273), t.numbers(279)
-	if t.entries[322] != nil {
+	if t.tiled() {
 		t.blockW, t.blockH, t.offsets, t.counts = t.number(322, 0), t.number(323, 0), t.numbers(324), t.numbers(325)
 	}
 	if t.blockW < 1 || t.blockH < 1 || t.blockW > max(1<<16, t.w) || t.blockH > max(1<<16, t.h) {
@@ -178,6 +150,8 @@ func (t *tiff) open(c *container) error {
 	c.decode = t.decode
 	return nil
 }
+
+func (t *tiff) tiled() bool { return len(t.numbers(322)) > 0 }
 
 // supported finds out which sample is what, and refuses what is not read here.
 func (t *tiff) supported() error {
@@ -267,7 +241,7 @@ func (t *tiff) decode() (image.Image, error) {
 	for i := range planes * t.across * t.down {
 		plane, x0, y0 := i/(t.across*t.down), i%t.across*t.blockW, i/t.across%t.down*t.blockH
 		rows := t.blockH
-		if t.entries[322] == nil { // strips end with the picture
+		if !t.tiled() { // strips end with the picture
 			rows = min(rows, t.h-y0)
 		}
 		stride := (t.blockW*inBlock*t.bits + 7) / 8
