@@ -197,10 +197,14 @@ func openPNG(data []byte) (c container, err error) {
 		chunk := data[at:end]
 		body := chunk[8 : 8+size]
 		at = int(end)
-		if crc32.ChecksumIEEE(chunk[4:8+size]) != binary.BigEndian.Uint32(chunk[8+size:]) {
-			if name[0]&0x20 == 0 { // the picture needs it
-				return c, fmt.Errorf("damaged picture (the checksum of its chunk %q is wrong)", name)
-			}
+		sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(chunk[4:8+size]))
+		switch {
+		case bytes.Equal(sum, chunk[8+size:]):
+		case name == "IDAT": // pixels have a second checksum, of all of them
+			c.note("has a wrong checksum in a chunk %q", name)
+		case name[0]&0x20 == 0: // the picture needs it
+			return c, fmt.Errorf("damaged picture (the checksum of its chunk %q is wrong)", name)
+		default:
 			c.note("has a damaged chunk %q, which is left out", name)
 			continue
 		}
@@ -226,8 +230,13 @@ func openPNG(data []byte) (c container, err error) {
 				}
 				c.note("is animated: %s is taken", what)
 			}
+			parts = append(parts, bytes.NewReader(chunk[:8+size]), bytes.NewReader(sum))
+		case "tRNS":
+			if header := chunks["IHDR"]; header == nil || header[9] >= 4 { // it has alpha of its own
+				break
+			}
 			parts = append(parts, bytes.NewReader(chunk))
-		case "PLTE", "tRNS":
+		case "PLTE":
 			parts = append(parts, bytes.NewReader(chunk))
 		}
 		if chunks[name] == nil {

@@ -103,6 +103,7 @@ func TestFormats(t *testing.T) {
 		"still.png":      "is animated: the picture that stands before its frames is taken",
 		"no-end.png":     cut,
 		"no-end.jpg":     cut,
+		"bad-pixels.png": `has a wrong checksum in a chunk "IDAT"`,
 		"bad-text.png":   `has a damaged chunk "tEXt", which is left out`,
 		"gamut-p3.png":   p3,
 		"icc-16.png":     p3,
@@ -258,7 +259,8 @@ func TestUnsupportedPictures(t *testing.T) {
 		{tag("plain.tiff", 284, 339, 3), "TIFF with floating point samples is not supported: export it as PNG"},
 		{[]byte("\x00\x00\x00\x1cftypheic"), "a HEIC or AVIF picture: export it as JPEG or PNG"},
 		{[]byte("\xff\x0a\xfa\x1f"), "a JPEG XL picture: export it as JPEG or PNG"},
-		{change("bad-text.png", "IDATx", "IDATy"), `damaged picture (the checksum of its chunk "IDAT" is wrong)`},
+		{change("bad-text.png", "IDATx", "IDATy"), "damaged picture (zlib: invalid header)"},
+		{change("bad-text.png", "IHDR\x00", "IHDR\x01"), `damaged picture (the checksum of its chunk "IHDR" is wrong)`},
 	} {
 		if _, _, _, err := decode(c.data); err == nil || err.Error() != c.want {
 			t.Errorf("%v; want %s", err, c.want)

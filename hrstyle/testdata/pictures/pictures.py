@@ -389,6 +389,9 @@ for kind in ("png", "jpg", "webp", "gif", "bmp", "tiff"):
     write(f"trailing.{kind}", whole + b"\0trailing\xff\xd8")
 bad = chunk(b"tEXt", b"Comment\0text")[:-1] + b"?"
 write("bad-text.png", data[:33] + bad + data[33:], rgb)
+at = data.index(b"IDAT") - 4
+pixels = struct.unpack(">I", data[at : at + 4])[0]
+write("bad-pixels.png", data[: at + 8 + pixels] + bytes(4) + data[at + 12 + pixels :], rgb)
 write("really-jpeg.png", jpeg(blocks))
 small = rgb.crop((4, 2, 22, 18))
 
