@@ -83,9 +83,6 @@ func unsupported(what string) error {
 	return fmt.Errorf("%s is not supported: export it as PNG", what)
 }
 
-// exifHeader stands before the EXIF block in JPEG files, and in some of other formats.
-const exifHeader = "Exif\x00\x00"
-
 // note says a thing once, and no more than a person reads.
 func (c *container) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); len(c.notes) < 8 && !slices.Contains(c.notes, text) {
@@ -134,8 +131,8 @@ func openJPEG(data []byte) (c container, err error) {
 			c.memory = float64(c.w) * float64(c.h) * (copied + each*float64(c.channels))
 		case marker == 0xee && bytes.HasPrefix(body, []byte("Adobe")):
 			adobe = true
-		case marker == 0xe1 && bytes.HasPrefix(body, []byte(exifHeader)) && c.exif == nil:
-			c.exif = body[len(exifHeader):]
+		case marker == 0xe1 && bytes.HasPrefix(body, exifPrefix) && c.exif == nil:
+			c.exif = body
 		case marker == 0xe2 && bytes.HasPrefix(body, []byte("ICC_PROFILE\x00")) && len(body) > 14:
 			if parts[body[12]] == nil { // its number, and how many there are
 				parts[body[12]], count = body[14:], max(count, body[13])
@@ -250,7 +247,7 @@ func openPNG(data []byte) (c container, err error) {
 		c.note(noteCut)
 	}
 	c.memory = float64(c.w) * float64(c.h) * (copied + each)
-	c.exif = bytes.TrimPrefix(chunks["eXIf"], []byte(exifHeader))
+	c.exif = chunks["eXIf"]
 	c.pngColours(chunks)
 	parts = append(parts, strings.NewReader("\x00\x00\x00\x00IEND\xaeB`\x82"))
 	c.decode = func() (image.Image, error) {
@@ -336,7 +333,7 @@ func openWebP(data []byte) (c container, err error) {
 		case "ICCP":
 			c.profile = body
 		case "EXIF":
-			c.exif = bytes.TrimPrefix(body, []byte(exifHeader))
+			c.exif = body
 		case "ANMF":
 			if !animated && len(body) > 16 {
 				animated = true

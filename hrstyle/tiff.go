@@ -373,7 +373,7 @@ func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
 	if from != nil {
 		raw = make([]byte, rows*stride)
 		if n, err := io.ReadFull(from, raw); err != nil {
-			return nil, fmt.Errorf("strip or tile %d ends after %d of %d bytes: %w", i+1, n, len(raw), err)
+			return nil, fmt.Errorf("strip or tile %d has %d of %d bytes", i+1, n, len(raw))
 		}
 	}
 	if len(raw) < rows*stride {
