@@ -54,15 +54,22 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 func (r *Run) DropArtifact(ctx context.Context, name string) error {
 	var before string
 	err := r.write(ctx, func(t tx) (err error) {
-		if before, err = t.artifactDigest(r.ID, name); err != nil {
-			return err
-		}
-		return t.all([]any{r.ID, clean(name)}, sqlRemoveArtifact)
+		before, err = t.dropArtifact(r.ID, name)
+		return err
 	})
 	if err == nil {
 		r.store.freeArtifact(ctx, before)
 	}
 	return err
+}
+
+// dropArtifact removes the row of an artifact, if the run has it, and returns its digest.
+func (t tx) dropArtifact(run int64, name string) (digest string, err error) {
+	digest, err = t.artifactDigest(run, name)
+	if err == nil {
+		err = t.all([]any{run, clean(name)}, sqlRemoveArtifact)
+	}
+	return digest, err
 }
 
 // artifactDigest is the digest of the artifact that a run has under name, or empty.

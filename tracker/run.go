@@ -82,6 +82,26 @@ func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
 	return s.plain(err)
 }
 
+// CancelQueued makes those of the runs stopped that are queued or lost, within a transaction of [Store.DB], and returns
+// their ids. Runs of any other status stay as they are.
+func (s *Store) CancelQueued(ctx context.Context, t *sql.Tx, ids []int64) (stopped []int64, err error) {
+	w := tx{ctx, t}
+	if err := w.all(nil, sqlNextChange); err != nil {
+		return nil, s.plain(err)
+	}
+	now := micros(time.Now())
+	for _, id := range ids {
+		n, err := w.exec(sqlCancelQueued, id, now)
+		if err != nil {
+			return nil, s.plain(err)
+		}
+		if n > 0 {
+			stopped = append(stopped, id)
+		}
+	}
+	return stopped, nil
+}
+
 // Take begins a queued run, or goes on with a lost one. Of several processes that try, all but one get [ErrTaken].
 func (s *Store) Take(ctx context.Context, id int64) (*Run, error) {
 	return s.resume(ctx, id, Queued, Lost)
@@ -545,9 +565,10 @@ func (r *Run) Note(ctx context.Context, text string) error {
 	return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, micros(time.Now()), clean(text)}, sqlAddNote) })
 }
 
-// Finish ends the run: finished where err is nil, stopped where it is [context.Canceled], else failed with its text. It
-// is recorded even when ctx is done, which is why a run ends as a rule.
-func (r *Run) Finish(ctx context.Context, err error) error {
+// Finish ends the run: finished where err is nil, stopped where it is [context.Canceled], else failed with its text. In
+// the same transaction the run forgets the artifacts named by drop, those it has: with an error it has them still. It is
+// recorded even when ctx is done, which is why a run ends as a rule.
+func (r *Run) Finish(ctx context.Context, err error, drop ...string) error {
 	status, text := Finished, ""
 	switch {
 	case errors.Is(err, ErrLeft):
@@ -557,11 +578,24 @@ func (r *Run) Finish(ctx context.Context, err error) error {
 	case err != nil:
 		status, text = Failed, err.Error()
 	}
-	err = r.write(context.WithoutCancel(ctx), func(t tx) error {
+	ctx = context.WithoutCancel(ctx)
+	var dropped []string
+	err = r.write(ctx, func(t tx) error {
+		for _, name := range drop {
+			digest, err := t.dropArtifact(r.ID, name)
+			if err != nil {
+				return err
+			}
+			dropped = append(dropped, digest)
+		}
 		return t.all([]any{r.ID, status, micros(time.Now()), clean(text)}, sqlFinish)
 	})
-	if err == nil {
-		r.stop()
+	if err != nil {
+		return err
 	}
-	return err
+	r.stop()
+	for _, digest := range dropped {
+		r.store.freeArtifact(ctx, digest)
+	}
+	return nil
 }

@@ -30,7 +30,9 @@ const (
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
 	sqlRequeue = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
 		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
-	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
+	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $2), error = ''
+		WHERE id = $1 AND status IN ('queued', 'lost')`
+	sqlFinish = `UPDATE run SET status = $2, ended = CASE WHEN $2 = 'queued' THEN NULL ELSE $3 END, error = $4 WHERE id = $1`
 	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
 	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`

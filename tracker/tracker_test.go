@@ -686,3 +686,67 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// A run ends and forgets artifacts in one transaction: where that fails it is neither ended nor poorer, and the same call
+// ends it later.
+func TestFinishDrops(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "checkpoint", strings.NewReader("c")), r.LogArtifact(ctx, "output", strings.NewReader("o")))
+	_, err := s.writer.ExecContext(ctx, "CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.status = 'finished' BEGIN SELECT RAISE(ABORT, 'fault'); END")
+	must(t, err)
+	if err := r.Finish(ctx, nil, "checkpoint"); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 2 || info(t, s, r.ID).Status != Running {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	f, err := s.OpenArtifact(ctx, r.ID, "checkpoint")
+	must(t, err, f.Close())
+	_, err = s.writer.ExecContext(ctx, "DROP TRIGGER fault")
+	must(t, err, r.Finish(ctx, nil, "checkpoint", "never"))
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 1 || info(t, s, r.ID).Status != Finished {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	must(t, s.eachFile(func(path string, size int64) error {
+		if digest, err := fileDigest(path); err != nil || size != 1 || digest != filepath.Base(path) || info(t, s, r.ID).Status != Finished {
+			t.Errorf("%s %v", path, err)
+		}
+		return nil
+	}))
+	whole(t, s)
+}
+
+// Queued and lost runs are cancelled in one transaction; a lost one's writer that comes back is refused.
+func TestCancelQueued(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	tx, err := s.DB().BeginTx(ctx, nil)
+	must(t, err)
+	queued, err := s.Enqueue(ctx, tx, NewRun{})
+	must(t, err, tx.Commit())
+	lost, running, finished := start(t, s, NewRun{}), start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, finished.Finish(ctx, nil))
+	_, err = s.writer.ExecContext(ctx, "UPDATE run SET status = 'lost', ended = 7 WHERE id = ?1", lost.ID)
+	must(t, err)
+	all := []int64{finished.ID, lost.ID, running.ID, queued, 999}
+	for _, commit := range []bool{false, true} {
+		tx, err := s.DB().BeginTx(ctx, nil)
+		must(t, err)
+		if stopped, err := s.CancelQueued(ctx, tx, all); err != nil || !slices.Equal(stopped, []int64{lost.ID, queued}) {
+			t.Errorf("%v %v", stopped, err)
+		}
+		if commit {
+			must(t, tx.Commit())
+		} else {
+			must(t, tx.Rollback())
+		}
+	}
+	for id, want := range map[int64]Status{queued: Stopped, lost.ID: Stopped, running.ID: Running, finished.ID: Finished} {
+		if i := info(t, s, id); i.Status != want || (i.Ended.IsZero() != (want == Running)) {
+			t.Errorf("run %d is %s, ended %v", id, i.Status, i.Ended)
+		}
+	}
+	if err := lost.Log(ctx, 1, map[string]float64{"m": 1}); !errors.Is(err, ErrTaken) {
+		t.Error(err)
+	}
+}
