@@ -57,6 +57,8 @@ func (e Encoding) validate(path string) error {
 func CheckWritable(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("%s: is a directory; name a file", path)
+	} else if err == nil && !info.Mode().IsRegular() { // a file would take the place of the device or pipe
+		return fmt.Errorf("%s: not a regular file; - is standard output", path)
 	}
 	f, err := renameio.NewPendingFile(path)
 	if err != nil {
