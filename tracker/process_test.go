@@ -24,7 +24,7 @@ import (
 // first argument.
 func TestMain(m *testing.M) {
 	if job := os.Getenv("HRLAB_TEST_CHILD"); job != "" {
-		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite}[job](os.Args[1]); err != nil {
+		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite, "idle": childIdle, "import": childImport}[job](os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -64,6 +64,37 @@ func childLog(path string) error {
 		}
 	}
 	return errors.Join(r.Finish(ctx, nil), s.Close())
+}
+
+// childIdle begins a run and does nothing but live, until it is killed.
+func childIdle(path string) error {
+	ctx := context.Background()
+	s, err := Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	if ahead, err := time.ParseDuration(os.Getenv("HRLAB_TEST_AHEAD")); err == nil { // a clock that is wrong
+		s.clock.now = func() time.Time { return time.Now().Add(ahead) }
+	}
+	if host := os.Getenv("HRLAB_TEST_HOST"); host != "" {
+		s.self.host = host
+	}
+	r, err := s.Start(ctx, NewRun{})
+	if err != nil {
+		return err
+	}
+	fmt.Println(r.ID)
+	select {}
+}
+
+// childImport imports standard input.
+func childImport(path string) error {
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	_, err = s.Import(context.Background(), os.Stdin)
+	return errors.Join(err, s.Close())
 }
 
 // childWrite logs until it is killed, and says what was acknowledged.

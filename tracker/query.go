@@ -422,7 +422,7 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 			return nil, cursor, s.plain(err)
 		}
 		if n > cursor {
-			changed, err := s.runs(ctx, sqlRunsChanged+fmt.Sprintf(sqlRunsSort, ""), []any{true, cursor})
+			changed, err := s.runs(ctx, sqlRunsChanged, []any{true, cursor})
 			if err != nil {
 				return nil, cursor, err
 			}

@@ -81,7 +81,7 @@ const (
 	// Runs, with what a filter (filter.go) makes of its fields.
 	sqlRuns = `SELECT r.id, r.name, e.name, r.status, r.error, r.command, r.created, r.started, r.ended, r.deleted, r.changed
 		FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)`
-	sqlRunsChanged      = ` AND r.changed > $2`
+	sqlRunsChanged      = ` AND r.changed > $2 ORDER BY +r.id DESC` // by the index of changed: + keeps SQLite from reading all in the order of ids
 	sqlRunsOfExperiment = ` AND e.name = $%d`
 	sqlRunsWithID       = ` AND r.id = $%d`
 	sqlRunsWithName     = ` AND r.name = $%d`
