@@ -131,16 +131,26 @@ func (s *Store) databaseSize() (bytes int64) {
 	return bytes
 }
 
+// eachArtifact calls f for every artifact of every run, which the database names at one moment.
 func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
+	var runs []int64
+	var artifacts []Artifact
 	err := each(ctx, s.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
 		var run int64
 		var a Artifact
-		if err := scan(&run, &a.Name, &a.Digest, &a.Size); err != nil {
+		err := scan(&run, &a.Name, &a.Digest, &a.Size)
+		runs, artifacts = append(runs, run), append(artifacts, a)
+		return err
+	})
+	if err != nil {
+		return s.plain(err)
+	}
+	for i, run := range runs {
+		if err := f(run, artifacts[i]); err != nil {
 			return err
 		}
-		return f(run, a)
-	})
-	return s.plain(err)
+	}
+	return nil
 }
 
 // eachFile calls f for every file in the directory of artifacts, which may be a link to another.
@@ -444,8 +454,14 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 		return target.plain(err)
 	}
 	_, there := os.Lstat(target.artifacts())
+	named := false
 	defer func() {
-		if _, partial := errors.AsType[*IncompleteError](err); err != nil && !partial && there != nil {
+		_, partial := errors.AsType[*IncompleteError](err)
+		failed := err != nil && !partial
+		if failed && named {
+			_ = os.Remove(path)
+		}
+		if failed && there != nil {
 			_ = os.RemoveAll(target.artifacts())
 		}
 		_ = os.Remove(part)
@@ -488,6 +504,7 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	if err := os.Rename(part, path); err != nil {
 		return target.plain(err)
 	}
+	named = true
 	if err := syncDirectory(filepath.Dir(path)); err != nil {
 		return target.plain(err)
 	}

@@ -151,13 +151,15 @@ func TestOddDatabaseNames(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 			t.Errorf("%q: %v", name, err)
 		}
-		copied := open(t, path+"2")
+		copied, err := Open(ctx, path+"2")
+		must(t, err)
 		if text, err := copied.ReadArtifact(ctx, r.ID, name); err != nil || string(text) != "x" {
 			t.Errorf("%q: %q %v", name, text, err)
 		}
 		if _, err := copied.Run(ctx, "never"); err == nil {
 			t.Errorf("%q: there is no such run", name)
 		}
+		must(t, copied.Close())
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 13*6 { // each with .lock and .artifacts, and so its copy
 		t.Errorf("%d files: %v", len(entries), err)

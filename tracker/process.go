@@ -26,8 +26,8 @@ const (
 
 // clock tells the time. Tests set it.
 type clock struct {
-	now    func() time.Time                                  // of day, which anybody may set at any time
-	steady func() time.Duration                              // since some moment; nobody sets it, and it halts while the machine sleeps
+	now    func() time.Time                                 // of day, which anybody may set at any time
+	steady func() time.Duration                             // since some moment; nobody sets it, and it halts while the machine sleeps
 	sleep  func(ctx context.Context, d time.Duration) error // until d has passed or ctx is done
 }
 

@@ -57,9 +57,9 @@ import (
 
 // Store is an open database of runs. Its methods may be called from many goroutines.
 type Store struct {
-	name        string // as it was given
-	path        string // of the file itself
-	beside      string // where earlier versions, which followed no links, left artifacts; empty where it is no link
+	name        string  // as it was given
+	path        string  // of the file itself
+	beside      string  // where earlier versions, which followed no links, left artifacts; empty where it is no link
 	writer      *sql.DB // one connection: SQLite has one writer at a time
 	reader      *sql.DB
 	self        owner
