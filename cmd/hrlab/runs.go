@@ -194,7 +194,8 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		row("status", strings.TrimSpace(string(i.Status)+" "+i.Error))
 		row("created", when(i.Created))
 		row("started", when(i.Started))
-		if row("ended", when(i.Ended)); !i.Started.IsZero() && i.Ended.After(i.Started) {
+		row("ended", when(i.Ended))
+		if !i.Started.IsZero() && !i.Ended.Before(i.Started) {
 			row("took", i.Ended.Sub(i.Started).Round(time.Second).String())
 		}
 		row("deleted", when(i.Deleted))
