@@ -73,8 +73,8 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing or
-// damaged are in an [IncompleteError].
+// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
+// what is damaged, are in an [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
@@ -109,12 +109,13 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 				return err
 			}
 		}
-		err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
+		damaged, err := s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, _ image.Config) error {
 			return out.Encode(line{Of: r.ID, Picture: &pictureLine{p, jpeg}})
 		})
 		if err != nil {
 			return err
 		}
+		missing = append(missing, damaged...)
 		artifacts, err := s.Artifacts(ctx, r.ID)
 		if err != nil {
 			return err
@@ -138,10 +139,11 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 	return incomplete(missing)
 }
 
-func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte) error) error {
+// eachPicture calls f for the pictures of a run whose thumbnails are sound, and says which are not.
+func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte, size image.Config) error) (damaged []error, err error) {
 	pictures, err := s.Pictures(ctx, run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, p := range pictures {
 		jpeg, err := s.Thumbnail(ctx, p.Digest)
@@ -149,13 +151,18 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := f(p, jpeg); err != nil {
-			return err
+		size, _, err := image.DecodeConfig(bytes.NewReader(jpeg))
+		if err != nil {
+			damaged = append(damaged, fmt.Errorf("run %d: thumbnail of %q at step %d: %w", run, p.Name, p.Step, err))
+			continue
+		}
+		if err := f(p, jpeg, size); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return damaged, nil
 }
 
 // Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
@@ -272,7 +279,7 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 	switch {
 	case l.Metric != nil:
 		if len(l.Metric.Steps) != len(l.Metric.Values) {
-			return fmt.Errorf("metric %s: %d steps and %d values", l.Metric.Name, len(l.Metric.Steps), len(l.Metric.Values))
+			return fmt.Errorf("metric %q: %d steps and %d values", l.Metric.Name, len(l.Metric.Steps), len(l.Metric.Values))
 		}
 		points := make([]Point, len(l.Metric.Steps))
 		for i, step := range l.Metric.Steps {
@@ -290,8 +297,10 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 		})
 	case l.Picture != nil:
 		p := l.Picture
-		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil || p.Digest == "" || p.Step < 0 {
-			return fmt.Errorf("picture %s of step %d: no JPEG with a digest (%w)", p.Name, p.Step, err)
+		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil {
+			return fmt.Errorf("picture %q of step %d: no JPEG: %w", p.Name, p.Step, err)
+		} else if p.Digest == "" || p.Step < 0 {
+			return fmt.Errorf("picture %q of step %d: digest %q; allowed: a digest, and step 0 or more", p.Name, p.Step, p.Digest)
 		}
 		return r.write(ctx, func(t tx) error {
 			return t.addPicture(r.ID, p.Step, p.Name, clean(p.Digest), image.Pt(p.Width, p.Height), p.JPEG)
@@ -397,14 +406,9 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (damaged [
 			}
 		}
 	}
-	err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
-		config, _, err := image.DecodeConfig(bytes.NewReader(jpeg))
-		if err != nil {
-			damaged = append(damaged, fmt.Errorf("run %d: thumbnail of %q at step %d: %w", r.ID, p.Name, p.Step, err))
-			return nil
-		}
+	damaged, err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, size image.Config) error {
 		var img []byte
-		for i, v := range []int{config.Height, config.Width, 3} { // 3: RGB
+		for i, v := range []int{size.Height, size.Width, 3} { // 3: RGB
 			img = protowire.AppendVarint(protowire.AppendTag(img, protowire.Number(i+1), protowire.VarintType), uint64(v)) //nolint:gosec // above 0
 		}
 		img = protowire.AppendBytes(protowire.AppendTag(img, 4, protowire.BytesType), jpeg)

@@ -410,6 +410,13 @@ func TestEventFaults(t *testing.T) {
 	if partial, ok := errors.AsType[*IncompleteError](err); !ok || len(partial.Missing) != 1 || !strings.HasPrefix(err.Error(), `run 1: thumbnail of "bent" at step 1: `) {
 		t.Error(err)
 	}
+	var out bytes.Buffer
+	if again := s.ExportJSON(t.Context(), &out, runs); again == nil || again.Error() != err.Error() {
+		t.Error(again)
+	}
+	if ids, err := fresh(t).Import(t.Context(), &out); err != nil || len(ids) != 1 {
+		t.Error(ids, err)
+	}
 	if data, err := os.ReadFile(file); err != nil || !bytes.Contains(data, []byte("pictures/good")) {
 		t.Errorf("%d bytes: %v", len(data), err)
 	}

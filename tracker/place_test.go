@@ -228,3 +228,23 @@ func TestArtifactsBesideLink(t *testing.T) {
 	}
 	whole(t, s)
 }
+
+// The directory of artifacts may be a link to another disk.
+func TestLinkedArtifacts(t *testing.T) {
+	s, disk := fresh(t), t.TempDir()
+	must(t, os.Symlink(disk, s.artifacts()))
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(t.Context(), "a", strings.NewReader("content")))
+	if text, err := s.ReadArtifact(t.Context(), r.ID, "a"); err != nil || string(text) != "content" {
+		t.Errorf("%q %v", text, err)
+	}
+	whole(t, s)
+	must(t, os.WriteFile(filepath.Join(disk, temporary+"1"), []byte("left"), 0o666))
+	if findings := check(t, s); len(findings) != 1 || !findings[0].Leftover {
+		t.Errorf("%v", findings)
+	}
+	if freed, err := s.GC(t.Context()); err != nil || freed.Files != 1 {
+		t.Errorf("%+v %v", freed, err)
+	}
+	whole(t, s)
+}

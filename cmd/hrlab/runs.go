@@ -17,6 +17,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
@@ -102,16 +103,34 @@ func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "ID\tSTATUS\tEXPERIMENT\tNAME\tCONTENT W.\tSTYLE W.\tSTEP\tCONTENT\tSTYLE\tKEPT\tMATCH\tWHEN")
 		for _, i := range runs {
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), i.Params["content_weight"], i.Params["style_weight"],
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), short(i.Params["content_weight"].Text), short(i.Params["style_weight"].Text),
 				step(i, "total"), last(i, "content"), last(i, "style"), last(i, experiments.ContentKept), last(i, experiments.StyleMatch), i.Created.Local().Format("2006-01-02 15:04"))
 		}
 		return t.Flush()
 	})
 }
 
-// short is a text without line breaks, of at most 30 characters.
+// printable is a text that does to a terminal what it shows: names may hold anything. Its lines stay.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// flat is a printable text without line breaks.
+func flat(text string) string { return strings.Join(strings.Fields(printable(text)), " ") }
+
+// short is a flat text of at most 30 characters.
 func short(text string) string {
-	runes := []rune(strings.Join(strings.Fields(text), " "))
+	runes := []rune(flat(text))
 	if len(runes) > 30 {
 		return string(runes[:29]) + "…"
 	}
@@ -187,7 +206,7 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		row := func(name, value string) {
 			if value != "" {
-				fmt.Fprintf(t, "%s\t%s\n", name, value)
+				fmt.Fprintf(t, "%s\t%s\n", flat(name), strings.ReplaceAll(printable(value), "\n", "\n\t"))
 			}
 		}
 		row("run", fmt.Sprintf("%d %s, of experiment %s", i.ID, i.Name, i.Experiment))
@@ -308,7 +327,7 @@ func plot(c tracker.Series) string {
 	if finite < 2 {
 		return ""
 	}
-	caption := fmt.Sprintf("%s, steps %d to %d", c.Metric, c.Steps[0], c.Steps[len(c.Steps)-1])
+	caption := fmt.Sprintf("%s, steps %d to %d", short(c.Metric), c.Steps[0], c.Steps[len(c.Steps)-1])
 	if largest > 0 && (largest >= 1e6 || largest < 0.01) { // such numbers would take the whole line
 		exponent := max(-300, int(math.Floor(math.Log10(largest))))
 		for i := range values {
@@ -351,8 +370,8 @@ func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		}
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "\trun %d\trun %d\n", a.ID, b.ID)
-		for _, line := range diff {
-			fmt.Fprintf(t, "%s %s\t%s\t%s\n", line.What, line.Key, cmp.Or(line.A, "-"), cmp.Or(line.B, "-"))
+		for _, d := range diff {
+			fmt.Fprintf(t, "%s %s\t%s\t%s\n", d.What, flat(d.Key), cmp.Or(flat(d.A), "-"), cmp.Or(flat(d.B), "-"))
 		}
 		return t.Flush()
 	})
@@ -569,7 +588,7 @@ func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		findings, err := s.Check(ctx, k.DropMissing)
 		wrong, missing, mended := 0, 0, 0
 		for _, f := range findings {
-			fmt.Fprintln(c.out, oneLine(errors.New(f.String())))
+			fmt.Fprintln(c.out, flat(f.String()))
 			switch {
 			case f.Leftover:
 			case f.Repair != "":
