@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -194,7 +195,7 @@ func TestBackupFaults(t *testing.T) {
 				whole(t, open(t, path))
 				break
 			}
-			failed(t, fmt.Sprint(size), err)
+			failed(t, strconv.Itoa(size), err)
 			if !strings.HasPrefix(err.Error(), path) || len(tree(t, dir)) != 1 {
 				t.Fatalf("%d bytes: %v: %q", size, err, tree(t, dir))
 			}
@@ -380,7 +381,7 @@ func TestMigrationFaults(t *testing.T) {
 				if err == nil {
 					break
 				}
-				failed(t, fmt.Sprint(size), err)
+				failed(t, strconv.Itoa(size), err)
 				failures++
 			}
 			if failures == 0 {

@@ -157,7 +157,7 @@ func links(path string) uint64 {
 		return 0
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Nlink)
+		return uint64(stat.Nlink) //nolint:unconvert // other systems have other types
 	}
 	return 1
 }
