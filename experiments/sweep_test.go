@@ -199,7 +199,7 @@ func TestSweepKilled(t *testing.T) {
 			t.Errorf("trial %d: %+v, uninterrupted %+v", i+1, got[i].Metrics["total"], want[i].Metrics["total"])
 		}
 	}
-	if findings, err := lab.Tracker.Check(t.Context()); err != nil {
+	if findings, err := lab.Tracker.Check(t.Context(), false); err != nil {
 		t.Error(findings, err)
 	}
 }

@@ -72,8 +72,8 @@ func CheckWritable(path string) error {
 	case err != nil:
 	case info.IsDir():
 		return fmt.Errorf("%s: is a directory; name a file", path)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is no regular file, and would be replaced by one; name another", path)
+	case !info.Mode().IsRegular(): // a file would take the place of the device or pipe
+		return fmt.Errorf("%s: is no regular file; - is standard output", path)
 	}
 	target, beside := replaced(path)
 	f, err := renameio.NewPendingFile(target, beside)

@@ -30,12 +30,12 @@ func (r *Run) LogArtifact(ctx context.Context, name string, content io.Reader) e
 // addArtifact keeps content as a, whose digest it must have if that is not empty.
 func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) error {
 	if a.Time.IsZero() {
-		a.Time = time.Now()
+		a.Time = r.now()
 	}
 	var before, now string
 	err := r.store.keep(ctx, content, func(digest string, size int64) error {
 		if now = digest; a.Digest != "" && a.Digest != digest {
-			return fmt.Errorf("artifact %s: its sha256 is %s, not %s", a.Name, digest, a.Digest)
+			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, digest, a.Digest)
 		}
 		return r.write(ctx, func(t tx) (err error) {
 			if before, err = t.artifactDigest(r.ID, a.Name); err != nil {
@@ -44,7 +44,9 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 			return t.all([]any{r.ID, clean(a.Name), digest, size, micros(a.Time)}, sqlAddArtifact)
 		})
 	})
-	if err == nil && before != now {
+	if err != nil {
+		r.store.freeArtifact(context.WithoutCancel(ctx), now)
+	} else if before != now {
 		r.store.freeArtifact(ctx, before)
 	}
 	return err
@@ -54,15 +56,22 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 func (r *Run) DropArtifact(ctx context.Context, name string) error {
 	var before string
 	err := r.write(ctx, func(t tx) (err error) {
-		if before, err = t.artifactDigest(r.ID, name); err != nil {
-			return err
-		}
-		return t.all([]any{r.ID, clean(name)}, sqlRemoveArtifact)
+		before, err = t.dropArtifact(r.ID, name)
+		return err
 	})
 	if err == nil {
 		r.store.freeArtifact(ctx, before)
 	}
 	return err
+}
+
+// dropArtifact removes the row of an artifact, if the run has it, and returns its digest.
+func (t tx) dropArtifact(run int64, name string) (digest string, err error) {
+	digest, err = t.artifactDigest(run, name)
+	if err == nil {
+		err = t.all([]any{run, clean(name)}, sqlRemoveArtifact)
+	}
+	return digest, err
 }
 
 // artifactDigest is the digest of the artifact that a run has under name, or empty.
@@ -106,6 +115,21 @@ func (s *Store) artifacts() string { return s.path + ".artifacts" }
 
 func (s *Store) artifactPath(digest string) string {
 	return filepath.Join(s.artifacts(), digest[:2], digest)
+}
+
+// artifactFile is where an artifact is, if it is anywhere.
+func (s *Store) artifactFile(digest string) string {
+	path := s.artifactPath(digest)
+	if s.beside == "" {
+		return path
+	}
+	other := filepath.Join(s.beside, digest[:2], digest)
+	_, err := os.Stat(path)
+	_, otherErr := os.Stat(other)
+	if errors.Is(err, fs.ErrNotExist) && otherErr == nil {
+		return other
+	}
+	return path
 }
 
 // lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
@@ -187,10 +211,41 @@ func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact,
 	return artifacts, s.plain(err)
 }
 
-// OpenArtifact opens an artifact for reading.
+// OpenArtifact opens an artifact for reading. Its content is not compared with its digest: see [Store.ReadArtifact].
 func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*os.File, error) {
 	_, file, err := s.openArtifact(ctx, run, name)
 	return file, err
+}
+
+// ReadArtifact reads an artifact whose content is what was kept.
+func (s *Store) ReadArtifact(ctx context.Context, run int64, name string) ([]byte, error) {
+	_, data, err := s.readArtifact(ctx, run, name)
+	return data, err
+}
+
+func (s *Store) readArtifact(ctx context.Context, run int64, name string) (a Artifact, data []byte, err error) {
+	a, file, err := s.openArtifact(ctx, run, name)
+	if err != nil {
+		return a, nil, err
+	}
+	defer file.Close()
+	if data, err = io.ReadAll(file); err != nil {
+		return a, nil, a.trouble(run, err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != a.Digest {
+		return a, nil, a.trouble(run, fmt.Errorf("%s: %w", file.Name(), errDamaged))
+	}
+	return a, data, nil
+}
+
+var errDamaged = errors.New("damaged: its content is not what was kept")
+
+// trouble names the run and the artifact that err is about.
+func (a Artifact) trouble(run int64, err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
+	}
+	return fmt.Errorf("run %d: artifact %q: %w", run, a.Name, err)
 }
 
 func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Artifact, file *os.File, err error) {
@@ -205,8 +260,10 @@ func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Art
 	}
 	for _, a := range artifacts {
 		if a.Name == clean(name) {
-			file, err := os.Open(s.artifactPath(a.Digest))
-			return a, file, s.plain(err)
+			if file, err = os.Open(s.artifactFile(a.Digest)); err != nil {
+				err = a.trouble(run, err)
+			}
+			return a, file, err
 		}
 	}
 	return a, nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)

@@ -267,7 +267,7 @@ func ExampleStore_Backup() {
 	defer remove()
 	ctx := context.Background()
 	fitted(store)
-	findings, err := store.Check(ctx)
+	findings, err := store.Check(ctx, false)
 	must(err)
 	fmt.Println(len(findings), "findings")
 

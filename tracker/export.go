@@ -23,6 +23,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/renameio/v2"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -72,10 +73,12 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it.
+// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
+// what is damaged, are in an [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
+	var missing []error
 	for _, r := range runs {
 		env, err := s.Environment(ctx, r.ID)
 		if err != nil {
@@ -106,70 +109,71 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 				return err
 			}
 		}
-		err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
+		damaged, err := s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, _ image.Config) error {
 			return out.Encode(line{Of: r.ID, Picture: &pictureLine{p, jpeg}})
 		})
 		if err != nil {
 			return err
 		}
+		missing = append(missing, damaged...)
 		artifacts, err := s.Artifacts(ctx, r.ID)
 		if err != nil {
 			return err
 		}
 		for _, a := range artifacts {
-			a, data, err := s.readArtifact(ctx, r.ID, a.Name) // it may have been replaced since
-			if errors.Is(err, ErrNotFound) {
+			a, data, err := s.readArtifact(ctx, r.ID, a.Name)
+			switch {
+			case errors.Is(err, ErrNotFound): // it was dropped since
 				continue
-			}
-			if err != nil {
-				return err
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				missing = append(missing, err)
+				continue
 			}
 			if err := out.Encode(line{Of: r.ID, Artifact: &artifactLine{a, data}}); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return incomplete(missing)
 }
 
-func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte) error) error {
+// eachPicture calls f for the pictures of a run whose thumbnails are sound, and says which are not.
+func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte, size image.Config) error) (damaged []error, err error) {
 	pictures, err := s.Pictures(ctx, run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, p := range pictures {
 		jpeg, err := s.Thumbnail(ctx, p.Digest)
+		if errors.Is(err, ErrNotFound) { // the run was freed since
+			continue
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := f(p, jpeg); err != nil {
-			return err
+		size, _, err := image.DecodeConfig(bytes.NewReader(jpeg))
+		if err != nil {
+			damaged = append(damaged, fmt.Errorf("run %d: thumbnail of %q at step %d: %w", run, p.Name, p.Step, err))
+			continue
+		}
+		if err := f(p, jpeg, size); err != nil {
+			return nil, err
 		}
 	}
-	return nil
-}
-
-func (s *Store) readArtifact(ctx context.Context, run int64, name string) (Artifact, []byte, error) {
-	a, file, err := s.openArtifact(ctx, run, name)
-	if err != nil {
-		return a, nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(file)
-	return a, data, err
+	return damaged, nil
 }
 
 // Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
-// An error names the line; the runs before it stay, the one that it belongs to does not.
+// An error names the line; the runs before it stay, the one that it belongs to does not. A run is deleted until it is
+// whole, so that of an import that is killed [Store.GC] frees what is left.
 func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
 	var run *Run // the one being imported
 	var of *exported
 	defer func() {
 		if run != nil {
-			run.stop()
-			if err != nil {
-				err = errors.Join(err, s.write(context.WithoutCancel(ctx), func(t tx) error { return t.purge(run.ID) }))
-			}
+			err = errors.Join(err, s.discard(context.WithoutCancel(ctx), run.ID))
 		}
 	}()
 	finish := func() error {
@@ -179,7 +183,6 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 		if err := run.imported(ctx, of); err != nil {
 			return err
 		}
-		run.stop()
 		ids, run = append(ids, run.ID), nil
 		return nil
 	}
@@ -193,7 +196,9 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 				case l.Run != nil:
 					if err = finish(); err == nil {
 						of = l.Run
-						run, err = s.importRun(ctx, of)
+						if run, err = s.importRun(ctx, of); err != nil {
+							run = nil
+						}
 					}
 				case run == nil || l.Of != of.ID:
 					err = errors.New("belongs to no run before it")
@@ -220,37 +225,61 @@ func (r *Run) imported(ctx context.Context, of *exported) error {
 	if status == Running || status == Queued || !slices.Contains(statuses, status) {
 		status = Stopped
 	}
-	when := func(t time.Time) any {
-		if t.IsZero() {
-			return nil
-		}
-		return micros(t)
-	}
 	return r.write(ctx, func(t tx) error {
-		return t.all([]any{r.ID, status, micros(of.Created), when(of.Started), when(of.Ended), clean(of.Error)}, sqlImported)
+		return t.all([]any{r.ID, status, timeOrNull(of.Created), timeOrNull(of.Started), timeOrNull(of.Ended), clean(of.Error)}, sqlImported)
 	})
 }
 
+// timeOrNull is a time as the database has it.
+func timeOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
+// discard removes what was imported of a run.
+func (s *Store) discard(ctx context.Context, run int64) error {
+	artifacts, err := s.Artifacts(ctx, run)
+	if err == nil {
+		err = s.write(ctx, func(t tx) error { return t.purge(run) })
+	}
+	if err != nil {
+		return err
+	}
+	for _, a := range artifacts {
+		s.freeArtifact(ctx, a.Digest)
+	}
+	return nil
+}
+
 func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
-	s.environment() // as in Start
-	return s.start(ctx, func(t tx) (id int64, err error) {
-		if id, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}); err != nil {
-			return 0, err
+	r := s.newRun()
+	return r, s.write(ctx, func(t tx) (err error) {
+		if r.ID, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}, e.Environment, e.Command); err != nil {
+			return err
+		}
+		if err := errors.Join(t.take(r), t.all([]any{r.ID, micros(r.now())}, sqlDelete)); err != nil {
+			return err
 		}
 		for _, n := range e.Notes {
-			if err := t.all([]any{id, micros(n.Time), clean(n.Text)}, sqlAddNote); err != nil {
-				return 0, err
+			at := n.Time
+			if at.IsZero() {
+				at = r.now()
+			}
+			if err := t.all([]any{r.ID, micros(at), clean(n.Text)}, sqlAddNote); err != nil {
+				return err
 			}
 		}
-		return id, errors.Join(t.setParams(id, e.Params), t.setEnvironment(id, e.Environment, e.Command))
-	}, Queued)
+		return t.setParams(r.ID, e.Params)
+	})
 }
 
 func (r *Run) importLine(ctx context.Context, l line) error {
 	switch {
 	case l.Metric != nil:
 		if len(l.Metric.Steps) != len(l.Metric.Values) {
-			return fmt.Errorf("metric %s: %d steps and %d values", l.Metric.Name, len(l.Metric.Steps), len(l.Metric.Values))
+			return fmt.Errorf("metric %q: %d steps and %d values", l.Metric.Name, len(l.Metric.Steps), len(l.Metric.Values))
 		}
 		points := make([]Point, len(l.Metric.Steps))
 		for i, step := range l.Metric.Steps {
@@ -268,8 +297,10 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 		})
 	case l.Picture != nil:
 		p := l.Picture
-		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil || p.Digest == "" || p.Step < 0 {
-			return fmt.Errorf("picture %s of step %d: no JPEG with a digest (%w)", p.Name, p.Step, err)
+		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil {
+			return fmt.Errorf("picture %q of step %d: no JPEG: %w", p.Name, p.Step, err)
+		} else if p.Digest == "" || p.Step < 0 {
+			return fmt.Errorf("picture %q of step %d: digest %q; allowed: a digest, and step 0 or more", p.Name, p.Step, p.Digest)
 		}
 		return r.write(ctx, func(t tx) error {
 			return t.addPicture(r.ID, p.Step, p.Name, clean(p.Digest), image.Pt(p.Width, p.Height), p.JPEG)
@@ -306,20 +337,23 @@ func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 
 // ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images
 // called pictures/NAME, for TensorBoard drops what shares its name with another kind. Steps have no times of their own:
-// they are spread evenly over the run's.
+// they are spread evenly over the run's. Thumbnails that are damaged are in an [IncompleteError].
 func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) error {
+	var missing []error
 	for _, r := range runs {
-		if err := s.exportEvents(ctx, dir, r); err != nil {
+		damaged, err := s.exportEvents(ctx, dir, r)
+		if err != nil {
 			return err
 		}
+		missing = append(missing, damaged...)
 	}
-	return nil
+	return incomplete(missing)
 }
 
-func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error) {
+func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (damaged []error, err error) {
 	folder := filepath.Join(dir, fmt.Sprintf("%d-%s", r.ID, fileName(r.Name)))
 	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return err
+		return nil, err
 	}
 	begin, end := r.Started, r.Ended
 	if begin.IsZero() {
@@ -328,11 +362,12 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error
 	if end.Before(begin) {
 		end = begin
 	}
-	file, err := os.Create(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%d.hrlab", begin.Unix())))
+	file, err := renameio.NewPendingFile(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%d.hrlab", begin.Unix())),
+		renameio.WithPermissions(0o666), renameio.WithTempDir(folder))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
 	out := bufio.NewWriter(file)
 
 	var last int64
@@ -350,7 +385,7 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error
 	event := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(at(0)))
 	event = protowire.AppendString(protowire.AppendTag(event, 3, protowire.BytesType), "brain.Event:2")
 	if err := record(out, event); err != nil {
-		return err
+		return nil, err
 	}
 	put := func(step int64, tag string, value []byte) error {
 		value = append(protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), tag), value...)
@@ -361,32 +396,31 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (err error
 	}
 	series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, c := range series {
 		for i, step := range c.Steps {
 			scalar := protowire.AppendFixed32(protowire.AppendTag(nil, 2, protowire.Fixed32Type), math.Float32bits(float32(c.Values[i])))
 			if err := put(step, c.Metric, scalar); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte) error {
-		config, _, err := image.DecodeConfig(bytes.NewReader(jpeg))
-		if err != nil {
-			return fmt.Errorf("thumbnail %s: %w", p.Digest, err)
-		}
+	damaged, err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, size image.Config) error {
 		var img []byte
-		for i, v := range []int{config.Height, config.Width, 3} { // 3: RGB
+		for i, v := range []int{size.Height, size.Width, 3} { // 3: RGB
 			img = protowire.AppendVarint(protowire.AppendTag(img, protowire.Number(i+1), protowire.VarintType), uint64(v)) //nolint:gosec // above 0
 		}
 		img = protowire.AppendBytes(protowire.AppendTag(img, 4, protowire.BytesType), jpeg)
 		return put(p.Step, "pictures/"+p.Name, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), img))
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return nil, err
+	}
+	return damaged, file.CloseAtomicallyReplace()
 }
 
 // fileName makes a name one that every file system takes.

@@ -61,8 +61,8 @@ func TestImport(t *testing.T) {
 		`{"of":1,"metric":{"name":"m"}}`:       "line 1: belongs to no run before it",
 		first.String() + `{"of":99,"x":1}`:     "belongs to no run before it",
 		`{"run":{"id":1}}` + "\n" + `{"of":1}`: "line 2: neither run, metric, samples, picture nor artifact",
-		`{"run":{"id":1}}` + "\n" + `{"of":1,"metric":{"name":"m","steps":[1],"values":[]}}`:     "line 2: metric m: 1 steps and 0 values",
-		`{"run":{"id":1}}` + "\n" + `{"of":1,"picture":{"name":"p","jpeg":"AAAA","digest":"x"}}`: "line 2: picture p of step 0: no JPEG",
+		`{"run":{"id":1}}` + "\n" + `{"of":1,"metric":{"name":"m","steps":[1],"values":[]}}`:     "line 2: metric \"m\": 1 steps and 0 values",
+		`{"run":{"id":1}}` + "\n" + `{"of":1,"picture":{"name":"p","jpeg":"AAAA","digest":"x"}}`: "line 2: picture \"p\" of step 0: no JPEG",
 	} {
 		if _, err := other.Import(ctx, strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.80s: %v, want %s", text, err, want)

@@ -12,9 +12,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
+
+	"github.com/mattn/go-sqlite3"
 )
 
 // change runs f in a transaction that changes an existing run, whoever writes it.
@@ -44,12 +44,12 @@ func (s *Store) Untag(ctx context.Context, run int64, key string) error {
 
 // Note adds a note to any run.
 func (s *Store) Note(ctx context.Context, run int64, text string) error {
-	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(time.Now()), clean(text)}, sqlAddNote) })
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now()), clean(text)}, sqlAddNote) })
 }
 
 // Delete hides a run until [Store.Restore] shows it again or [Store.GC] frees it.
 func (s *Store) Delete(ctx context.Context, run int64) error {
-	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(time.Now())}, sqlDelete) })
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now())}, sqlDelete) })
 }
 
 // Restore shows a deleted run again.
@@ -66,7 +66,7 @@ type Freed struct {
 
 // GC frees deleted runs, what no run names any more, and the room they took.
 func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
-	if err := s.findLost(ctx); err != nil {
+	if err := s.findLost(ctx, true); err != nil {
 		return freed, err
 	}
 	before := s.databaseSize()
@@ -102,7 +102,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 		return freed, err
 	}
 	err = s.eachFile(func(path string, size int64) error {
-		if named[filepath.Base(path)] {
+		if named[filepath.Base(path)] || !ours(path) {
 			return nil
 		}
 		freed.Files++
@@ -131,21 +131,31 @@ func (s *Store) databaseSize() (bytes int64) {
 	return bytes
 }
 
+// eachArtifact calls f for every artifact of every run, which the database names at one moment.
 func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
+	var runs []int64
+	var artifacts []Artifact
 	err := each(ctx, s.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
 		var run int64
 		var a Artifact
-		if err := scan(&run, &a.Name, &a.Digest, &a.Size); err != nil {
+		err := scan(&run, &a.Name, &a.Digest, &a.Size)
+		runs, artifacts = append(runs, run), append(artifacts, a)
+		return err
+	})
+	if err != nil {
+		return s.plain(err)
+	}
+	for i, run := range runs {
+		if err := f(run, artifacts[i]); err != nil {
 			return err
 		}
-		return f(run, a)
-	})
-	return s.plain(err)
+	}
+	return nil
 }
 
-// eachFile calls f for every file of an artifact, and for what an interrupted writer left.
+// eachFile calls f for every file in the directory of artifacts, which may be a link to another.
 func (s *Store) eachFile(f func(path string, size int64) error) error {
-	return filepath.WalkDir(s.artifacts(), func(path string, entry fs.DirEntry, err error) error {
+	return filepath.WalkDir(s.artifacts()+"/", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || entry.Name() == ".lock" {
 			return err
 		}
@@ -157,11 +167,22 @@ func (s *Store) eachFile(f func(path string, size int64) error) error {
 	})
 }
 
+// damaged ends the name of a file whose content has another digest than its name says.
+const damaged = ".damaged"
+
+// ours says whether a file in the directory of artifacts has a name that this package gives: others are left alone.
+func ours(path string) bool {
+	name := filepath.Base(path)
+	_, err := hex.DecodeString(strings.TrimSuffix(name, damaged))
+	return err == nil || strings.HasPrefix(name, temporary)
+}
+
 // Finding is something that was not in order, and what was done about it.
 type Finding struct {
 	What     string
-	Repair   string // empty where nothing could be done
-	Leftover bool   // of a writer that was interrupted: nothing is wrong or lost
+	Repair   string // empty where nothing was done
+	Missing  bool   // something that a row names is not there, or not as it was kept
+	Leftover bool   // of a writer that was interrupted, which [Store.GC] frees: nothing is wrong or lost
 }
 
 func (f Finding) String() string {
@@ -171,9 +192,10 @@ func (f Finding) String() string {
 	return f.What + ": " + f.Repair
 }
 
-// Check looks at the whole database and every artifact, repairs what it can, and says what it found. Other processes go
-// on writing meanwhile.
-func (s *Store) Check(ctx context.Context) (findings []Finding, err error) {
+// Check looks at the whole database and every artifact, and says what it found. It makes anew what follows from what is
+// there. What is missing or damaged it names and leaves as it is, for it may be that a disk is not mounted or a directory
+// was moved; with dropMissing it then replaces what names it by a note. Other processes go on writing meanwhile.
+func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
 		found, err := s.complaints(ctx, statement)
 		if err != nil {
@@ -184,13 +206,13 @@ func (s *Store) Check(ctx context.Context) (findings []Finding, err error) {
 	if len(findings) > 0 { // what lies on top can be trusted no more than what is below
 		return findings, nil
 	}
-	if err := s.findLost(ctx); err != nil {
+	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	if findings, err = s.checkSummaries(ctx); err != nil {
+	if findings, err = s.checkSummaries(ctx, dropMissing); err != nil {
 		return findings, err
 	}
-	found, err := s.checkArtifacts(ctx)
+	found, err := s.checkArtifacts(ctx, dropMissing)
 	return append(findings, found...), err
 }
 
@@ -224,8 +246,8 @@ func (s *Store) complaints(ctx context.Context, statement string) (findings []Fi
 type metricOf struct{ run, name int64 }
 
 // checkSummaries compares the summaries with the values they are of, in a moment's view of the database that no writer
-// has to wait for, and makes anew those that are wrong.
-func (s *Store) checkSummaries(ctx context.Context) (findings []Finding, err error) {
+// has to wait for, and makes anew those that are wrong; where values are missing, only with dropMissing.
+func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
 	view, err := s.reader.BeginTx(ctx, nil)
 	if err != nil {
@@ -259,16 +281,25 @@ func (s *Store) checkSummaries(ctx context.Context) (findings []Finding, err err
 	}
 	var wrong []metricOf
 	for k, m := range want {
-		if h, ok := have[k]; !ok || !h.equal(*m) {
+		if h, ok := have[k]; !ok || !h.equal(*m) && h.count <= m.count {
 			wrong = append(wrong, k)
 			findings = append(findings, Finding{What: fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), Repair: "made anew"})
 		}
 	}
-	for k := range have {
-		if want[k] == nil {
-			wrong = append(wrong, k)
-			findings = append(findings, Finding{What: fmt.Sprintf("run %d: a summary of metric %d without values", k.run, k.name), Repair: "removed"})
+	for k, h := range have {
+		m := want[k]
+		if m == nil {
+			m = &summary{}
 		}
+		if h.count <= m.count {
+			continue
+		}
+		f := Finding{What: fmt.Sprintf("run %d: of %d values of metric %d %d are missing", k.run, h.count, k.name, h.count-m.count), Missing: true}
+		if dropMissing {
+			f.Repair = "its summary is that of the others now"
+			wrong = append(wrong, k)
+		}
+		findings = append(findings, f)
 	}
 	for _, k := range wrong {
 		err := s.change(ctx, k.run, func(t tx) error {
@@ -294,91 +325,86 @@ func (m summary) equal(o summary) bool {
 	return m.count == o.count && m.LastStep == o.LastStep && same(m.Last, o.Last) && same(m.Min, o.Min) && same(m.Max, o.Max)
 }
 
-// checkArtifacts compares files and rows. A row whose file is gone or damaged is replaced by a note. Files are read
-// while others write some; only where something seems wrong is it looked at again, and mended, while nobody does.
-func (s *Store) checkArtifacts(ctx context.Context) (findings []Finding, err error) {
-	digests := map[string]string{} // of the files looked at
+// checkArtifacts compares files and rows. Files are read while others write some; only where something seems wrong is it
+// looked at again, and mended if it is to be, while nobody does.
+func (s *Store) checkArtifacts(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
+	sound := map[string]bool{} // digests of the files that need no second look
 	for _, alone := range []bool{false, true} {
-		rows, files, err := s.artifactTroubles(ctx, alone, digests)
-		if err != nil || len(rows)+len(files) == 0 {
-			return nil, err
-		}
-		if alone {
-			findings = slices.Concat(rows, files)
+		if findings, err = s.artifactTroubles(ctx, alone, alone && dropMissing, sound); err != nil || len(findings) == 0 {
+			return findings, err
 		}
 	}
 	return findings, nil
 }
 
-// artifactTroubles finds rows without their files and files without rows, and mends them if it is alone with them.
-func (s *Store) artifactTroubles(ctx context.Context, alone bool, digests map[string]string) (rows, files []Finding, err error) {
+// artifactTroubles finds rows without their files and files without rows. drop replaces the rows by notes.
+func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound map[string]bool) (findings []Finding, err error) {
 	unlock, err := s.lockArtifacts(ctx, alone)
 	if err != nil {
-		return nil, nil, s.plain(err)
+		return nil, s.plain(err)
 	}
 	defer unlock()
-	type lost struct {
-		run        int64
-		name, note string
+	type missing struct {
+		run              int64
+		name, path, note string
 	}
-	var all []lost
+	var all []missing
 	named := map[string]bool{}
 	err = s.eachArtifact(ctx, func(run int64, a Artifact) error {
 		named[a.Digest] = true
-		path, what := s.artifactPath(a.Digest), "is damaged"
-		if _, seen := digests[a.Digest]; !seen {
-			digest, err := fileDigest(path)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			digests[a.Digest] = digest
-		}
-		switch digests[a.Digest] {
-		case a.Digest:
+		path, what := s.artifactFile(a.Digest), "is damaged"
+		if sound[a.Digest] {
 			return nil
-		case "":
-			what = "is missing"
 		}
-		note := fmt.Sprintf("artifact %s (%d bytes, sha256 %s) %s", a.Name, a.Size, a.Digest, what)
-		all = append(all, lost{run, a.Name, note})
-		rows = append(rows, Finding{What: fmt.Sprintf("run %d: %s", run, note), Repair: "replaced by a note"})
+		digest, err := fileDigest(path)
+		switch {
+		case digest == a.Digest:
+			sound[digest] = true
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
+			what = "is missing"
+		case err != nil: // it may be sound
+			findings = append(findings, Finding{What: a.trouble(run, err).Error(), Missing: true})
+			return nil
+		}
+		note := fmt.Sprintf("artifact %q (%d bytes, sha256 %s) %s", a.Name, a.Size, a.Digest, what)
+		all = append(all, missing{run, a.Name, path, note})
+		f := Finding{What: fmt.Sprintf("run %d: %s: %s", run, note, path), Missing: true}
+		if drop {
+			f.Repair = "replaced by a note"
+		}
+		findings = append(findings, f)
 		return nil
 	})
-	if err != nil {
-		return nil, nil, err
+	if err != nil || !drop {
+		all = nil
 	}
-	for _, r := range all {
-		if !alone {
+	for _, m := range all {
+		err = s.change(ctx, m.run, func(t tx) error {
+			if err := t.all([]any{m.run, clean(m.name)}, sqlRemoveArtifact); err != nil {
+				return err
+			}
+			return t.all([]any{m.run, micros(s.clock.now()), clean(m.note)}, sqlAddNote)
+		})
+		if err == nil { // what is left of a damaged file may be of use
+			if err = os.Rename(m.path, m.path+damaged); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		}
+		if err != nil {
 			break
 		}
-		err := s.change(ctx, r.run, func(t tx) error {
-			if err := t.all([]any{r.run, r.name}, sqlRemoveArtifact); err != nil {
-				return err
-			}
-			return t.all([]any{r.run, micros(time.Now()), r.note}, sqlAddNote)
-		})
-		if err != nil {
-			return nil, nil, err
-		}
+	}
+	if err != nil {
+		return findings, s.plain(err)
 	}
 	err = s.eachFile(func(path string, size int64) error {
-		digest := filepath.Base(path)
-		mend := os.Remove
-		f := Finding{fmt.Sprintf("%s: %d bytes that no run names", path, size), "removed", true}
-		switch {
-		case digests[digest] != "" && digests[digest] != digest:
-			mend = func(path string) error { return os.Rename(path, path+".damaged") }
-			f = Finding{What: path + ": its content has another digest", Repair: "renamed to .damaged"}
-		case named[digest] || strings.HasSuffix(digest, ".damaged"):
-			return nil
-		}
-		files = append(files, f)
-		if alone {
-			return mend(path)
+		if digest := filepath.Base(path); !named[digest] && ours(path) && !strings.HasSuffix(path, damaged) {
+			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that no run names, which gc frees", path, size), Leftover: true})
 		}
 		return nil
 	})
-	return rows, files, s.plain(err)
+	return findings, s.plain(err)
 }
 
 // fileDigest is the sha256 of a file.
@@ -389,36 +415,62 @@ func fileDigest(path string) (string, error) {
 	}
 	defer file.Close()
 	hash := sha256.New()
-	_, err = io.Copy(hash, file)
-	return hex.EncodeToString(hash.Sum(nil)), err
+	if _, err = io.Copy(hash, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// IncompleteError is what a backup or an export could not have; everything else is in it.
+type IncompleteError struct {
+	Missing []error // each names a run and what it lacks
+}
+
+func (e *IncompleteError) Error() string { return errors.Join(e.Missing...).Error() }
+
+// incomplete is nil where nothing is missing.
+func incomplete(missing []error) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	return &IncompleteError{missing}
 }
 
 // Backup copies the database, as it is at one moment, to a new file at path, and the artifacts to path.artifacts.
-// Other processes go on writing meanwhile.
+// Other processes go on writing meanwhile. Artifacts that are missing or damaged are in an [IncompleteError]. After any
+// other error there is no file at path, and the same backup may be made again.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
-	for _, p := range []string{path, path + ".artifacts"} {
-		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: is there already; name another file", p)
-		}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: is there already; name another file", path)
 	}
 	unlock, err := s.lockArtifacts(ctx, false) // no file is freed meanwhile
 	if err != nil {
 		return s.plain(err)
 	}
 	defer unlock()
-	// The file gets its name when it is whole.
-	part, target := path+".part", &Store{path: path}
+	// The file gets its name when it is whole. Artifacts that a killed backup left have the names of their content.
+	part, target := path+".part", &Store{name: path, path: path}
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return target.plain(err)
 	}
+	_, there := os.Lstat(target.artifacts())
+	named := false
 	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(target.artifacts()) // which was not there
+		_, partial := errors.AsType[*IncompleteError](err)
+		failed := err != nil && !partial
+		if failed && named {
+			_ = os.Remove(path)
+		}
+		if failed && there != nil {
+			_ = os.RemoveAll(target.artifacts())
 		}
 		_ = os.Remove(part)
 	}()
 	if _, err := s.writer.ExecContext(ctx, sqliteBackup, part); err != nil {
-		return s.plain(err)
+		if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy) {
+			return s.plain(err)
+		}
+		return target.plain(err)
 	}
 	// What the copy names: the database may have gone on since.
 	copied, err := sql.Open("sqlite3", dsn(part, "&mode=ro"))
@@ -427,45 +479,57 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	}
 	defer copied.Close() //nolint:errcheck // it was read
 	target.reader = copied
-	err = target.eachArtifact(ctx, func(_ int64, a Artifact) error {
-		if _, err := os.Stat(target.artifactPath(a.Digest)); err == nil {
-			return nil
+	var missing []error
+	done := map[string]error{} // by digest
+	err = target.eachArtifact(ctx, func(run int64, a Artifact) error {
+		trouble, ok := done[a.Digest]
+		if !ok {
+			var err error
+			if trouble, err = s.copyArtifact(target, a.Digest); err != nil {
+				return err
+			}
+			done[a.Digest] = trouble
 		}
-		return target.copyArtifact(s.artifactPath(a.Digest), a.Digest)
+		if trouble != nil {
+			missing = append(missing, a.trouble(run, trouble))
+		}
+		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	if err := copied.Close(); err != nil {
-		return err
-	}
-	if err := syncFile(part); err != nil {
-		return err
+	if err := errors.Join(copied.Close(), syncFile(part)); err != nil {
+		return target.plain(err)
 	}
 	if err := os.Rename(part, path); err != nil {
-		return err
+		return target.plain(err)
 	}
-	return syncDirectory(filepath.Dir(path))
+	named = true
+	if err := syncDirectory(filepath.Dir(path)); err != nil {
+		return target.plain(err)
+	}
+	return incomplete(missing)
 }
 
-// copyArtifact copies an artifact's file from another store.
-func (s *Store) copyArtifact(from, digest string) error {
-	file, err := os.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: missing; run hrlab runs check", from)
+// copyArtifact copies an artifact's file to another store. Trouble is that of the file, an error that of the store.
+func (s *Store) copyArtifact(to *Store, digest string) (trouble, err error) {
+	path := s.artifactFile(digest)
+	is, trouble := fileDigest(path)
+	if trouble == nil && is != digest {
+		trouble = fmt.Errorf("%s: %w", path, errDamaged)
 	}
+	if trouble != nil {
+		return trouble, nil
+	}
+	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, s.plain(err)
 	}
 	defer file.Close()
-	if err := os.MkdirAll(s.artifacts(), 0o777); err != nil {
-		return err
+	if err = os.MkdirAll(to.artifacts(), 0o777); err == nil {
+		_, _, err = to.writeArtifact(file)
 	}
-	now, _, err := s.writeArtifact(file)
-	if err == nil && now != digest {
-		err = fmt.Errorf("%s: damaged; run hrlab runs check", from)
-	}
-	return err
+	return nil, to.plain(err)
 }
 
 func syncFile(path string) error {

@@ -110,7 +110,7 @@ type Query struct {
 // Runs lists runs.
 func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	condition, sort := "", ""
-	args := []any{q.Deleted, -1}
+	args := []any{q.Deleted}
 	if q.Experiment != "" {
 		args = append(args, clean(q.Experiment))
 		condition += fmt.Sprintf(sqlRunsOfExperiment, len(args))
@@ -134,20 +134,34 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	return s.runs(ctx, condition, append(args, more...))
 }
 
-// Run finds a run by its id, or by its name if only one has it.
+// Run finds a run by its id, or by its name if only one has it. Deleted runs have their names only where no other has.
 func (s *Store) Run(ctx context.Context, idOrName string) (Info, error) {
+	return s.find(ctx, idOrName, false)
+}
+
+// Deleted finds a run as [Store.Run] does, but of those with a name a deleted one first.
+func (s *Store) Deleted(ctx context.Context, idOrName string) (Info, error) {
+	return s.find(ctx, idOrName, true)
+}
+
+func (s *Store) find(ctx context.Context, idOrName string, deleted bool) (Info, error) {
 	if id, err := strconv.ParseInt(idOrName, 10, 64); err == nil {
-		runs, err := s.runs(ctx, fmt.Sprintf(sqlRunsWithID, 3), []any{true, -1, id})
+		runs, err := s.runs(ctx, fmt.Sprintf(sqlRunsWithID, 2), []any{true, id})
 		if err != nil || len(runs) == 1 {
 			return only(runs), err
 		}
 	}
-	runs, err := s.runs(ctx, fmt.Sprintf(sqlRunsWithName, 3), []any{true, -1, clean(idOrName)})
-	switch {
-	case err != nil:
+	runs, err := s.runs(ctx, fmt.Sprintf(sqlRunsWithName, 2), []any{true, clean(idOrName)})
+	if err != nil {
 		return Info{}, err
+	}
+	others := func(r Info) bool { return r.Deleted.IsZero() == deleted }
+	if first := slices.DeleteFunc(slices.Clone(runs), others); len(first) > 0 {
+		runs = first
+	}
+	switch {
 	case len(runs) == 0:
-		return Info{}, fmt.Errorf("%s: run %q: %w", s.path, idOrName, ErrNotFound)
+		return Info{}, fmt.Errorf("%s: run %q: %w", s.name, idOrName, ErrNotFound)
 	case len(runs) > 1:
 		var ids []string
 		for _, r := range runs {
@@ -167,7 +181,7 @@ func only(runs []Info) (info Info) {
 
 // runs reads the runs of a condition, with all that belongs to them.
 func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info, error) {
-	if err := s.findLost(ctx); err != nil {
+	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
 	t, err := s.reader.BeginTx(ctx, nil) // of one moment
@@ -236,33 +250,81 @@ func details(ctx context.Context, q querier, runs []Info) error {
 	return err
 }
 
-// findLost records which running runs have lost their process.
-func (s *Store) findLost(ctx context.Context) error {
-	type candidate struct{ id, beat, token int64 }
-	var lost []candidate
-	now := time.Now()
-	err := each(ctx, s.reader, sqlAlive, nil, func(scan func(...any) error) error {
-		var c candidate
-		var o owner
-		err := scan(&c.id, &o.host, &o.pid, &o.start, &c.beat, &c.token)
-		if err == nil && o.gone(s.self, time.UnixMicro(c.beat), now) {
-			lost = append(lost, c)
-		}
-		return err
-	})
-	if err != nil || len(lost) == 0 {
-		return s.plain(err)
-	}
-	return s.write(ctx, func(t tx) error {
-		if err := t.all(nil, sqlNextChange); err != nil {
+// candidate is a running run that has lost its process, as far as one could see.
+type candidate struct{ id, beat, token int64 }
+
+// findLost records which running runs have lost their process. One that is patient looks on where a single look does not
+// tell.
+func (s *Store) findLost(ctx context.Context, patient bool) error {
+	for {
+		lost, unsure, err := s.lookForLost(ctx)
+		if err != nil {
 			return err
 		}
-		for _, c := range lost {
-			if err := t.all([]any{c.id, c.token, c.beat}, sqlLost); err != nil {
+		if len(lost) > 0 {
+			if err := s.recordLost(ctx, lost); err != nil {
 				return err
 			}
 		}
+		if !unsure || !patient {
+			return nil
+		}
+		const pause = 200 * time.Millisecond
+		if err := s.clock.sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// lookForLost finds runs that have lost their process. It is unsure while the time of a run's last beat is odd and it has
+// not been looked at for long: its process may be gone, or a clock wrong.
+func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool, err error) {
+	s.sights.mu.Lock()
+	defer s.sights.mu.Unlock()
+	now, steady := s.clock.now(), s.clock.steady()
+	seen := map[int64]sight{}
+	err = each(ctx, s.reader, sqlAlive, nil, func(scan func(...any) error) error {
+		var c candidate
+		var o owner
+		if err := scan(&c.id, &o.host, &o.pid, &o.start, &c.beat, &c.token); err != nil {
+			return err
+		}
+		what := o.fate(s.self)
+		if what == unknown {
+			v, known := s.sights.run[c.id]
+			if !known || v.beat != c.beat || v.token != c.token {
+				v = sight{c.beat, c.token, steady, known}
+			}
+			seen[c.id] = v
+			if steady-v.since > beatTimeout {
+				what = gone
+			} else if !v.moved && now.Sub(time.UnixMicro(c.beat)).Abs() > beatTimeout {
+				unsure = true
+			}
+		}
+		if what == gone {
+			lost = append(lost, c)
+		}
 		return nil
+	})
+	s.sights.run = seen
+	return lost, unsure, s.plain(err)
+}
+
+func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
+	return s.write(ctx, func(t tx) error {
+		changed := int64(0)
+		for _, c := range lost {
+			n, err := t.exec(sqlLost, c.id, c.token, c.beat)
+			if err != nil {
+				return err
+			}
+			changed += n
+		}
+		if changed == 0 { // another process was quicker
+			return nil
+		}
+		return t.all(nil, sqlNextChange)
 	})
 }
 
@@ -277,6 +339,9 @@ func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, 
 	env := map[string]string{}
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &env)
+	}
+	if env == nil { // null, of a run that was imported without
+		env = map[string]string{}
 	}
 	return env, s.plain(err)
 }
@@ -348,7 +413,7 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		if i%lookForLost == 0 {
-			if err := s.findLost(ctx); err != nil {
+			if err := s.findLost(ctx, false); err != nil {
 				return nil, cursor, err
 			}
 		}
@@ -357,7 +422,7 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 			return nil, cursor, s.plain(err)
 		}
 		if n > cursor {
-			changed, err := s.runs(ctx, fmt.Sprintf(sqlRunsSort, ""), []any{true, cursor})
+			changed, err := s.runs(ctx, sqlRunsChanged, []any{true, cursor})
 			if err != nil {
 				return nil, cursor, err
 			}

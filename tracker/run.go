@@ -42,9 +42,27 @@ type Run struct {
 	token int64
 	stop  context.CancelFunc // of the beats
 
+	began time.Time     // when this process took the run
+	up    time.Duration // what uptime was then
+
 	mu      sync.Mutex
 	metrics map[string]*summary
+
+	finishing sync.Mutex
+	end       *ending // what a Finish could not write
+	endedLate bool    // by a beat
 }
+
+// ending is how a run ends.
+type ending struct {
+	status Status
+	text   string
+	at     time.Time
+	drop   []string
+}
+
+// now is the time of day, counted from when this process took the run: setting the clock changes nothing.
+func (r *Run) now() time.Time { return r.began.Add(uptime() - r.up) }
 
 // summary is what a run has of a metric; NaN counts in last alone, where there are other values.
 type summary struct {
@@ -62,13 +80,23 @@ type Point struct {
 
 // Start begins a run.
 func (s *Store) Start(ctx context.Context, n NewRun) (*Run, error) {
-	s.environment() // asks git, for which no writer should wait
-	return s.start(ctx, func(t tx) (int64, error) { return s.enqueue(t, n) }, Queued)
+	env := s.environment() // asks git, for which no writer should wait
+	return s.beating(s.start(ctx, func(t tx) (int64, error) { return s.enqueue(t, n, env, commandLine()) }, Queued))
+}
+
+// beating begins the beats of a run that was taken.
+func (s *Store) beating(r *Run, err error) (*Run, error) {
+	if err == nil {
+		ctx, stop := context.WithCancel(s.closing)
+		r.stop = stop
+		s.beats.Go(func() { r.beat(ctx) })
+	}
+	return r, err
 }
 
 // Enqueue makes a queued run within a transaction of [Store.DB], so that a job and its run come about together.
 func (s *Store) Enqueue(ctx context.Context, t *sql.Tx, n NewRun) (int64, error) {
-	id, err := s.enqueue(tx{ctx, t}, n)
+	id, err := s.enqueue(tx{ctx, t}, n, s.environment(), commandLine())
 	return id, s.plain(err)
 }
 
@@ -82,6 +110,26 @@ func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
 	return s.plain(err)
 }
 
+// CancelQueued makes those of the runs stopped that are queued or lost, within a transaction of [Store.DB], and returns
+// their ids. Runs of any other status stay as they are.
+func (s *Store) CancelQueued(ctx context.Context, t *sql.Tx, ids []int64) (stopped []int64, err error) {
+	w := tx{ctx, t}
+	if err := w.all(nil, sqlNextChange); err != nil {
+		return nil, s.plain(err)
+	}
+	now := micros(s.clock.now())
+	for _, id := range ids {
+		n, err := w.exec(sqlCancelQueued, id, now)
+		if err != nil {
+			return nil, s.plain(err)
+		}
+		if n > 0 {
+			stopped = append(stopped, id)
+		}
+	}
+	return stopped, nil
+}
+
 // Take begins a queued run, or goes on with a lost one. Of several processes that try, all but one get [ErrTaken].
 func (s *Store) Take(ctx context.Context, id int64) (*Run, error) {
 	return s.resume(ctx, id, Queued, Lost)
@@ -93,15 +141,30 @@ func (s *Store) Resume(ctx context.Context, id int64) (*Run, error) {
 }
 
 func (s *Store) resume(ctx context.Context, id int64, from ...Status) (*Run, error) {
-	if err := s.findLost(ctx); err != nil {
+	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	return s.start(ctx, func(tx) (int64, error) { return id, nil }, from...)
+	return s.beating(s.start(ctx, func(tx) (int64, error) { return id, nil }, from...))
+}
+
+// newRun is a run that this process is to write.
+func (s *Store) newRun() *Run {
+	return &Run{store: s, token: rand.Int64(), metrics: map[string]*summary{}, stop: func() {}}
+}
+
+// take makes r, whose id is known, one of this process.
+func (t tx) take(r *Run) error {
+	if err := t.all(nil, sqlNextChange); err != nil {
+		return err
+	}
+	self := r.store.self
+	r.began, r.up = r.store.clock.now(), uptime()
+	return t.all([]any{r.ID, micros(r.now()), self.host, self.pid, self.start, r.token}, sqlTake)
 }
 
 // start makes the run that prepare returns one of this process, if its status is one of from.
 func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), from ...Status) (*Run, error) {
-	r := &Run{store: s, token: rand.Int64(), metrics: map[string]*summary{}}
+	r := s.newRun()
 	err := s.write(ctx, func(t tx) (err error) {
 		if r.ID, err = prepare(t); err != nil {
 			return err
@@ -124,10 +187,7 @@ func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), fr
 		case !slices.Contains(from, status):
 			return fmt.Errorf("run %d is %s: %w", r.ID, status, ErrTaken)
 		}
-		if err := t.all(nil, sqlNextChange); err != nil {
-			return err
-		}
-		if _, err := t.exec(sqlTake, r.ID, micros(time.Now()), s.self.host, s.self.pid, s.self.start, r.token); err != nil {
+		if err := t.take(r); err != nil {
 			return err
 		}
 		return each(t.ctx, t, sqlRunSummaries, []any{r.ID}, func(scan func(...any) error) error {
@@ -143,8 +203,6 @@ func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), fr
 	if err != nil {
 		return nil, err
 	}
-	ctx, r.stop = context.WithCancel(s.closing)
-	s.beats.Go(func() { r.beat(ctx) })
 	return r, nil
 }
 
@@ -164,8 +222,8 @@ func fromNull(v sql.NullFloat64) float64 {
 	return v.Float64
 }
 
-// enqueue inserts a queued run.
-func (s *Store) enqueue(t tx, n NewRun) (id int64, err error) {
+// enqueue inserts a queued run, of an environment to which that of n is added.
+func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (id int64, err error) {
 	params, err := flatten(n.Params)
 	if err != nil {
 		return 0, fmt.Errorf("parameters: %w", err)
@@ -177,15 +235,16 @@ func (s *Store) enqueue(t tx, n NewRun) (id int64, err error) {
 	if _, err := t.exec(sqlAddExperiment, experiment); err != nil {
 		return 0, err
 	}
-	if err := t.value([]any{&id}, sqlAddRun, experiment, clean(n.Name), micros(time.Now())); err != nil {
+	if err := t.value([]any{&id}, sqlAddRun, experiment, clean(n.Name), micros(s.clock.now())); err != nil {
 		return 0, err
 	}
-	env := maps.Clone(s.environment())
-	maps.Copy(env, n.Environment)
+	all := map[string]string{}
+	maps.Copy(all, env)
+	maps.Copy(all, n.Environment)
 	for name, digest := range n.Inputs {
-		env["input."+name] = digest
+		all["input."+name] = digest
 	}
-	return id, errors.Join(t.setParams(id, params), t.setTags(id, n.Tags), t.setEnvironment(id, env, commandLine()))
+	return id, errors.Join(t.setParams(id, params), t.setTags(id, n.Tags), t.setEnvironment(id, all, command))
 }
 
 // commandLine is this process's, quoted where words hold spaces.
@@ -542,26 +601,59 @@ func (r *Run) Tag(ctx context.Context, key, value string) error {
 
 // Note adds a note.
 func (r *Run) Note(ctx context.Context, text string) error {
-	return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, micros(time.Now()), clean(text)}, sqlAddNote) })
+	return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, micros(r.now()), clean(text)}, sqlAddNote) })
 }
 
-// Finish ends the run: finished where err is nil, stopped where it is [context.Canceled], else failed with its text. It
-// is recorded even when ctx is done, which is why a run ends as a rule.
-func (r *Run) Finish(ctx context.Context, err error) error {
-	status, text := Finished, ""
+// Finish ends the run: finished where err is nil, stopped where it is [context.Canceled], else failed with its text. In
+// the same transaction the run forgets the artifacts named by drop, those it has. It is recorded even when ctx is done,
+// which is why a run ends as a rule. With an error, of a full disk for one, nothing of this has happened; the run goes on
+// until another Finish, or a beat of this process which does what the last one could not.
+func (r *Run) Finish(ctx context.Context, err error, drop ...string) error {
+	r.finishing.Lock()
+	defer r.finishing.Unlock()
+	if r.endedLate {
+		return nil
+	}
+	r.end = &ending{status: Finished, at: r.now(), drop: drop}
 	switch {
 	case errors.Is(err, ErrLeft):
-		status = Queued
+		r.end.status = Queued
 	case errors.Is(err, context.Canceled):
-		status = Stopped
+		r.end.status = Stopped
 	case err != nil:
-		status, text = Failed, err.Error()
+		r.end.status, r.end.text = Failed, err.Error()
 	}
-	err = r.write(context.WithoutCancel(ctx), func(t tx) error {
-		return t.all([]any{r.ID, status, micros(time.Now()), clean(text)}, sqlFinish)
+	return r.writeEnd(context.WithoutCancel(ctx))
+}
+
+// finishLate does what a Finish could not, and says whether it could.
+func (r *Run) finishLate(ctx context.Context) bool {
+	r.finishing.Lock()
+	defer r.finishing.Unlock()
+	r.endedLate = r.end != nil && r.writeEnd(ctx) == nil
+	return r.endedLate
+}
+
+// writeEnd writes the end.
+func (r *Run) writeEnd(ctx context.Context) error {
+	var dropped []string
+	err := r.write(ctx, func(t tx) error {
+		for _, name := range r.end.drop {
+			digest, err := t.dropArtifact(r.ID, name)
+			if err != nil {
+				return err
+			}
+			dropped = append(dropped, digest)
+		}
+		return t.all([]any{r.ID, r.end.status, micros(r.end.at), clean(r.end.text)}, sqlFinish)
 	})
-	if err == nil {
-		r.stop()
+	if err != nil {
+		return err
 	}
-	return err
+	r.end = nil
+	r.stop()
+	for _, digest := range dropped {
+		r.store.freeArtifact(context.WithoutCancel(ctx), digest)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -112,6 +113,36 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
 		}
 		whole(t, s)
+	}
+}
+
+// What is looked for by a column that has an index is found by it, however many runs there are.
+func TestPlans(t *testing.T) {
+	s := fresh(t)
+	fill(t, s, 3)
+	for _, c := range []struct{ index, statement string }{
+		{"run_changed", sqlRuns + sqlRunsChanged},
+		{"run_experiment", sqlRuns + fmt.Sprintf(sqlRunsOfExperiment, 2) + fmt.Sprintf(sqlRunsSort, "")},
+		{"run_experiment", sqlPurgeExperiments},
+		{"run_environment", sqlPurgeEnvironments},
+		{"artifact_digest", sqlArtifactNamed},
+		{"summary_name", sqlPurgeNames},
+		{"picture_digest", sqlPurgeThumbnails},
+		{"run_running", sqlAlive},
+		{"run_name", sqlRuns + fmt.Sprintf(sqlRunsWithName, 2)},
+	} {
+		var plan []string
+		args := []any{1, 2}[:strings.Count(c.statement, "$")]
+		must(t, each(t.Context(), s.reader, "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
+			var id, parent, unused int
+			var detail string
+			err := scan(&id, &parent, &unused, &detail)
+			plan = append(plan, detail)
+			return err
+		}))
+		if text := strings.Join(plan, "; "); !strings.Contains(text, "INDEX "+c.index+" ") && !strings.HasSuffix(text, "INDEX "+c.index) {
+			t.Errorf("%s\ndoes not use %s: %s", c.statement, c.index, text)
+		}
 	}
 }
 

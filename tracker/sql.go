@@ -30,13 +30,15 @@ const (
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
 	sqlRequeue = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
 		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
-	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
+	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $2), error = ''
+		WHERE id = $1 AND status IN ('queued', 'lost')`
+	sqlFinish = `UPDATE run SET status = $2, ended = CASE WHEN $2 = 'queued' THEN NULL ELSE $3 END, error = $4 WHERE id = $1`
 	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
 	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
-	sqlLost   = `UPDATE run SET status = 'lost', ended = beat, changed = (SELECT n FROM change)
+	sqlLost   = `UPDATE run SET status = 'lost', ended = beat, changed = (SELECT n + 1 FROM change)
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
-	sqlImported = `UPDATE run SET status = $2, created = $3, started = $4, ended = $5, error = $6 WHERE id = $1`
+	sqlImported = `UPDATE run SET status = $2, created = COALESCE($3, created), started = $4, ended = $5, error = $6, deleted = NULL WHERE id = $1`
 
 	sqlSetParam = `INSERT INTO param (run, key, text, number) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (run, key) DO UPDATE SET text = excluded.text, number = excluded.number`
@@ -78,7 +80,8 @@ const (
 
 	// Runs, with what a filter (filter.go) makes of its fields.
 	sqlRuns = `SELECT r.id, r.name, e.name, r.status, r.error, r.command, r.created, r.started, r.ended, r.deleted, r.changed
-		FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1) AND r.changed > $2`
+		FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)`
+	sqlRunsChanged      = ` AND r.changed > $2 ORDER BY +r.id DESC` // by the index of changed: + keeps SQLite from reading all in the order of ids
 	sqlRunsOfExperiment = ` AND e.name = $%d`
 	sqlRunsWithID       = ` AND r.id = $%d`
 	sqlRunsWithName     = ` AND r.name = $%d`

@@ -15,9 +15,11 @@
 //
 // # Status
 //
-// A run is queued ([Store.Enqueue], [Store.Requeue]), running, finished, stopped (by [context.Canceled]), failed, or lost: its process is
-// gone. A process of this machine is looked up by its id and start time; one of another machine counts as gone when its
-// last beat is 8 seconds old. Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
+// A run is queued ([Store.Enqueue], [Store.Requeue]), running, finished, stopped (by [context.Canceled] or
+// [Store.CancelQueued]), failed, or lost: its process is gone. A process of this machine is looked up by its id and its start, counted from the machine's; one of another machine
+// counts as gone when it has not beaten for 8 seconds, as the process that looks has seen: no clock that is wrong, or set,
+// on any of them makes a difference. Where the time of a last beat is odd, whoever lists runs may have to look on so long.
+// Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
 // has ended; from then on the former writer, should it come back, gets [ErrTaken].
 //
 // # Metrics
@@ -55,10 +57,14 @@ import (
 
 // Store is an open database of runs. Its methods may be called from many goroutines.
 type Store struct {
-	path        string
+	name        string  // as it was given
+	path        string  // of the file itself
+	beside      string  // where earlier versions, which followed no links, left artifacts; empty where it is no link
 	writer      *sql.DB // one connection: SQLite has one writer at a time
 	reader      *sql.DB
 	self        owner
+	clock       clock
+	sights      sights
 	environment func() map[string]string // of this process, found out once
 	gpu         gpu
 	close       context.CancelFunc // stops the beats
@@ -107,13 +113,14 @@ func Path(url string) (string, error) {
 	return path, nil
 }
 
-// Open opens the database at url, a path or sqlite:PATH, and makes or upgrades it where needed.
+// Open opens the database at url, a path or sqlite:PATH, and makes or upgrades it where needed. Links are followed first:
+// all that belongs to the database lies beside the file itself. A link to nothing makes the file that it names.
 func Open(ctx context.Context, url string) (*Store, error) {
-	path, err := Path(url)
+	name, err := Path(url)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, self: thisProcess(), environment: sync.OnceValue(environment)}
+	s := &Store{name: name, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
 	if err = s.open(ctx); err != nil {
 		return nil, errors.Join(s.plain(err), s.closeDatabase())
 	}
@@ -128,12 +135,16 @@ func (s *Store) Close() error {
 	return s.closeDatabase()
 }
 
-// Path is the file of the database.
+// Path is the file of the database: absolute, links followed.
 func (s *Store) Path() string { return s.path }
 
 // DB is the connection that writes, for those who keep tables of their own beside the runs: a transaction of it is what
-// [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything.
-func (s *Store) DB() *sql.DB { return s.writer }
+// [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything. What Enqueue records of this
+// process is found out here, for it takes a while.
+func (s *Store) DB() *sql.DB {
+	s.environment()
+	return s.writer
+}
 
 // Locked runs f while nobody else does so, and while no process makes or upgrades this database: for those who make
 // tables of their own in it, or who start a run only where there is none like it.
@@ -155,18 +166,44 @@ type tx struct {
 // write runs f in a transaction. It is not interrupted once begun: what it does is short, and a caller that is being
 // stopped still wants its last step recorded.
 func (s *Store) write(ctx context.Context, f func(t tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	t, err := s.writer.BeginTx(ctx, nil)
+	t, err := s.begin(ctx)
 	if err != nil {
 		return s.plain(err)
 	}
+	ctx = context.WithoutCancel(ctx)
 	if err := f(tx{ctx, t}); err != nil {
 		return s.plain(errors.Join(err, t.Rollback()))
 	}
 	return s.plain(t.Commit())
+}
+
+// begin waits for other writers, as long as ctx lasts. SQLite cannot be interrupted while it waits, so that a goroutine
+// waits on.
+func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type result struct {
+		t   *sql.Tx
+		err error
+	}
+	begun := make(chan result)
+	go func() {
+		t, err := s.writer.BeginTx(context.WithoutCancel(ctx), nil)
+		select {
+		case begun <- result{t, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = t.Rollback() // nothing was written
+			}
+		}
+	}()
+	select {
+	case b := <-begun:
+		return b.t, b.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // exec executes a statement and returns the number of rows it changed.

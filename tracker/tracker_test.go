@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +68,7 @@ func info(t testing.TB, s *Store, id int64) Info {
 // whole says that check finds nothing.
 func whole(t testing.TB, s *Store) {
 	t.Helper()
-	if findings, err := s.Check(t.Context()); err != nil || len(findings) > 0 {
+	if findings, err := s.Check(t.Context(), false); err != nil || len(findings) > 0 {
 		t.Errorf("check: %v %v", findings, err)
 	}
 }
@@ -260,38 +262,90 @@ func TestReplacedArtifacts(t *testing.T) {
 	whole(t, s)
 }
 
-// Check finds what is wrong, mends what it can, and then finds nothing.
+// Check makes anew what follows from what is there. What is missing or damaged it only names, until it is asked to replace
+// it by notes; leftovers are for gc.
 func TestCheckRepairs(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
-	must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogArtifact(ctx, "gone", strings.NewReader("1")), r.LogArtifact(ctx, "bent", strings.NewReader("2")), r.Finish(ctx, nil))
+	must(t, r.LogBatch(ctx, []Point{{"m", 1, 1}, {"fewer", 1, 5}, {"fewer", 2, 7}, {"none", 1, 9}}), r.LogArtifact(ctx, "gone", strings.NewReader("1")),
+		r.LogArtifact(ctx, "bent\n", strings.NewReader("2")), r.LogArtifact(ctx, "bent too", strings.NewReader("2")), r.LogArtifact(ctx, "unreadable", strings.NewReader("3")),
+		r.LogArtifact(ctx, "good", strings.NewReader("4")), r.Finish(ctx, nil))
+	digest := map[string]string{}
 	artifacts, err := s.Artifacts(ctx, r.ID)
 	must(t, err)
 	for _, a := range artifacts {
-		path := s.artifactPath(a.Digest)
-		if a.Name == "gone" {
-			must(t, os.Remove(path))
-		} else {
-			must(t, os.WriteFile(path, []byte("other"), 0o666))
+		digest[a.Name] = a.Digest
+	}
+	aside := filepath.Join(t.TempDir(), "aside")
+	must(t, os.Rename(s.artifactPath(digest["gone"]), aside), os.WriteFile(s.artifactPath(digest["bent too"]), []byte("other"), 0o666),
+		os.Remove(s.artifactPath(digest["unreadable"])), os.Mkdir(s.artifactPath(digest["unreadable"]), 0o777)) //nolint:gosec // a directory
+	orphan, foreign := filepath.Join(s.artifacts(), "ab", strings.Repeat("ab", 32)), filepath.Join(s.artifacts(), "README")
+	must(t, os.MkdirAll(filepath.Dir(orphan), 0o777), os.WriteFile(orphan, []byte("x"), 0o666), os.WriteFile(foreign, []byte("x"), 0o666)) //nolint:gosec // a directory
+	for _, statement := range []string{"UPDATE summary SET last = 99 WHERE name = 1", "DELETE FROM metric WHERE name = 2 AND step = 2", "DELETE FROM metric WHERE name = 3"} {
+		_, err = s.writer.ExecContext(ctx, statement)
+		must(t, err)
+	}
+	if m := info(t, s, r.ID).Metrics; m["fewer"].Last != 7 || m["none"].Last != 9 {
+		t.Fatal(m)
+	}
+	for _, c := range []struct {
+		drop bool
+		want []string
+	}{
+		{false, []string{
+			"run 1: the summary of metric 1 is not that of its values: made anew", "run 1: of 2 values of metric 2 1 are missing", "run 1: of 1 values of metric 3 1 are missing",
+			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE`,
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+		}},
+		{false, []string{
+			"run 1: of 2 values of metric 2 1 are missing", "run 1: of 1 values of metric 3 1 are missing",
+			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE`,
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+		}},
+		{true, []string{
+			"run 1: of 2 values of metric 2 1 are missing: its summary is that of the others now", "run 1: of 1 values of metric 3 1 are missing: its summary is that of the others now",
+			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE: replaced by a note`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE: replaced by a note`,
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE: replaced by a note`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+		}},
+		{true, []string{`run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees"}},
+	} {
+		findings, err := s.Check(ctx, c.drop)
+		must(t, err)
+		var got []string
+		for _, f := range findings {
+			text := regexp.MustCompile(`/\S*/([0-9a-f]{64})`).ReplaceAllString(f.String(), "FILE")
+			got = append(got, regexp.MustCompile("[0-9a-f]{64}").ReplaceAllString(text, "DIGEST"))
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("drop %v:\n%s\nwant\n%s", c.drop, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+		if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || !c.drop && len(artifacts) != 5 {
+			t.Errorf("%v %v", artifacts, err)
+		}
+		if _, err := os.Stat(orphan); err != nil {
+			t.Error(err)
 		}
 	}
-	orphan := filepath.Join(s.artifacts(), "ab", strings.Repeat("ab", 32))
-	must(t, os.MkdirAll(filepath.Dir(orphan), 0o777), os.WriteFile(orphan, []byte("x"), 0o666))
-	_, err = s.writer.ExecContext(ctx, "UPDATE summary SET last = 99")
-	must(t, err)
-	findings, err := s.Check(ctx)
-	must(t, err)
-	text := fmt.Sprint(findings)
-	for _, want := range []string{"summary of metric", "artifact gone", "is missing: replaced by a note", "artifact bent", "is damaged", "that no run names: removed", "renamed to .damaged"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in %s", want, text)
-		}
-	}
-	whole(t, s)
 	i := info(t, s, r.ID)
-	if i.Metrics["m"].Last != 1 || len(i.Notes) != 2 {
+	if _, none := i.Metrics["none"]; i.Metrics["m"].Last != 1 || i.Metrics["fewer"].Last != 5 || none || len(i.Notes) != 3 || !strings.Contains(i.Notes[0].Text, "is damaged") {
 		t.Errorf("%+v", i)
 	}
+	if text, err := os.ReadFile(s.artifactPath(digest["bent too"]) + damaged); err != nil || string(text) != "other" {
+		t.Errorf("what is left of the damaged file: %q %v", text, err)
+	}
+	must(t, os.Remove(s.artifactPath(digest["unreadable"])))
+	if _, err := s.Check(ctx, true); err != nil {
+		t.Error(err)
+	}
+	if freed, err := s.GC(ctx); err != nil || freed.Files != 2 { // the orphan and what is left of the damaged file
+		t.Errorf("%+v %v", freed, err)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Error("a file that is not the tracker's is gone: ", err)
+	}
+	whole(t, s)
 }
 
 // A backup is a database of its own, whole at one moment while others write: also what they replace meanwhile is there.
@@ -337,14 +391,49 @@ func TestBackup(t *testing.T) {
 	if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "is there already") {
 		t.Error(err)
 	}
-	// One that fails leaves nothing.
-	artifacts, err := s.Artifacts(ctx, r.ID)
-	must(t, err, os.Remove(s.artifactPath(artifacts[0].Digest)))
-	if err := s.Backup(ctx, filepath.Join(dir, "new.db")); err == nil || !strings.Contains(err.Error(), "missing; run hrlab runs check") {
-		t.Error(err)
+}
+
+// A backup lacks what is missing or damaged, and says so; everything else is in it.
+func TestBackupIncomplete(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	a, b := start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, a.LogArtifact(ctx, "gone", strings.NewReader("1")), a.LogArtifact(ctx, "good", strings.NewReader("2")), b.LogArtifact(ctx, "bent", strings.NewReader("3")),
+		b.LogArtifact(ctx, "good too", strings.NewReader("2")), b.LogArtifact(ctx, "gone too", strings.NewReader("1")), a.Finish(ctx, nil), b.Finish(ctx, nil))
+	path := func(run *Run, name string) string {
+		f, err := s.OpenArtifact(ctx, run.ID, name)
+		must(t, err, f.Close())
+		return f.Name()
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "new.db*")); left != nil {
-		t.Error(left)
+	gone, bent := path(a, "gone"), path(b, "bent")
+	must(t, os.Remove(gone), os.WriteFile(bent, []byte("x"), 0o666))
+	to := filepath.Join(t.TempDir(), "copy.db")
+	err := s.Backup(ctx, to)
+	want := fmt.Sprintf(`run 1: artifact "gone": %[1]s: no such file or directory
+run 2: artifact "bent": %[2]s: damaged: its content is not what was kept
+run 2: artifact "gone too": %[1]s: no such file or directory`, gone, bent)
+	if partial, ok := errors.AsType[*IncompleteError](err); !ok || len(partial.Missing) != 3 || err.Error() != want {
+		t.Errorf("%v\nwant\n%s", err, want)
+	}
+	copied := open(t, to)
+	for _, c := range []struct {
+		run  int64
+		name string
+	}{{a.ID, "good"}, {b.ID, "good too"}} {
+		if text, err := copied.ReadArtifact(ctx, c.run, c.name); err != nil || string(text) != "2" {
+			t.Errorf("%q %v", text, err)
+		}
+	}
+	var out bytes.Buffer
+	runs, err := s.Runs(ctx, Query{Sort: "id"})
+	must(t, err)
+	if err := s.ExportJSON(ctx, &out, runs); err == nil || err.Error() != want {
+		t.Errorf("%v\nwant\n%s", err, want)
+	}
+	other := fresh(t)
+	if ids, err := other.Import(ctx, &out); err != nil || len(ids) != 2 {
+		t.Error(ids, err)
+	} else if text, err := other.ReadArtifact(ctx, ids[1], "good too"); err != nil || string(text) != "2" {
+		t.Errorf("%q %v", text, err)
 	}
 }
 
@@ -646,6 +735,8 @@ func TestQueueAndFence(t *testing.T) {
 	}
 	old := <-runs
 	// Its process seems gone: another goes on with the run.
+	old.stop()
+	s.clock, _ = setClock()
 	_, err = s.writer.ExecContext(ctx, "UPDATE run SET beat = 0, host = 'elsewhere'")
 	must(t, err)
 	if i := info(t, s, id); i.Status != Lost {
@@ -667,6 +758,7 @@ func TestQueueAndFence(t *testing.T) {
 	}
 }
 
+// A name finds its run among those that are not deleted, and a deleted one where there is no other.
 func TestNames(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	a, b := start(t, s, NewRun{Name: "twice"}), start(t, s, NewRun{Name: "twice"})
@@ -677,6 +769,23 @@ func TestNames(t *testing.T) {
 	if _, err := s.Run(ctx, "twice"); err == nil || err.Error() != fmt.Sprintf(`2 runs are called "twice"; name one by its id: %d, %d`, a.ID, b.ID) {
 		t.Error(err)
 	}
+	must(t, s.Delete(ctx, a.ID))
+	if i, err := s.Run(ctx, "twice"); err != nil || i.ID != b.ID {
+		t.Error(i.ID, err)
+	}
+	if i, err := s.Deleted(ctx, "twice"); err != nil || i.ID != a.ID {
+		t.Error(i.ID, err)
+	}
+	if i, err := s.Deleted(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	must(t, s.Delete(ctx, b.ID), s.Delete(ctx, c.ID))
+	if i, err := s.Run(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	if _, err := s.Run(ctx, "twice"); err == nil || !strings.Contains(err.Error(), "2 runs are called") {
+		t.Error(err)
+	}
 	if _, err := s.Run(ctx, "never"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
@@ -684,5 +793,69 @@ func TestNames(t *testing.T) {
 		if _, err := Open(ctx, url); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", url, err)
 		}
+	}
+}
+
+// A run ends and forgets artifacts in one transaction: where that fails it is neither ended nor poorer, and the same call
+// ends it later.
+func TestFinishDrops(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "checkpoint", strings.NewReader("c")), r.LogArtifact(ctx, "output", strings.NewReader("o")))
+	_, err := s.writer.ExecContext(ctx, "CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.status = 'finished' BEGIN SELECT RAISE(ABORT, 'fault'); END")
+	must(t, err)
+	if err := r.Finish(ctx, nil, "checkpoint"); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 2 || info(t, s, r.ID).Status != Running {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	f, err := s.OpenArtifact(ctx, r.ID, "checkpoint")
+	must(t, err, f.Close())
+	_, err = s.writer.ExecContext(ctx, "DROP TRIGGER fault")
+	must(t, err, r.Finish(ctx, nil, "checkpoint", "never"))
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 1 || info(t, s, r.ID).Status != Finished {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	must(t, s.eachFile(func(path string, size int64) error {
+		if digest, err := fileDigest(path); err != nil || size != 1 || digest != filepath.Base(path) || info(t, s, r.ID).Status != Finished {
+			t.Errorf("%s %v", path, err)
+		}
+		return nil
+	}))
+	whole(t, s)
+}
+
+// Queued and lost runs are cancelled in one transaction; a lost one's writer that comes back is refused.
+func TestCancelQueued(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	tx, err := s.DB().BeginTx(ctx, nil)
+	must(t, err)
+	queued, err := s.Enqueue(ctx, tx, NewRun{})
+	must(t, err, tx.Commit())
+	lost, running, finished := start(t, s, NewRun{}), start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, finished.Finish(ctx, nil))
+	_, err = s.writer.ExecContext(ctx, "UPDATE run SET status = 'lost', ended = 7 WHERE id = ?1", lost.ID)
+	must(t, err)
+	all := []int64{finished.ID, lost.ID, running.ID, queued, 999}
+	for _, commit := range []bool{false, true} {
+		tx, err := s.DB().BeginTx(ctx, nil)
+		must(t, err)
+		if stopped, err := s.CancelQueued(ctx, tx, all); err != nil || !slices.Equal(stopped, []int64{lost.ID, queued}) {
+			t.Errorf("%v %v", stopped, err)
+		}
+		if commit {
+			must(t, tx.Commit())
+		} else {
+			must(t, tx.Rollback())
+		}
+	}
+	for id, want := range map[int64]Status{queued: Stopped, lost.ID: Stopped, running.ID: Running, finished.ID: Finished} {
+		if i := info(t, s, id); i.Status != want || (i.Ended.IsZero() != (want == Running)) {
+			t.Errorf("run %d is %s, ended %v", id, i.Status, i.Ended)
+		}
+	}
+	if err := lost.Log(ctx, 1, map[string]float64{"m": 1}); !errors.Is(err, ErrTaken) {
+		t.Error(err)
 	}
 }

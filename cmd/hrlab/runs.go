@@ -17,6 +17,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
@@ -37,7 +38,7 @@ type runsCmd struct {
 	Rm      runsRmCmd      `cmd:"" help:"Delete runs; until gc they can be restored."`
 	Restore runsRestoreCmd `cmd:"" help:"Bring deleted runs back."`
 	GC      runsGCCmd      `cmd:"" name:"gc" help:"Free what deleted runs took."`
-	Check   runsCheckCmd   `cmd:"" help:"Check the database and every file, and repair what can be."`
+	Check   runsCheckCmd   `cmd:"" help:"Check the database and every file, and say what is wrong."`
 	Backup  runsBackupCmd  `cmd:"" help:"Copy the database, while it is written, and its files."`
 	Export  runsExportCmd  `cmd:"" help:"Export runs: CSV, JSON Lines, TensorBoard."`
 	Import  runsImportCmd  `cmd:"" help:"Import an export in JSON Lines."`
@@ -102,16 +103,34 @@ func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "ID\tSTATUS\tEXPERIMENT\tNAME\tCONTENT W.\tSTYLE W.\tSTEP\tCONTENT\tSTYLE\tKEPT\tMATCH\tWHEN")
 		for _, i := range runs {
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), i.Params["content_weight"], i.Params["style_weight"],
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), short(i.Params["content_weight"].Text), short(i.Params["style_weight"].Text),
 				step(i, "total"), last(i, "content"), last(i, "style"), last(i, experiments.ContentKept), last(i, experiments.StyleMatch), i.Created.Local().Format("2006-01-02 15:04"))
 		}
 		return t.Flush()
 	})
 }
 
-// short is a text without line breaks, of at most 30 characters.
+// printable is a text that does to a terminal what it shows: names may hold anything. Its lines stay.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// flat is a printable text without line breaks.
+func flat(text string) string { return strings.Join(strings.Fields(printable(text)), " ") }
+
+// short is a flat text of at most 30 characters.
 func short(text string) string {
-	runes := []rune(strings.Join(strings.Fields(text), " "))
+	runes := []rune(flat(text))
 	if len(runes) > 30 {
 		return string(runes[:29]) + "…"
 	}
@@ -187,16 +206,18 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		row := func(name, value string) {
 			if value != "" {
-				fmt.Fprintf(t, "%s\t%s\n", name, value)
+				fmt.Fprintf(t, "%s\t%s\n", flat(name), strings.ReplaceAll(printable(value), "\n", "\n\t"))
 			}
 		}
 		row("run", fmt.Sprintf("%d %s, of experiment %s", i.ID, i.Name, i.Experiment))
 		row("status", strings.TrimSpace(string(i.Status)+" "+i.Error))
-		when := i.Started.Local().Format(time.DateTime)
-		if !i.Ended.IsZero() {
-			when += fmt.Sprintf(", %v long", i.Ended.Sub(i.Started).Round(time.Second))
+		row("created", when(i.Created))
+		row("started", when(i.Started))
+		row("ended", when(i.Ended))
+		if !i.Started.IsZero() && !i.Ended.Before(i.Started) {
+			row("took", i.Ended.Sub(i.Started).Round(time.Second).String())
 		}
-		row("started", when)
+		row("deleted", when(i.Deleted))
 		row("command", i.Command)
 		for _, name := range slices.Sorted(maps.Keys(i.Params)) {
 			row(name, i.Params[name].Text)
@@ -205,7 +226,7 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			row("tag "+name, i.Tags[name])
 		}
 		for _, n := range i.Notes {
-			row("note", n.Time.Local().Format(time.DateTime)+" "+n.Text)
+			row("note", strings.TrimSpace(when(n.Time)+" "+n.Text))
 		}
 		env, err := s.Environment(ctx, i.ID)
 		if err != nil {
@@ -237,6 +258,14 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		}
 		return curves(ctx, c.out, s, i)
 	})
+}
+
+// when is a time of this place; empty where there is none.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // load is the mean load of a run's process and GPU, and the most memory that they took; empty: not known.
@@ -298,7 +327,7 @@ func plot(c tracker.Series) string {
 	if finite < 2 {
 		return ""
 	}
-	caption := fmt.Sprintf("%s, steps %d to %d", c.Metric, c.Steps[0], c.Steps[len(c.Steps)-1])
+	caption := fmt.Sprintf("%s, steps %d to %d", short(c.Metric), c.Steps[0], c.Steps[len(c.Steps)-1])
 	if largest > 0 && (largest >= 1e6 || largest < 0.01) { // such numbers would take the whole line
 		exponent := max(-300, int(math.Floor(math.Log10(largest))))
 		for i := range values {
@@ -341,8 +370,8 @@ func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		}
 		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "\trun %d\trun %d\n", a.ID, b.ID)
-		for _, line := range diff {
-			fmt.Fprintf(t, "%s %s\t%s\t%s\n", line.What, line.Key, cmp.Or(line.A, "-"), cmp.Or(line.B, "-"))
+		for _, d := range diff {
+			fmt.Fprintf(t, "%s %s\t%s\t%s\n", d.What, flat(d.Key), cmp.Or(flat(d.A), "-"), cmp.Or(flat(d.B), "-"))
 		}
 		return t.Flush()
 	})
@@ -395,22 +424,26 @@ func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if err := hrstyle.CheckWritable(g.Out); err != nil {
 			return err
 		}
-		return renameio.WriteFile(g.Out, data, 0o666)
+		return renameio.WriteFile(linked(g.Out), data, 0o666)
 	})
+}
+
+// linked is the file that a link leads to: the link is to stay one.
+func linked(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
 }
 
 func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]byte, error) {
 	number, isStep := strings.CutPrefix(g.What, "step:")
 	if !isStep {
-		file, err := s.OpenArtifact(ctx, run, g.What)
+		data, err := s.ReadArtifact(ctx, run, g.What)
 		if errors.Is(err, tracker.ErrNotFound) {
-			return nil, fmt.Errorf("run %d has no %s%s", run, g.What, having(ctx, s, run))
+			err = fmt.Errorf("run %d has no %s%s", run, g.What, having(ctx, s, run))
 		}
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		return io.ReadAll(file)
+		return data, err
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil {
@@ -497,7 +530,7 @@ type runsRmCmd struct {
 
 // Run deletes.
 func (d *runsRmCmd) Run(ctx context.Context, r *runsCmd) error {
-	return r.each(ctx, d.Runs, (*tracker.Store).Delete)
+	return r.each(ctx, d.Runs, (*tracker.Store).Run, (*tracker.Store).Delete)
 }
 
 type runsRestoreCmd struct {
@@ -506,15 +539,15 @@ type runsRestoreCmd struct {
 
 // Run restores.
 func (d *runsRestoreCmd) Run(ctx context.Context, r *runsCmd) error {
-	return r.each(ctx, d.Runs, (*tracker.Store).Restore)
+	return r.each(ctx, d.Runs, (*tracker.Store).Deleted, (*tracker.Store).Restore)
 }
 
-// each does something to several runs, all of which must be there.
-func (r *runsCmd) each(ctx context.Context, names []string, do func(s *tracker.Store, ctx context.Context, id int64) error) error {
+// each does something to several runs, all of which find must find.
+func (r *runsCmd) each(ctx context.Context, names []string, find func(s *tracker.Store, ctx context.Context, idOrName string) (tracker.Info, error), do func(s *tracker.Store, ctx context.Context, id int64) error) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		var ids []int64
 		for _, name := range names {
-			i, err := s.Run(ctx, name)
+			i, err := find(s, ctx, name)
 			if err != nil {
 				return err
 			}
@@ -542,31 +575,38 @@ func (*runsGCCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	})
 }
 
-type runsCheckCmd struct{}
+type runsCheckCmd struct {
+	DropMissing bool `help:"Replace what is missing or damaged by notes; without it, it is only named: a disk may not be mounted."`
+}
 
-// errUnsound says that check found something wrong.
+// errUnsound says that something is missing, or was wrong.
 var errUnsound = errors.New("not all was well")
 
 // Run checks; what was wrong, mended or not, is exit code 1.
-func (*runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
-		findings, err := s.Check(ctx)
-		wrong, open := 0, 0
+		findings, err := s.Check(ctx, k.DropMissing)
+		wrong, missing, mended := 0, 0, 0
 		for _, f := range findings {
-			fmt.Fprintln(c.out, f)
-			if !f.Leftover {
+			fmt.Fprintln(c.out, flat(f.String()))
+			switch {
+			case f.Leftover:
+			case f.Repair != "":
+				mended++
+			case f.Missing:
+				missing++
+			default:
 				wrong++
-			}
-			if f.Repair == "" {
-				open++
 			}
 		}
 		switch {
 		case err != nil:
 			return err
-		case open > 0:
-			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
 		case wrong > 0:
+			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
+		case missing > 0:
+			return fmt.Errorf("%s: %w: what is missing or damaged was left as it is; put it back, or let --drop-missing replace it by notes", r.DB, errUnsound)
+		case mended > 0:
 			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
 		}
 		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
@@ -574,13 +614,25 @@ func (*runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	})
 }
 
+// incomplete names what an export or a backup, which is at out, could not have. Other errors it leaves as they are.
+func incomplete(c *console, out string, err error) error {
+	partial, ok := errors.AsType[*tracker.IncompleteError](err)
+	if !ok {
+		return err
+	}
+	for _, missing := range partial.Missing {
+		fmt.Fprintln(c.messages, oneLine(missing))
+	}
+	return fmt.Errorf("%s: %w: these %d files of runs are missing or damaged; everything else is there", out, errUnsound, len(partial.Missing))
+}
+
 type runsBackupCmd struct {
 	Out string `required:"" placeholder:"FILE" help:"The copy; its files go to FILE.artifacts."`
 }
 
-// Run copies.
-func (b *runsBackupCmd) Run(ctx context.Context, r *runsCmd) error {
-	return r.with(ctx, func(s *tracker.Store) error { return s.Backup(ctx, b.Out) })
+// Run copies. A backup that lacks files which are missing or damaged is exit code 1.
+func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error { return incomplete(c, b.Out, s.Backup(ctx, b.Out)) })
 }
 
 type runsExportCmd struct {
@@ -589,7 +641,7 @@ type runsExportCmd struct {
 	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
 }
 
-// Run exports.
+// Run exports. An export that lacks files which are missing or damaged is exit code 1.
 func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		runs, err := e.runs(ctx, s)
@@ -600,7 +652,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		case e.Format == "tensorboard" && e.Out == "-":
 			return errors.New("--out -: event files are many; name a directory")
 		case e.Format == "tensorboard":
-			if err := s.ExportTensorBoard(ctx, e.Out, runs); err != nil {
+			if err := incomplete(c, e.Out, s.ExportTensorBoard(ctx, e.Out, runs)); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.messages, "%d runs; look at them: tensorboard --logdir %s\n", len(runs), quote(e.Out))
@@ -611,20 +663,21 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			write = s.ExportCSV
 		}
 		if e.Out == "-" {
-			return write(ctx, c.out, runs)
+			return incomplete(c, "the export", write(ctx, c.out, runs))
 		}
 		if err := hrstyle.CheckWritable(e.Out); err != nil {
 			return err
 		}
-		file, err := renameio.NewPendingFile(e.Out, renameio.WithPermissions(0o666))
+		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666))
 		if err != nil {
 			return err
 		}
 		defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
-		if err := write(ctx, file, runs); err != nil {
+		err = incomplete(c, e.Out, write(ctx, file, runs))
+		if err != nil && !errors.Is(err, errUnsound) {
 			return err
 		}
-		return file.CloseAtomicallyReplace()
+		return errors.Join(err, file.CloseAtomicallyReplace())
 	})
 }
 

@@ -217,6 +217,9 @@ func field(run tracker.Info, name string) string {
 	case "status":
 		return string(run.Status)
 	case "started":
+		if run.Started.IsZero() {
+			return "–"
+		}
 		return run.Started.Local().Format("2006-01-02 15:04:05")
 	case "params":
 		return run.Params[rest].Text
