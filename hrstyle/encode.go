@@ -73,7 +73,7 @@ func CheckWritable(path string) error {
 	case info.IsDir():
 		return fmt.Errorf("%s: is a directory; name a file", path)
 	case !info.Mode().IsRegular(): // a file would take the place of the device or pipe
-		return fmt.Errorf("%s: is no regular file; - is standard output", path)
+		return fmt.Errorf("%s: not a regular file; - is standard output", path)
 	}
 	target, beside := replaced(path)
 	f, err := renameio.NewPendingFile(target, beside)
