@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -171,7 +171,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fi
 				recorded = step.N
 			}
 			if err == nil && time.Since(saved) >= checkpointPause {
-				err, saved = keepFile(ctx, run, Checkpoint, ".safetensors", step.Checkpoint().Save), time.Now()
+				err, saved = keepArtifact(ctx, run, Checkpoint, step.Checkpoint().Encode), time.Now()
 			}
 			if err != nil {
 				yield(last, errors.Join(err, finish(err)))
@@ -213,13 +213,13 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last
 	}
 	how := hrstyle.Encoding{Comment: last.Describe()}
 	kept := errors.Join(
-		keepFile(ctx, run, Output, ".png", func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) }),
-		keepFile(ctx, run, Generator, ".safetensors", last.Generator().Save),
+		keepArtifact(ctx, run, Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) }),
+		keepArtifact(ctx, run, Generator, last.Generator().Encode),
 	)
 	if err == nil {
 		return errors.Join(kept, l.measure(ctx, run, pair, last), run.DropArtifact(ctx, Checkpoint))
 	}
-	return errors.Join(kept, keepFile(ctx, run, Checkpoint, ".safetensors", last.Checkpoint().Save))
+	return errors.Join(kept, keepArtifact(ctx, run, Checkpoint, last.Checkpoint().Encode))
 }
 
 // measure records the measures of a fit's output.
@@ -235,18 +235,13 @@ func (l Lab) measure(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, l
 	return run.Log(ctx, int64(last.N), measures)
 }
 
-// keepFile makes an artifact of what save writes.
-func keepFile(ctx context.Context, run *tracker.Run, name, extension string, save func(path string) error) error {
-	dir, err := os.MkdirTemp("", "hrlab-")
+// keepArtifact makes an artifact of what encode returns: by way of memory, since a folder for temporary files may be missing or full.
+func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode func() ([]byte, error)) error {
+	data, err := encode()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary directory too
-	path := filepath.Join(dir, name+extension)
-	if err := save(path); err != nil {
-		return err
-	}
-	return run.LogFile(context.WithoutCancel(ctx), name, path)
+	return run.LogArtifact(context.WithoutCancel(ctx), name, bytes.NewReader(data))
 }
 
 // LoadCheckpoint reads the checkpoint of a run.

@@ -40,12 +40,26 @@ type Checkpoint struct {
 
 // Save writes the parameters to a safetensors file in PyTorch's names and shapes (LAYER.reduce.weight [out,in,k,k] …).
 func (g *Generator) Save(path string) error {
-	metadata, err := describe("generator", g.Step, g.Config)
+	tensors, metadata, err := g.contents()
 	if err != nil {
 		return err
 	}
+	return safetensors.Write(path, tensors, metadata)
+}
+
+// Encode returns what Save writes.
+func (g *Generator) Encode() ([]byte, error) {
+	tensors, metadata, err := g.contents()
+	return safetensors.Encode(tensors, metadata), err
+}
+
+func (g *Generator) contents() (map[string]safetensors.Tensor, map[string]string, error) {
+	metadata, err := describe("generator", g.Step, g.Config)
+	if err != nil {
+		return nil, nil, err
+	}
 	metadata["vgg"] = g.VGG
-	return safetensors.Write(path, cut("", g.flat), metadata)
+	return cut("", g.flat), metadata, nil
 }
 
 // Digest is the sha256 of the parameters, in hexadecimal.
@@ -70,9 +84,23 @@ func LoadGenerator(path string) (*Generator, error) {
 
 // Save writes the checkpoint to a safetensors file: a generator's tensors, and Adam's moments as m.* and v.*.
 func (c *Checkpoint) Save(path string) error {
-	metadata, err := describe("checkpoint", c.Step, c.Config)
+	tensors, metadata, err := c.contents()
 	if err != nil {
 		return err
+	}
+	return safetensors.Write(path, tensors, metadata)
+}
+
+// Encode returns what Save writes.
+func (c *Checkpoint) Encode() ([]byte, error) {
+	tensors, metadata, err := c.contents()
+	return safetensors.Encode(tensors, metadata), err
+}
+
+func (c *Checkpoint) contents() (map[string]safetensors.Tensor, map[string]string, error) {
+	metadata, err := describe("checkpoint", c.Step, c.Config)
+	if err != nil {
+		return nil, nil, err
 	}
 	metadata["elapsed"], metadata["pair"], metadata["vgg"] = c.Elapsed.String(), c.pair, c.vgg
 	metadata["content"], metadata["style"] = c.Content, c.Style
@@ -80,7 +108,7 @@ func (c *Checkpoint) Save(path string) error {
 	for i, prefix := range momentPrefix {
 		maps.Copy(tensors, cut(prefix, c.moments[i]))
 	}
-	return safetensors.Write(path, tensors, metadata)
+	return tensors, metadata, nil
 }
 
 var momentPrefix = [2]string{"m.", "v."}

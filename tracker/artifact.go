@@ -100,16 +100,6 @@ func (s *Store) freeArtifact(ctx context.Context, digest string) {
 	}
 }
 
-// LogFile keeps a copy of the file at path under name, in place of what the run had there.
-func (r *Run) LogFile(ctx context.Context, name, path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return r.store.plain(err)
-	}
-	defer file.Close()
-	return r.LogArtifact(ctx, name, file)
-}
-
 // artifacts is the directory of artifacts.
 func (s *Store) artifacts() string { return s.path + ".artifacts" }
 

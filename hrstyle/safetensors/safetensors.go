@@ -217,6 +217,14 @@ func (f *File) Close() error { return f.close() }
 // Write writes tensors as F32 and metadata to path, by way of a temporary file beside it: a crash leaves the old
 // file or the new one. A tensor whose data and shape disagree is a programming error and panics.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
+	if err := renameio.WriteFile(path, Encode(tensors, metadata), 0o666); err != nil {
+		return plain(path, err)
+	}
+	return nil
+}
+
+// Encode returns what Write writes.
+func Encode(tensors map[string]Tensor, metadata map[string]string) []byte {
 	names, entries, end := slices.Sorted(maps.Keys(tensors)), map[string]entry{}, int64(0)
 	for _, name := range names {
 		t, count := tensors[name], 1
@@ -235,10 +243,7 @@ func Write(path string, tensors map[string]Tensor, metadata map[string]string) e
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
 		}
 	}
-	if err := renameio.WriteFile(path, buf, 0o666); err != nil {
-		return plain(path, err)
-	}
-	return nil
+	return buf
 }
 
 // header is what comes before the values.
