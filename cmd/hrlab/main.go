@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -73,10 +75,18 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends the program at once
 	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes is an error like others: results are still saved
 
+	for _, name := range []string{"HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
+		if os.Getenv(name) == "" {
+			os.Unsetenv(name) // kong takes what is empty for a value
+		}
+	}
 	var v verbs
 	parser := kong.Must(&v,
 		kong.Name("hrlab"),
 		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
+		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
+		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
+		kong.WithHyphenPrefixedParameters(true), // a number below 0
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)
@@ -101,7 +111,54 @@ func run(args []string) int {
 	return 2
 }
 
-// oneLine is an error's text without line breaks: libraries' errors may carry stack traces after the first line.
+// textFlag takes the value of a flag, or an argument, byte by byte: kong's own changes names that are not UTF-8, and takes
+// none that begin with a hyphen.
+func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := popText(ctx)
+	if err == nil {
+		target.SetString(text)
+	}
+	return err
+}
+
+// pairFlag adds KEY=VALUE to a map. The value is any text: kong's own takes ; and \ for something else.
+func pairFlag(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := popText(ctx)
+	if err != nil {
+		return err
+	}
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return fmt.Errorf("%q: allowed: KEY=VALUE", text)
+	}
+	if target.IsNil() {
+		target.Set(reflect.MakeMap(target.Type()))
+	}
+	target.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(value))
+	return nil
+}
+
+// popText takes the next word of the command line. A word that begins with two hyphens is the next flag.
+func popText(ctx *kong.DecodeContext) (string, error) {
+	switch token := ctx.Scan.Pop(); {
+	case token.IsEOL():
+		return "", errors.New("a value is missing")
+	case token.Type == kong.UntypedToken && strings.HasPrefix(token.String(), "--"):
+		return "", fmt.Errorf("a value is missing before %s; one that begins so is given by =", token)
+	default:
+		return token.String(), nil
+	}
+}
+
+// oneLine is an error's text without line breaks, each part said once: one cause may fail several things that are done to
+// the end all the same, and libraries' errors may carry stack traces after the first line.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+	var said []string
+	for line := range strings.Lines(err.Error()) {
+		line = strings.Join(strings.Fields(line), " ")
+		if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, line) }) {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "; ")
 }

@@ -19,7 +19,7 @@ type trackFlags struct {
 	NoTrack    bool              `help:"Do not record the run."`
 	Experiment string            `default:"default" help:"The experiment that the run belongs to."`
 	Name       string            `placeholder:"TEXT" help:"The run's name (default: CONTENT_STYLE)."`
-	Tag        map[string]string `placeholder:"KEY=VALUE" help:"Tags of the run."`
+	Tag        map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Tags of the run."`
 }
 
 // tracked is the run that a fit is recorded in; its zero value records nothing.
