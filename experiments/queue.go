@@ -3,13 +3,14 @@ package experiments
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"hrlab/hrstyle"
@@ -21,9 +22,20 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// Queue is the queue of trials, River's tables in the tracker's database. A trial's run and its job come about in one
-// transaction. Workers take them, one at a time each; what a dead worker had is taken again a few seconds later, and
-// goes on from its checkpoint.
+// Queue is the queue of trials, River's tables in the tracker's database. A trial is a run and a job, which come about in
+// one transaction. The run's status says how far it is; the job is open until the trial is over, and has what a worker
+// needs to know:
+//
+//	run                       job open                            job closed
+//	queued                    waits for a worker                  mended: opened again, or the run is stopped if the
+//	                                                              trial was cancelled
+//	running                   a worker, or a sweep, is at it      it was cancelled: its worker stops it
+//	lost                      waits, as a queued one              it was cancelled, or is no trial of the queue
+//	finished, failed, stopped mended: closed                      over, until Retry or Enqueue opens it
+//	deleted                   waits until it is restored          over
+//
+// So a worker that dies leaves nothing to be cleared up: its run is lost, and the next worker goes on from its checkpoint.
+// Nobody but [tracker.Store.Take] decides who has a trial.
 type Queue struct {
 	store  *tracker.Store
 	client *river.Client[*sql.Tx]
@@ -42,6 +54,7 @@ type job struct {
 	// Inputs are digests, as of the run: what pictures, weights and initial generator were when the trial was queued.
 	Inputs   map[string]string `json:"inputs"`
 	Patience int               `json:"patience"`
+	Device   string            `json:"device,omitempty"` // a kind, where only that will do
 }
 
 // Kind is River's name for these jobs.
@@ -49,10 +62,6 @@ func (job) Kind() string { return "trial" }
 
 // OpenQueue opens the queue of a tracker's database, and makes its tables where they are missing.
 func OpenQueue(ctx context.Context, store *tracker.Store) (*Queue, error) {
-	return openQueue(ctx, store, nil)
-}
-
-func openQueue(ctx context.Context, store *tracker.Store, work *worker) (*Queue, error) {
 	driver := riversqlite.New(store.DB())
 	quiet := slog.New(slog.DiscardHandler)
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
@@ -66,105 +75,128 @@ func openQueue(ctx context.Context, store *tracker.Store, work *worker) (*Queue,
 	if err != nil {
 		return nil, err
 	}
-	config := &river.Config{Logger: quiet, PollOnly: true, JobTimeout: -1, CancelledJobRetentionPeriod: -1, DiscardedJobRetentionPeriod: -1, ID: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
-	if work != nil {
-		config.Workers = river.NewWorkers()
-		river.AddWorker(config.Workers, work)
-		config.Queues = map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
-		config.FetchPollInterval = 200 * time.Millisecond
-		config.RescueStuckJobsAfter = 10 * 365 * 24 * time.Hour // a worker's death is seen by its run (reap)
-	}
-	client, err := river.NewClient(driver, config)
+	client, err := river.NewClient(driver, &river.Config{Logger: quiet})
 	return &Queue{store, client}, err
 }
 
 // Enqueue hands the trials of a pair to workers and returns their runs. A trial that has a run in the experiment which
 // is finished, running or queued gets no other. Pictures must be files. vgg are the weights to be used.
-func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
-	locked := q.store.Locked(ctx, func() error {
-		ids, err = q.enqueueOnly(ctx, experiment, vgg, pair, trials, patience)
+func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) ([]int64, error) {
+	return q.enqueue(ctx, experiment, vgg, pair, trials, job{Patience: patience})
+}
+
+// enqueue is Enqueue, with what the jobs have in common.
+func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, common job) (ids []int64, err error) {
+	if common.Content, err = Queueable(pair.Content.Name); err != nil {
+		return nil, err
+	}
+	if common.Style, err = Queueable(pair.Style.Name); err != nil {
+		return nil, err
+	}
+	inputs := pairInputs(pair, vgg)
+	var runs []tracker.NewRun // described before anybody has to wait: it reads files
+	var jobs []job
+	for _, trial := range trials {
+		n, err := describe(About{Experiment: experiment}, vgg, inputs, pair, trial.Config, common.Patience)
+		if err != nil {
+			return nil, err
+		}
+		j := common
+		j.Config, j.Inputs = trial.Config, n.Inputs
+		if init := trial.Config.Init; init != "" {
+			if j.Init, err = Queueable(init); err != nil {
+				return nil, err
+			}
+		}
+		runs, jobs = append(runs, n), append(jobs, j)
+	}
+	locked := q.store.Locked(ctx, func() error { // nobody else looks for the same trials meanwhile
+		ids, err = q.enqueueOnly(ctx, experiment, runs, jobs)
 		return nil
 	})
 	return ids, errors.Join(err, locked)
 }
 
-// Queueable returns the absolute paths of a pair's pictures; both must be files.
-func Queueable(pair hrstyle.Pair) (content, style string, err error) {
-	for _, p := range []struct {
-		to   *string
-		path string
-	}{{&content, pair.Content.Name}, {&style, pair.Style.Name}} {
-		if *p.to, err = filepath.Abs(p.path); err != nil {
-			return "", "", err
-		}
-		if _, err := os.Stat(*p.to); err != nil {
-			return "", "", fmt.Errorf("%s: a worker could not read it: pictures of queued trials must be files", p.path)
-		}
+// Queueable is the absolute path of a picture; the error says that no worker could read it.
+func Queueable(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: a worker could not read it: pictures of queued trials must be files", path)
 	}
-	return content, style, nil
+	return filepath.Abs(path)
 }
 
-// enqueueOnly is Enqueue for the process that holds the lock: nobody else looks for the same trials meanwhile.
-func (q *Queue) enqueueOnly(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) (ids []int64, err error) {
-	j := job{Patience: patience}
-	if j.Content, j.Style, err = Queueable(pair); err != nil {
-		return nil, err
-	}
-	inputs := pairInputs(pair, vgg)
+// enqueueOnly is Enqueue for the process that holds the lock.
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []tracker.NewRun, jobs []job) (ids []int64, err error) {
 	known := map[string]tracker.Info{} // by the tag fit
 	earlier, err := q.store.Runs(ctx, tracker.Query{Experiment: experiment, Sort: "id"})
 	if err != nil {
 		return nil, err
 	}
+	rank := map[tracker.Status]int{tracker.Queued: 1, tracker.Running: 2, tracker.Finished: 3}
 	for _, info := range earlier {
-		known[info.Tags["fit"]] = info
+		if before, ok := known[info.Tags["fit"]]; !ok || rank[info.Status] >= rank[before.Status] {
+			known[info.Tags["fit"]] = info
+		}
 	}
-	tx, err := q.store.DB().BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback() //nolint:errcheck // committed below, or the error is known
-	var jobs []river.InsertManyParams
-	for _, trial := range trials {
-		n, err := describe(About{Experiment: experiment}, vgg, inputs, pair, trial.Config, patience)
-		if err != nil {
-			return nil, err
-		}
-		info, ok := known[n.Tags["fit"]]
-		if !ok {
-			if info.ID, err = q.store.Enqueue(ctx, tx, n); err != nil {
-				return nil, err
+	err = q.transaction(ctx, func(tx *sql.Tx) error {
+		var open []job
+		for i, n := range runs {
+			info, ok := known[n.Tags["fit"]]
+			if !ok {
+				if info.ID, err = q.store.Enqueue(ctx, tx, n); err != nil {
+					return err
+				}
+				known[n.Tags["fit"]] = info
 			}
-			known[n.Tags["fit"]] = info
-		}
-		ids = append(ids, info.ID)
-		switch info.Status {
-		case tracker.Finished:
-			continue
-		case tracker.Failed, tracker.Stopped, tracker.Lost:
-			if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
-				return nil, err
+			ids = append(ids, info.ID)
+			switch info.Status {
+			case tracker.Finished:
+				continue
+			case tracker.Failed, tracker.Stopped, tracker.Lost:
+				if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
+					return err
+				}
 			}
+			jobs[i].RunID = info.ID
+			open = append(open, jobs[i])
 		}
-		j.RunID, j.Config, j.Init, j.Inputs = info.ID, trial.Config, "", n.Inputs
-		if init := trial.Config.Init; init != "" {
-			if j.Init, err = filepath.Abs(init); err != nil {
-				return nil, err
-			}
+		return q.insert(ctx, tx, open)
+	})
+	return ids, err
+}
+
+// insert makes jobs, of those runs that have no open one.
+func (q *Queue) insert(ctx context.Context, tx *sql.Tx, jobs []job) error {
+	unique := river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}
+	seen := map[int64]bool{}
+	var params []river.InsertManyParams
+	for _, j := range jobs {
+		if !seen[j.RunID] { // two trials may be the same
+			params = append(params, river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{Queue: queueName, UniqueOpts: unique}})
 		}
-		jobs = append(jobs, river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{
-			Queue: queueName, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-				rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-			}},
-		}})
+		seen[j.RunID] = true
 	}
 	const atOnce = 1000
-	for i := 0; i < len(jobs); i += atOnce {
-		if _, err := q.client.InsertManyTx(ctx, tx, jobs[i:min(i+atOnce, len(jobs))]); err != nil {
-			return nil, err
+	for i := 0; i < len(params); i += atOnce {
+		if _, err := q.client.InsertManyTx(ctx, tx, params[i:min(i+atOnce, len(params))]); err != nil {
+			return err
 		}
 	}
-	return ids, tx.Commit()
+	return nil
+}
+
+// transaction runs f in a transaction of the one connection that writes: f must be quick.
+func (q *Queue) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := q.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
 }
 
 // Pause keeps workers from taking trials; those they have go on.
@@ -183,7 +215,7 @@ func (q *Queue) Resume(ctx context.Context) error {
 	return q.client.QueueResume(ctx, queueName, nil)
 }
 
-// register makes the queue known to River, as the first worker does: an unknown one cannot be paused.
+// register makes the queue known to River: an unknown one cannot be paused.
 func (q *Queue) register(ctx context.Context) error {
 	_, err := q.store.DB().ExecContext(ctx, sqlRegister, queueName)
 	return err
@@ -192,291 +224,340 @@ func (q *Queue) register(ctx context.Context) error {
 // stamp is a time as River writes it to SQLite.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
-// Statements on River's table, which riverqueue.com documents. A job's run is in its arguments.
+// Statements on River's table, which riverqueue.com documents, and the tracker's. A job's run is in its arguments; it is
+// closed when it has a time of finalization. Lists of ids are JSON.
 const (
-	sqlJobCounts = `SELECT state, count(*) FROM river_job WHERE kind = 'trial' GROUP BY state`
-	sqlRegister  = `INSERT INTO river_queue (name) VALUES (?1) ON CONFLICT (name) DO NOTHING`
-	sqlPaused    = `SELECT count(*) FROM river_queue WHERE paused_at IS NOT NULL`
-	sqlJobs      = `SELECT json_extract(args, '$.run'), max(id) FROM river_job WHERE kind = 'trial' GROUP BY 1`
-	sqlReap      = `UPDATE river_job SET state = 'available', scheduled_at = ?2 WHERE kind = 'trial' AND state = 'running' AND json_extract(args, '$.run') = ?1`
-	sqlStale     = `SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial' AND state = 'running' AND attempted_at < ?1`
-	sqlOpenJobs  = `SELECT json_extract(args, '$.run'), id FROM river_job WHERE kind = 'trial' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+	sqlRegister = `INSERT INTO river_queue (name) VALUES (?1) ON CONFLICT (name) DO NOTHING`
+	sqlPaused   = `SELECT count(*) FROM river_queue WHERE name = ?1 AND paused_at IS NOT NULL`
+
+	sqlIsOpen = `queue = 'trials' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')` // River has an index of these
+	sqlTrials = `FROM river_job j JOIN run r ON r.id = json_extract(j.args, '$.run') WHERE ` + sqlIsOpen + ` AND r.deleted IS NULL`
+	sqlCounts = `SELECT r.status, count(*) FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
+		OR r.id IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
+	sqlOpen    = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
+	sqlWaiting = `SELECT j.id, r.id, json(j.args) ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
+		ORDER BY j.priority, j.scheduled_at, j.id LIMIT ?1 OFFSET ?2`
+	sqlUnfit = `SELECT r.id, json_extract(j.metadata, '$.unfit.worker'), json_extract(j.metadata, '$.unfit.why') ` + sqlTrials + `
+		AND r.status IN ('queued', 'lost') AND json_extract(j.metadata, '$.unfit') IS NOT NULL ORDER BY r.id`
+	sqlSetUnfit = `UPDATE river_job SET metadata = jsonb_set(metadata, '$.unfit', jsonb(?2)) WHERE id IN (SELECT value FROM json_each(?1))`
+
+	sqlOfQueue = `SELECT value FROM json_each(?1) WHERE value IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')
+		OR value IN (SELECT id FROM run WHERE status = 'queued')`
+	sqlClosed = `SELECT count(*) FROM river_job WHERE id = ?1 AND finalized_at IS NOT NULL`
+	sqlClose  = `UPDATE river_job SET state = ?2, finalized_at = ?3 WHERE id = ?1 AND finalized_at IS NULL`
+	sqlCancel = `UPDATE river_job SET state = 'cancelled', finalized_at = ?2, metadata = jsonb_set(metadata, '$.cancel_attempted_at', ?2)
+		WHERE ` + sqlIsOpen + ` AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
+		RETURNING json_extract(args, '$.run')`
+	// Of every run the newest job.
+	sqlReopen = `UPDATE river_job SET state = 'available', finalized_at = NULL, scheduled_at = ?2,
+		metadata = jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')
+		WHERE id IN (SELECT max(id) FROM river_job WHERE kind = 'trial' AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
+		GROUP BY json_extract(args, '$.run')) RETURNING json_extract(args, '$.run')`
+
+	// Queued runs without an open job, and whether the last one was cancelled; NULL where there is none.
+	sqlStray = `SELECT r.id, (SELECT json_extract(j.metadata, '$.cancel_attempted_at') IS NOT NULL FROM river_job j
+			WHERE j.kind = 'trial' AND json_extract(j.args, '$.run') = r.id ORDER BY j.id DESC LIMIT 1)
+		FROM run r WHERE r.status = 'queued' AND r.deleted IS NULL
+		AND r.id NOT IN (SELECT json_extract(args, '$.run') FROM river_job WHERE ` + sqlIsOpen + `)`
+	// Open jobs whose run is over or gone.
+	sqlIsOver    = sqlIsOpen + ` AND json_extract(args, '$.run') NOT IN (SELECT id FROM run WHERE status IN ('queued', 'running', 'lost'))`
+	sqlOver      = `SELECT count(*) FROM river_job WHERE ` + sqlIsOver
+	sqlCloseOver = `UPDATE river_job SET finalized_at = ?1, state = CASE WHEN json_extract(args, '$.run') IN (SELECT id FROM run WHERE status <> 'finished')
+		THEN 'cancelled' ELSE 'completed' END WHERE ` + sqlIsOver
+	// Jobs that nobody asks for any more.
+	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < ?1
+		OR finalized_at IS NOT NULL AND json_extract(args, '$.run') NOT IN (SELECT id FROM run))`
+
+	sqlGone    = `SELECT value FROM json_each(?1) WHERE value NOT IN (SELECT id FROM run)`
+	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN (SELECT value FROM json_each(?1))`
 )
 
-// State is how many jobs there are of each of River's states (available, running, completed …), and whether the queue is
-// paused.
-func (q *Queue) State(ctx context.Context) (jobs map[string]int, paused bool, err error) {
-	rows, err := q.store.DB().QueryContext(ctx, sqlJobCounts)
+// querier is the connection that writes, or a transaction of it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each reads the rows of a query; row must be quick.
+func each(ctx context.Context, db querier, query string, args []any, row func(scan func(dest ...any) error) error) error {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	defer rows.Close() //nolint:errcheck // Err says what went wrong
-	jobs = map[string]int{}
 	for rows.Next() {
-		var state string
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// column reads a query's one column of ids.
+func column(ctx context.Context, db querier, query string, args ...any) (ids []int64, err error) {
+	err = each(ctx, db, query, args, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, err
+}
+
+// list is ids as statements take them.
+func list(ids []int64) string {
+	text, err := json.Marshal(append([]int64{}, ids...))
+	if err != nil {
+		panic(err) // numbers have a text
+	}
+	return string(text)
+}
+
+// count reads a query's one number.
+func (q *Queue) count(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = q.store.DB().QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, err
+}
+
+// State is how many trials there are of each status, and whether the queue is paused.
+func (q *Queue) State(ctx context.Context) (trials map[tracker.Status]int, paused bool, err error) {
+	if err := q.findLost(ctx); err != nil {
+		return nil, false, err
+	}
+	trials = map[tracker.Status]int{}
+	err = each(ctx, q.store.DB(), sqlCounts, nil, func(scan func(...any) error) error {
+		var status tracker.Status
 		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, false, err
-		}
-		jobs[state] = n
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		err := scan(&status, &n)
+		trials[status] = n
+		return err
+	})
+	if err != nil {
 		return nil, false, err
 	}
-	n := 0
-	err = q.store.DB().QueryRowContext(ctx, sqlPaused).Scan(&n)
-	return jobs, n > 0, err
+	paused, err = q.paused(ctx)
+	return trials, paused, err
 }
 
-// Open are the runs that wait for a worker or are at one, with their jobs.
-func (q *Queue) Open(ctx context.Context) (jobs map[int64]int64, err error) {
-	return q.jobs(ctx, sqlOpenJobs)
+func (q *Queue) paused(ctx context.Context) (bool, error) {
+	n, err := q.count(ctx, sqlPaused, queueName)
+	return n > 0, err
 }
 
-// jobs reads runs and their jobs.
-func (q *Queue) jobs(ctx context.Context, query string) (jobs map[int64]int64, err error) {
-	rows, err := q.store.DB().QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // Err says what went wrong
-	jobs = map[int64]int64{}
-	for rows.Next() {
-		var run, id int64
-		if err := rows.Scan(&run, &id); err != nil {
-			return nil, err
-		}
-		jobs[run] = id
-	}
-	return jobs, rows.Err()
-}
-
-// queued are the runs that have been queued and have one of some states, with their newest jobs.
-func (q *Queue) queued(ctx context.Context, runs []tracker.Info, states ...tracker.Status) ([]tracker.Info, map[int64]int64, error) {
-	jobs, err := q.jobs(ctx, sqlJobs)
-	return slices.DeleteFunc(slices.Clone(runs), func(i tracker.Info) bool { return jobs[i.ID] == 0 || !slices.Contains(states, i.Status) }), jobs, err
-}
-
-// Cancel takes queued runs from the queue, which become stopped, and stops those that a worker is at. Others stay as
-// they are. It returns how many it cancelled.
-func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
-	runs, jobs, err := q.queued(ctx, runs, tracker.Queued, tracker.Running, tracker.Lost)
-	if err != nil {
-		return 0, err
-	}
-	for n, info := range runs {
-		if _, err := q.client.JobCancel(ctx, jobs[info.ID]); err != nil {
-			return n, err
-		}
-		if info.Status != tracker.Running {
-			run, err := q.store.Take(ctx, info.ID)
-			if errors.Is(err, tracker.ErrTaken) { // a worker was quicker, and is told
-				continue
-			}
-			if err != nil {
-				return n, err
-			}
-			if err := run.Finish(ctx, context.Canceled); err != nil {
-				return n, err
-			}
-		}
-	}
-	return len(runs), nil
-}
-
-// Retry queues runs again that failed, were stopped or are lost. Others stay as they are. It returns how many it queued.
-func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (int, error) {
-	runs, jobs, err := q.queued(ctx, runs, tracker.Failed, tracker.Stopped, tracker.Lost)
-	if err != nil {
-		return 0, err
-	}
-	tx, err := q.store.DB().BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer tx.Rollback() //nolint:errcheck // committed below, or the error is known
-	for _, info := range runs {
-		if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
-			return 0, err
-		}
-		if _, err := q.client.JobRetryTx(ctx, tx, jobs[info.ID]); err != nil {
-			return 0, err
-		}
-	}
-	return len(runs), tx.Commit()
-}
-
-// worker fits what the queue has.
-type worker struct {
-	river.WorkerDefaults[job]
-	lab      Lab
-	progress func(Progress)
-	stopping context.Context // done when the worker is to end
-	pair     hrstyle.Pair    // of the last job
-	digests  [2]string       // of its pictures
-}
-
-// errLeft ends the run of a worker that is told to stop.
-var errLeft = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrLeft)
-
-// Work fits one trial.
-func (w *worker) Work(ctx context.Context, r *river.Job[job]) error {
-	j := r.Args
-	info, err := w.lab.Tracker.Run(ctx, strconv.FormatInt(j.RunID, 10))
-	if err != nil {
-		return river.JobCancel(err)
-	}
-	switch {
-	case info.Status == tracker.Finished:
-		return nil
-	case over(info): // it was cancelled, or its worker died before it could say so
-		return river.JobCancel(fmt.Errorf("run %d is %s", info.ID, info.Status))
-	}
-	ctx, done := w.cancellable(ctx, r)
-	defer done()
-	fitting, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer end(nil)
-	defer context.AfterFunc(ctx, func() { // the job is cancelled, or this worker is to end
-		if w.stopping.Err() != nil {
-			end(errLeft)
-		}
-		end(context.Canceled)
-	})()
-	p := Progress{Run: j.RunID, Config: j.Config}
-	err = w.fit(fitting, info, j, &p)
-	switch {
-	case w.stopping.Err() != nil: // the trial is for the next worker
-		err = river.JobSnooze(0)
-	case errors.Is(err, tracker.ErrTaken): // another has it, or is dead and not yet seen to be
-		return river.JobSnooze(2 * time.Second)
-	case err != nil:
-		err = river.JobCancel(err) // another try would fail likewise; Retry asks for one
-	}
-	p.Ended, p.Err = true, errors.Unwrap(err)
-	if w.stopping.Err() != nil {
-		p.Err = errLeft
-	}
-	w.progress(p)
+// findLost has the tracker find out whose process is gone.
+func (q *Queue) findLost(ctx context.Context) error {
+	_, err := q.store.Runs(ctx, tracker.Query{Where: "status = lost", Limit: 1})
 	return err
 }
 
-func (w *worker) fit(ctx context.Context, info tracker.Info, j job, p *Progress) error {
-	if digest, wanted := w.lab.Engine.VGG.Digest, j.Inputs["vgg"]; digest != wanted {
-		return w.fail(ctx, info, fmt.Errorf("the trial is for other VGG19 weights (%.12s) than this worker's (%.12s)", wanted, digest))
-	}
-	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
-		pair, err := hrstyle.LoadPair(j.Content, j.Style)
-		if err != nil {
-			return w.fail(ctx, info, err)
-		}
-		w.pair, w.digests = pair, [2]string{pair.Content.Digest(), pair.Style.Digest()}
-		if w.digests != wanted {
-			return w.fail(ctx, info, fmt.Errorf("%s or %s has changed since the trial was queued: queue it again", j.Content, j.Style))
-		}
-	}
-	if j.Config.Init = j.Init; j.Init != "" {
-		g, err := hrstyle.LoadGenerator(j.Init)
-		if err == nil && g.Digest() != j.Inputs["init"] {
-			err = fmt.Errorf("%s has changed since the trial was queued: queue it again", j.Init)
-		}
-		if err != nil {
-			return w.fail(ctx, info, err)
-		}
-	}
-	run, start, err := w.lab.goOn(ctx, info)
-	if err != nil && run != nil {
-		return errors.Join(err, run.Finish(ctx, err))
-	}
-	if err != nil {
+// Open are the runs that wait for a worker or are at one, with their status.
+func (q *Queue) Open(ctx context.Context) (open map[int64]tracker.Status, err error) {
+	open = map[int64]tracker.Status{}
+	err = each(ctx, q.store.DB(), sqlOpen, nil, func(scan func(...any) error) error {
+		var id int64
+		var status tracker.Status
+		err := scan(&id, &status)
+		open[id] = status
 		return err
-	}
-	return w.lab.run(ctx, run, start, w.pair, j.Config, j.Patience, p, w.progress)
+	})
+	return open, err
 }
 
-// fail records that a run could not even begin.
-func (w *worker) fail(ctx context.Context, info tracker.Info, err error) error {
-	run, _, takeErr := w.lab.goOn(ctx, info)
-	if run == nil {
-		return errors.Join(err, takeErr)
-	}
-	return errors.Join(err, run.Finish(ctx, err))
+// Unfit is a trial that waits and that a worker has left to others.
+type Unfit struct {
+	Run    int64
+	Worker string // its process and machine
+	Why    string // it could not do the trial
 }
 
-// Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
-// graphs stay. The trial that it is at when ctx ends is queued again, with a checkpoint for the next worker.
-func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	w := &worker{lab: l, progress: progress, stopping: ctx}
-	q, err := openQueue(ctx, l.Tracker, w)
-	if err != nil {
+// Unfit are the trials that wait and that workers have left to others, by run. Where a worker comes that can do one, it
+// is not of them any more.
+func (q *Queue) Unfit(ctx context.Context) (unfit []Unfit, err error) {
+	err = each(ctx, q.store.DB(), sqlUnfit, nil, func(scan func(...any) error) error {
+		var u Unfit
+		err := scan(&u.Run, &u.Worker, &u.Why)
+		unfit = append(unfit, u)
 		return err
-	}
-	if err := q.reap(ctx); err != nil {
-		return err
-	}
-	if err := q.client.Start(background); err != nil {
-		return err
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			if err := q.reap(ctx); err != nil && ctx.Err() == nil {
-				return errors.Join(err, q.client.StopAndCancel(background))
-			}
-			if !drain {
-				continue
-			}
-			if left, err := q.Open(ctx); err != nil || len(left) > 0 {
-				continue
-			}
-		}
-		return errors.Join(q.client.StopAndCancel(background), context.Cause(ctx))
-	}
+	})
+	return unfit, err
 }
 
-// reap makes jobs available again whose worker is dead: whose run is lost, never began, or has ended and the job was not
-// told (whoever takes that one ends it).
-func (q *Queue) reap(ctx context.Context) error {
-	lost, err := q.store.Runs(ctx, tracker.Query{Where: "status = lost"})
-	if err != nil {
-		return err
-	}
+// Cancel takes queued and lost runs from the queue, which become stopped, and stops those that a worker is at, all in one
+// transaction. Others stay as they are. It returns how many it cancelled.
+func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
 	var ids []int64
-	for _, info := range lost {
+	for _, info := range runs {
 		ids = append(ids, info.ID)
 	}
-	rows, err := q.store.DB().QueryContext(ctx, sqlStale, stamp(time.Now().Add(-8*time.Second)))
+	return q.cancel(ctx, ids)
+}
+
+func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
+	err = q.transaction(ctx, func(tx *sql.Tx) error {
+		trials, err := column(ctx, tx, sqlOfQueue, list(ids))
+		if err != nil {
+			return err
+		}
+		closed, err := column(ctx, tx, sqlCancel, list(ids), stamp(time.Now()))
+		if err != nil {
+			return err
+		}
+		stopped, err := q.store.CancelQueued(ctx, tx, trials)
+		cancelled := map[int64]bool{}
+		for _, id := range append(closed, stopped...) {
+			cancelled[id] = true
+		}
+		n = len(cancelled)
+		return err
+	})
+	return n, err
+}
+
+// Retry queues runs again that failed, were stopped or are lost, all in one transaction. Others, and those that were
+// never queued, stay as they are. It returns how many it queued.
+func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err error) {
+	mended, err := q.mend(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var stale []int64
-	for rows.Next() {
+	var ids []int64
+	for _, info := range runs {
+		status := info.Status
+		if now, ok := mended[info.ID]; ok {
+			status = now
+		}
+		switch {
+		case !info.Deleted.IsZero():
+		case status == tracker.Failed, status == tracker.Stopped, status == tracker.Lost:
+			ids = append(ids, info.ID)
+		case mended[info.ID] == tracker.Queued:
+			n++
+		}
+	}
+	err = q.transaction(ctx, func(tx *sql.Tx) error {
+		opened, err := column(ctx, tx, sqlReopen, list(ids), stamp(time.Now()))
+		if err != nil {
+			return err
+		}
+		for _, id := range opened {
+			if err := q.store.Requeue(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		n += len(opened)
+		return nil
+	})
+	return n, err
+}
+
+// mend puts in order what no order of events should leave, but what an error, another version or a copy of runs may have:
+// see Queue. It returns the runs that had no open job, with the status they have now: queued again, stopped or failed.
+func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err error) {
+	if err := q.findLost(ctx); err != nil {
+		return nil, err
+	}
+	if n, err := q.count(ctx, sqlOver); err != nil {
+		return nil, err
+	} else if n > 0 {
+		if _, err := q.store.DB().ExecContext(ctx, sqlCloseOver, stamp(time.Now())); err != nil {
+			return nil, err
+		}
+	}
+	var reopen, cancel, bare []int64
+	err = each(ctx, q.store.DB(), sqlStray, nil, func(scan func(...any) error) error {
 		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return errors.Join(err, rows.Close())
+		var cancelled sql.NullBool
+		err := scan(&id, &cancelled)
+		switch {
+		case !cancelled.Valid:
+			bare = append(bare, id)
+		case cancelled.Bool:
+			cancel = append(cancel, id)
+		default:
+			reopen = append(reopen, id)
 		}
-		stale = append(stale, id)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
+	})
+	if err != nil || len(reopen)+len(cancel)+len(bare) == 0 {
+		return nil, err
 	}
-	for _, id := range stale {
-		info, err := q.store.Run(ctx, strconv.FormatInt(id, 10))
-		if err != nil && !errors.Is(err, tracker.ErrNotFound) {
+	mended = map[int64]tracker.Status{}
+	var jobs []job
+	for _, id := range bare {
+		j, broken, err := q.remembered(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		mended[id] = tracker.Queued
+		if broken == nil {
+			jobs = append(jobs, j)
+			continue
+		}
+		mended[id] = tracker.Failed
+		run, err := q.store.Take(ctx, id)
+		if err == nil {
+			err = run.Finish(ctx, broken)
+		}
+		if err != nil && !errors.Is(err, tracker.ErrTaken) {
+			return nil, err
+		}
+	}
+	err = q.transaction(ctx, func(tx *sql.Tx) error {
+		stopped, err := q.store.CancelQueued(ctx, tx, cancel)
+		if err != nil {
 			return err
 		}
-		if err != nil || info.Status != tracker.Running || !info.Deleted.IsZero() {
-			ids = append(ids, id)
-		}
-	}
-	for _, id := range ids {
-		if _, err := q.store.DB().ExecContext(ctx, sqlReap, id, stamp(time.Now())); err != nil {
+		opened, err := column(ctx, tx, sqlReopen, list(reopen), stamp(time.Now()))
+		if err != nil {
 			return err
 		}
+		for _, id := range stopped {
+			mended[id] = tracker.Stopped
+		}
+		for _, id := range opened {
+			mended[id] = tracker.Queued
+		}
+		return q.insert(ctx, tx, jobs)
+	})
+	return mended, err
+}
+
+// remembered is the job of a run, made of what is on record of it. broken says why none can be made.
+func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err error) {
+	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return j, nil, err
 	}
-	return nil
+	env, err := q.store.Environment(ctx, run)
+	if err != nil {
+		return j, nil, err
+	}
+	j.RunID, j.Config, j.Inputs = run, hrstyle.Default, map[string]string{}
+	for name, digest := range env {
+		if input, ok := strings.CutPrefix(name, "input."); ok {
+			j.Inputs[input] = digest
+		}
+	}
+	for name, v := range info.Params { // fields of the configuration, as describe made parameters of them
+		text, err := json.Marshal(map[string]tracker.Value{name: v})
+		if err == nil && json.Unmarshal(text, &j.Config) != nil { // a list or a truth value
+			if text, err = json.Marshal(map[string]json.RawMessage{name: json.RawMessage(v.Text)}); err == nil {
+				err = json.Unmarshal(text, &j.Config)
+			}
+		}
+		if err != nil {
+			return j, fmt.Errorf("parameter %s: %q is not understood", name, v.Text), nil
+		}
+	}
+	at := func(path string) string { // where the run was queued
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(env["directory"], path)
+	}
+	j.Content, j.Style, j.Init = at(info.Params["content"].Text), at(info.Params["style"].Text), at(j.Config.Init)
+	if j.Content == "" || j.Style == "" {
+		return j, errors.New("a queued run without pictures: queue it again"), nil
+	}
+	j.Patience = int(info.Params["patience"].Number)
+	return j, nil, nil
 }

@@ -82,7 +82,7 @@ func queued(t *testing.T, lab Lab, trials []Trial) (*Queue, []int64) {
 	if err != nil || len(again) != len(ids) || again[0] != ids[0] {
 		t.Fatalf("queued again: %v, then %v (%v)", ids, again, err)
 	}
-	if jobs, _, err := q.State(t.Context()); err != nil || jobs["available"] != len(trials) {
+	if jobs, _, err := q.State(t.Context()); err != nil || jobs[tracker.Queued] != len(trials) {
 		t.Fatalf("%v %v", jobs, err)
 	}
 	return q, ids
@@ -129,13 +129,13 @@ func TestWorker(t *testing.T) {
 		t.Errorf("the bad trial is %s", got[2].Status)
 	}
 	jobs, paused, err := q.State(t.Context())
-	if err != nil || paused || jobs["completed"] != 2 || jobs["cancelled"] != 1 {
+	if err != nil || paused || jobs[tracker.Finished] != 2 || jobs[tracker.Failed] != 1 {
 		t.Errorf("%v %v", jobs, err)
 	}
 	if n, err := q.Retry(t.Context(), got); n != 1 || err != nil {
 		t.Error(n, err)
 	}
-	if jobs, _, _ := q.State(t.Context()); jobs["available"] != 1 {
+	if jobs, _, _ := q.State(t.Context()); jobs[tracker.Queued] != 1 {
 		t.Errorf("after retry: %v", jobs)
 	}
 }
@@ -190,7 +190,7 @@ func TestWorkerKilled(t *testing.T) {
 			t.Errorf("run %d is %s", id, s)
 		}
 	}
-	if jobs, _, err := q.State(t.Context()); err != nil || jobs["completed"] != 2 {
+	if jobs, _, err := q.State(t.Context()); err != nil || jobs[tracker.Finished] != 2 {
 		t.Errorf("%v %v", jobs, err)
 	}
 }

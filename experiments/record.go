@@ -42,9 +42,12 @@ const (
 // checkpointPause is the time from one checkpoint of a run to the next: so much work a killed process loses.
 const checkpointPause = 10 * time.Second
 
-// Start begins the run of a fit of pair with config. Its parameters are those of config and the pictures' names, its
-// tag "fit" the digest of all that determines the result.
+// Start begins the run of a fit of pair with config, if memory holds that. Its parameters are those of config and the
+// pictures' names, its tag "fit" the digest of all that determines the result.
 func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
+	if err := l.Engine.Fits(pair, config); err != nil {
+		return nil, err
+	}
 	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config, 0)
 	if err != nil {
 		return nil, err
@@ -137,7 +140,8 @@ func stem(name string) string {
 
 // Record yields the steps of fit, after each is recorded in run: its losses, the seconds since the fit began and a
 // thumbnail, a checkpoint now and then. When the fit ends, however it does, so does the run, with its output and
-// generator; one that came to its end has measures, another keeps a checkpoint.
+// generator; one that came to its end has measures, another keeps a checkpoint. A run is finished only when all of that
+// is kept: one that is not has failed, and goes on from its checkpoint.
 func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
@@ -149,9 +153,13 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fi
 			}
 			ended = true
 			if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() != nil {
-				err = errors.Join(err, context.Canceled)
+				why := context.Cause(ctx) // a worker may be told to leave the run to the next
+				if !errors.Is(why, context.Canceled) {
+					why = context.Canceled
+				}
+				err = errors.Join(err, why)
 			}
-			return errors.Join(l.keep(context.WithoutCancel(ctx), run, pair, last, err), run.Finish(ctx, err))
+			return l.finish(context.WithoutCancel(ctx), run, pair, last, err)
 		}
 		defer func() {
 			if p := recover(); p != nil { // of the loop's body
@@ -206,20 +214,55 @@ func recordPair(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, step h
 	return errors.Join(run.LogPicture(ctx, 0, "content", scaled.Content), run.LogPicture(ctx, 0, "style", scaled.Style))
 }
 
-// keep keeps the files of a fit that ended with err at step last.
+// errOpen says that a run could not be ended: it is this process's still.
+var errOpen = errors.New("the run could not be ended")
+
+// finish ends the run of a fit that ended with err at step last. It returns what went wrong here.
+func (l Lab) finish(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step, err error) error {
+	kept := l.keep(ctx, run, pair, last, err)
+	ended := error(nil)
+	switch {
+	case err == nil && kept == nil:
+		if kept = run.Finish(ctx, nil, Checkpoint); kept != nil {
+			ended = run.Finish(ctx, kept)
+		}
+	case kept == nil || errors.Is(err, tracker.ErrLeft):
+		ended = run.Finish(ctx, err)
+	case err == nil || errors.Is(err, context.Canceled): // it says why, which a run that was only stopped does not
+		ended = run.Finish(ctx, errors.New(kept.Error()))
+	default: // most likely for the same reason
+		kept, ended = nil, run.Finish(ctx, err)
+	}
+	switch {
+	case ended == nil || errors.Is(kept, tracker.ErrTaken):
+		return kept
+	case errors.Is(ended, tracker.ErrTaken):
+		return errors.Join(kept, ended)
+	}
+	return errors.Join(kept, fmt.Errorf("%w: %w", errOpen, ended))
+}
+
+// keep keeps the files of a fit that ended with err at step last, and its measures if it came to its end. Its checkpoint
+// is kept unless there is nothing to go on with. It returns the first error.
 func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step, err error) error {
 	if !last.Ok() {
 		return nil
 	}
 	how := hrstyle.Encoding{Comment: last.Describe()}
-	kept := errors.Join(
-		keepArtifact(ctx, run, Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) }),
-		keepArtifact(ctx, run, Generator, last.Generator().Encode),
-	)
-	if err == nil {
-		return errors.Join(kept, l.measure(ctx, run, pair, last), run.DropArtifact(ctx, Checkpoint))
+	kept := keepArtifact(ctx, run, Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) })
+	if kept == nil {
+		kept = keepArtifact(ctx, run, Generator, last.Generator().Encode)
 	}
-	return errors.Join(kept, keepArtifact(ctx, run, Checkpoint, last.Checkpoint().Encode))
+	if kept == nil && err == nil {
+		if kept = l.measure(ctx, run, pair, last); kept == nil {
+			return nil
+		}
+	}
+	saved := keepArtifact(ctx, run, Checkpoint, last.Checkpoint().Encode)
+	if kept == nil {
+		kept = saved
+	}
+	return kept
 }
 
 // measure records the measures of a fit's output.
@@ -241,7 +284,10 @@ func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode fun
 	if err != nil {
 		return err
 	}
-	return run.LogArtifact(context.WithoutCancel(ctx), name, bytes.NewReader(data))
+	if err := run.LogArtifact(context.WithoutCancel(ctx), name, bytes.NewReader(data)); err != nil {
+		return fmt.Errorf("%s could not be kept: %w", name, err)
+	}
+	return nil
 }
 
 // LoadCheckpoint reads the checkpoint of a run.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"hrlab/hrstyle"
@@ -28,8 +31,9 @@ var ErrTrials = errors.New("trials failed")
 
 // Sweep fits pair with the settings of every trial and records each fit as a run of the experiment. It skips what has
 // been finished, there or by another process that is at it, goes on with what was interrupted, and goes on past a trial
-// that fails: the error, which wraps ErrTrials, then says how many did. A trial ends before its steps are over when the
-// total loss has not fallen for patience steps; 0 is never. progress may be nil.
+// that fails: the error, which wraps ErrTrials, then says how many did. What another process was at and did not finish is
+// done in the end, unless it is at it still. A trial ends before its steps are over when the total loss has not fallen for
+// patience steps; 0 is never. progress may be nil.
 //
 // It returns the runs of the trials in their order. When ctx is done the trial at hand is stopped, so that the same call
 // goes on with it.
@@ -40,29 +44,51 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 	if l.Engine == nil {
 		return l.sweepWarm(ctx, experiment, pair, trials, patience, progress)
 	}
-	var ids []int64
-	var failed []error
+	ids, failed := make([]int64, len(trials)), map[int]error{}
 	inputs := pairInputs(pair, l.Engine.VGG)
-	for i, trial := range trials {
-		p := Progress{Trial: i + 1, Trials: len(trials), Config: trial.Config}
-		err := l.try(ctx, About{Experiment: experiment}, inputs, pair, trial.Config, patience, &p, progress)
-		if p.Run != 0 {
-			ids = append(ids, p.Run)
-		}
-		p.Ended, p.Err = true, err
-		progress(p)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("trial %d: %w", i+1, err))
+	var elsewhere []int // trials that another process was at
+	for last, todo := false, upTo(len(trials)); len(todo) > 0; last, todo, elsewhere = true, elsewhere, nil {
+		for _, i := range todo {
+			p := Progress{Trial: i + 1, Trials: len(trials), Config: trials[i].Config}
+			err := l.try(ctx, About{Experiment: experiment}, inputs, pair, trials[i].Config, patience, &p, progress)
+			ids[i] = p.Run
+			if p.Skipped == runningElsewhere && !last {
+				elsewhere = append(elsewhere, i)
+				continue
+			}
+			p.Ended, p.Err = true, err
+			progress(p)
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if err != nil {
+				failed[i] = err
+			}
 		}
 	}
-	runs, err := l.infos(ctx, ids)
-	if len(failed) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d %w: %w", len(failed), len(trials), ErrTrials, failed[0]))
+	runs, err := l.infos(ctx, slices.DeleteFunc(ids, func(id int64) bool { return id == 0 }))
+	return runs, errors.Join(err, failures(failed, len(trials)))
+}
+
+// runningElsewhere is why a trial is skipped that another process is at.
+const runningElsewhere = "running in another process"
+
+// upTo is 0 to n-1.
+func upTo(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
 	}
-	return runs, err
+	return list
+}
+
+// failures says how many of n trials failed, by their places, and why the first did; nil where none did.
+func failures(failed map[int]error, n int) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	first := slices.Min(slices.Collect(maps.Keys(failed)))
+	return fmt.Errorf("%d of %d %w: trial %d: %w", len(failed), n, ErrTrials, first+1, failed[first])
 }
 
 func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err error) {
@@ -90,16 +116,12 @@ func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pai
 }
 
 // run fits and records.
-func (l Lab) run(ctx context.Context, run *tracker.Run, start *hrstyle.Checkpoint, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
+func (l Lab) run(ctx context.Context, run *tracker.Run, start *from, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
 	fit, least := l.Engine.Fit(ctx, pair, config), tracker.Metric{Min: math.Inf(1)}
 	if start != nil {
-		fit = l.Engine.Resume(ctx, pair, start)
-		before, err := l.infos(ctx, []int64{run.ID})
-		if err != nil {
-			return errors.Join(err, run.Finish(ctx, err))
-		}
-		if total := before[0].Metrics["total"]; total.MinStep <= int64(start.Step) { // later steps come again
-			least = total
+		fit = l.Engine.Resume(ctx, pair, start.Checkpoint)
+		if start.total.MinStep <= int64(start.Step) { // later steps come again
+			least = start.total
 		}
 	}
 	for step, err := range l.Record(ctx, run, pair, patient(fit, patience, least)) {
@@ -114,7 +136,7 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *hrstyle.Checkpoin
 
 // begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
 // run where there is nothing to do.
-func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *hrstyle.Checkpoint, err error) {
+func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *from, err error) {
 	n, err := describe(about, l.Engine.VGG, inputs, pair, config, patience)
 	if err != nil {
 		return nil, nil, err
@@ -122,14 +144,14 @@ func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, p
 	n.Environment = l.environment()
 	// Two sweeps of the same trials at once: the second to look finds the first's run.
 	locked := l.Tracker.Locked(ctx, func() error {
-		run, start, err = l.beginOnly(ctx, n, p)
+		run, start, err = l.beginOnly(ctx, n, pair, config, p)
 		return nil
 	})
 	return run, start, errors.Join(err, locked)
 }
 
 // beginOnly is begin for the process that holds the lock.
-func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, p *Progress) (*tracker.Run, *hrstyle.Checkpoint, error) {
+func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, pair hrstyle.Pair, config hrstyle.Config, p *Progress) (*tracker.Run, *from, error) {
 	earlier, err := l.Tracker.Runs(ctx, tracker.Query{Experiment: n.Experiment, Where: fmt.Sprintf("tags.fit = %q", n.Tags["fit"])})
 	if err != nil {
 		return nil, nil, err
@@ -140,9 +162,12 @@ func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, p *Progress) (*tra
 			p.Run, p.Skipped = info.ID, "finished before"
 			return nil, nil, nil
 		case tracker.Running:
-			p.Run, p.Skipped = info.ID, "running in another process"
+			p.Run, p.Skipped = info.ID, runningElsewhere
 			return nil, nil, nil
 		}
+	}
+	if err := l.Engine.Fits(pair, config); err != nil { // before there is a run of it
+		return nil, nil, err
 	}
 	if len(earlier) == 0 {
 		run, err := l.Tracker.Start(ctx, n)
@@ -150,16 +175,22 @@ func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, p *Progress) (*tra
 	}
 	run, start, err := l.goOn(ctx, earlier[0])
 	if errors.Is(err, tracker.ErrTaken) { // a worker was quicker
-		p.Run, p.Skipped = earlier[0].ID, "running in another process"
+		p.Run, p.Skipped = earlier[0].ID, runningElsewhere
 		return nil, nil, nil
 	}
 	return run, start, err
 }
 
+// from is where a run goes on.
+type from struct {
+	*hrstyle.Checkpoint
+	total tracker.Metric // the loss so far
+}
+
 // goOn takes a run that is not finished, and its checkpoint if it has one.
-func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyle.Checkpoint, error) {
+func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, error) {
 	take := l.Tracker.Resume
-	if info.Status == tracker.Queued {
+	if info.Status == tracker.Queued || info.Status == tracker.Lost { // which another may bring to its end meanwhile
 		take = l.Tracker.Take
 	}
 	run, err := take(ctx, info.ID)
@@ -169,11 +200,20 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *hrstyl
 	if err != nil {
 		return run, nil, err
 	}
-	start, err := LoadCheckpoint(ctx, l.Tracker, info.ID)
-	if errors.Is(err, tracker.ErrNotFound) {
-		err = nil
+	file, err := l.Tracker.OpenArtifact(ctx, info.ID, Checkpoint)
+	if errors.Is(err, tracker.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return run, nil, nil
 	}
-	return run, start, err
+	if err != nil {
+		return run, nil, err
+	}
+	defer file.Close()
+	start, err := hrstyle.LoadCheckpoint(file.Name())
+	if err != nil {
+		return run, nil, nil //nolint:nilerr // what is damaged is of no use: the fit begins anew, and ends as it would have
+	}
+	start.Config.Checkpoint = "" // the artifact is not written over
+	return run, &from{start, info.Metrics["total"]}, nil
 }
 
 // patient ends a fit when its total loss has not fallen for n steps; least is the smallest it ever was, and its step.

@@ -2,7 +2,10 @@ package experiments
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,46 +20,51 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/hrstyle/device"
 	"hrlab/tracker"
 
 	"github.com/gofrs/flock"
-	"github.com/riverqueue/river"
 )
 
 // Warm is a worker process that others start and use: it keeps the device open, VGG19's weights on it and graphs
-// compiled, from one short process to the next. There is one a database at most. DATABASE.worker says who it is, locked
-// as long as it lives; DATABASE.worker.log has what it says.
+// compiled, from one short process to the next. A database has at most one for the same options.
+// DATABASE.worker-OPTIONS, where OPTIONS stands for them, says who it is, locked as long as it lives;
+// DATABASE.worker-OPTIONS.log has what it says.
 type Warm struct {
 	// Command starts the worker, which calls Announce: hrlab worker --while PID.
 	Command func() *exec.Cmd
-	// Options are those that it was, or is to be, started with: a worker with others is replaced.
+	// Options are those that it was, or is to be, started with.
 	Options hrstyle.Options
 
 	died  chan error // of a worker started here; nil where none was
 	was   bool       // ready once
+	pid   int        // its process, of the last look
 	lives int        // workers started here
 }
 
 // maxLives is how many workers one process starts before it gives up: a fit that brings its worker down would do so again.
 const maxLives = 3
 
-// announcement is what the file DATABASE.worker has.
+// announcement is what the worker's file has.
 type announcement struct {
-	PID     int
-	Options hrstyle.Options
-	Label   string // of VGG19's weights
-	Digest  string
+	PID    int
+	Label  string // of VGG19's weights
+	Digest string
 }
 
-func workerFile(store *tracker.Store) string { return store.Path() + ".worker" }
+// workerFile is named by a digest of the options.
+func workerFile(store *tracker.Store, options hrstyle.Options) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{cmp.Or(options.Device, "auto"), cmp.Or(options.VGG, "auto")}))
+	return store.Path() + ".worker-" + hex.EncodeToString(sum[:4])
+}
 
-// ErrWorker says that another warm worker is at the database.
-var ErrWorker = errors.New("another warm worker is at this database")
+// ErrWorker says that another warm worker with the same options is at the database.
+var ErrWorker = errors.New("another warm worker with these options is at this database")
 
-// Announce makes this process the warm worker of a database. open opens the engine, once it is clear that there is no
-// other. Call release at the end.
+// Announce makes this process the warm worker of a database with these options. open opens the engine, once it is clear
+// that there is no other. Call release at the end.
 func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrstyle.Engine, error)) (engine *hrstyle.Engine, release func(), err error) {
-	lock := flock.New(workerFile(store), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	// One that only looks has the lock for a moment.
 	const patience, pause = 2 * time.Second, 5 * time.Millisecond
 	waiting, cancel := context.WithTimeout(context.Background(), patience)
@@ -76,7 +84,7 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 	}
 	if err == nil {
 		var text []byte
-		text, err = json.Marshal(announcement{os.Getpid(), options, engine.VGG.Label, engine.VGG.Digest})
+		text, err = json.Marshal(announcement{os.Getpid(), engine.VGG.Label, engine.VGG.Digest})
 		err = errors.Join(err, write(text))
 	}
 	if err != nil {
@@ -85,9 +93,9 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 	return engine, release, err
 }
 
-// look says whether there is a warm worker, and who it is if it is ready.
-func look(store *tracker.Store) (a announcement, alive bool, err error) {
-	lock := flock.New(workerFile(store), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+// look says whether there is a warm worker with these options, and who it is if it is ready.
+func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive bool, err error) {
+	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	defer lock.Close() //nolint:errcheck // it unlocks what was locked to look
 	free, err := lock.TryRLock()
 	if free || err != nil {
@@ -100,22 +108,19 @@ func look(store *tracker.Store) (a announcement, alive bool, err error) {
 	return a, true, err
 }
 
-// ready waits for a warm worker, and starts one if need be. It returns the weights that the worker has, without their
+// ready waits for the warm worker, and starts it if need be. It returns the weights that the worker has, without their
 // values.
 func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for told := 0; ; {
-		a, alive, err := look(store)
+	for {
+		a, alive, err := look(store, w.Options)
 		switch {
 		case err != nil:
 			return nil, err
-		case a.PID != 0 && a.Options == w.Options:
-			w.was = true
+		case a.PID != 0:
+			w.was, w.pid = true, a.PID
 			return &hrstyle.VGG{Label: a.Label, Digest: a.Digest}, nil
-		case a.PID != 0 && a.PID != told: // it ends with what it has, which the next one goes on with
-			told = a.PID
-			_ = syscall.Kill(a.PID, syscall.SIGTERM)
 		case !alive && w.died == nil:
 			if err := w.start(store); err != nil {
 				return nil, err
@@ -126,7 +131,7 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 			return nil, context.Cause(ctx)
 		case err := <-w.died:
 			w.died = nil
-			if _, alive, _ := look(store); !alive && err != nil && (!w.was || w.lives == maxLives) {
+			if _, alive, _ := look(store, w.Options); !alive && err != nil && (!w.was || w.lives == maxLives) {
 				return nil, fmt.Errorf("the worker ended: %w", err)
 			}
 		case <-tick.C:
@@ -136,7 +141,7 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 
 // start starts a worker, in a session of its own: what interrupts this process is not meant for it.
 func (w *Warm) start(store *tracker.Store) error {
-	log, err := os.Create(workerFile(store) + ".log")
+	log, err := os.Create(workerFile(store, w.Options) + ".log")
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,8 @@ func (w *Warm) start(store *tracker.Store) error {
 		if err != nil {
 			said, _ := os.ReadFile(log.Name())
 			lines := strings.Split(string(bytes.TrimSpace(said)), "\n")
-			err = fmt.Errorf("%w: %s", err, strings.TrimPrefix(lines[len(lines)-1], "hrlab: "))
+			last := cmp.Or(strings.TrimPrefix(lines[len(lines)-1], "hrlab: "), "it said nothing in "+log.Name())
+			err = fmt.Errorf("%w: %s", err, last)
 		}
 		died <- err
 	}()
@@ -162,21 +168,42 @@ func (w *Warm) start(store *tracker.Store) error {
 }
 
 // Fit fits pair with config as a run of the experiment, and yields its steps as they are recorded. A fit that was
-// finished before is not done again: its steps are those on record. One that was interrupted goes on. The error is that
-// of [hrstyle.Engine.Fit]; when ctx is done the run is stopped, and has its picture.
+// finished before is not done again: its steps are those on record. One that was interrupted goes on, and one that
+// another process is at is followed, and goes on here should that end. The error is that of [hrstyle.Engine.Fit]; when ctx
+// is done the run is stopped, and has its picture.
 //
 // Steps that this process did not make have neither generator nor checkpoint, and but for the last their pictures are
 // thumbnails: see [hrstyle.Recorded].
 func (l Lab) Fit(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
-		fit, err := l.recorded(ctx, experiment, pair, config)
-		if err != nil {
-			yield(hrstyle.Step{}, err)
-			return
+		for last := -1; ; {
+			fit, err := l.recorded(ctx, experiment, pair, config)
+			if err != nil {
+				yield(hrstyle.Step{}, err)
+				return
+			}
+			over := true
+			for step, err := range fit {
+				if errors.Is(err, errAbandoned) {
+					over = false
+					break
+				}
+				if err == nil && step.N <= last { // seen before, from another process
+					continue
+				}
+				if last = max(last, step.N); !yield(step, err) {
+					return
+				}
+			}
+			if over {
+				return
+			}
 		}
-		fit(yield)
 	}
 }
+
+// errAbandoned ends the steps of a run that another process was at and did not bring to its end.
+var errAbandoned = errors.New("the process that was at the run is gone")
 
 // recorded starts or finds the run of a fit.
 func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) (iter.Seq2[hrstyle.Step, error], error) {
@@ -198,20 +225,29 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 	case err != nil:
 		return nil, err
 	case run == nil:
-		return (&handed{lab: l, ids: []int64{p.Run}}).steps(ctx), nil
+		return newHanded(l, nil, []int64{p.Run}).steps(ctx), nil
 	case start != nil:
-		return l.Record(ctx, run, pair, l.Engine.Resume(ctx, pair, start)), nil
+		return l.Record(ctx, run, pair, l.Engine.Resume(ctx, pair, start.Checkpoint)), nil
 	}
 	return l.Record(ctx, run, pair, l.Engine.Fit(ctx, pair, config)), nil
 }
 
 // handed are trials in the hands of workers, or of whoever has them.
 type handed struct {
-	lab      Lab
-	queue    *Queue // nil where there is nothing to cancel
-	ids      []int64
-	cursor   int64
-	patience time.Duration // for the next look
+	lab    Lab
+	queue  *Queue // nil where there is nothing to cancel
+	ids    []int64
+	mine   map[int64]bool // the ids
+	cursor int64
+	waits  map[int64]Unfit // what workers said of trials that they left to others
+}
+
+func newHanded(lab Lab, queue *Queue, ids []int64) *handed {
+	h := &handed{lab: lab, queue: queue, ids: slices.Clone(ids), mine: map[int64]bool{}}
+	for _, id := range ids {
+		h.mine[id] = true
+	}
+	return h
 }
 
 // hand hands trials to the warm worker.
@@ -223,12 +259,16 @@ func (l Lab) hand(ctx context.Context, experiment string, pair hrstyle.Pair, tri
 	if err != nil {
 		return nil, err
 	}
-	h := &handed{lab: l}
-	if h.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
+	queue, err := OpenQueue(ctx, l.Tracker)
+	if err != nil {
 		return nil, err
 	}
-	h.ids, err = h.queue.Enqueue(ctx, experiment, vgg, pair, trials, patience)
-	return h, err
+	common := job{Patience: patience}
+	if l.Warm.Options.Device != string(device.Auto) {
+		common.Device = l.Warm.Options.Device
+	}
+	ids, err := queue.enqueue(ctx, experiment, vgg, pair, trials, common)
+	return newHanded(l, queue, ids), err
 }
 
 // over says whether a run has ended.
@@ -250,32 +290,69 @@ func failure(info tracker.Info) error {
 	return nil
 }
 
-// changed waits until one of the runs has changed, and sees to it that there is a worker.
-func (h *handed) changed(ctx context.Context) ([]tracker.Info, error) {
+// change is something that has become of the trials.
+type change struct {
+	runs  []tracker.Info // that have changed
+	gone  []int64        // that are not there any more
+	unfit []Unfit        // newly left to others by a worker
+}
+
+// changed waits until something has become of the runs, and sees to it that there is a worker.
+func (h *handed) changed(ctx context.Context) (c change, err error) {
 	for {
-		look, cancel := context.WithTimeout(ctx, h.patience)
-		all, cursor, err := h.lab.Tracker.Watch(look, h.cursor)
-		cancel()
-		h.cursor = cursor
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
-		}
-		if h.patience = time.Second; cursor == 0 { // the first look reads all runs
-			h.patience = time.Minute
-		}
 		if h.queue != nil && h.lab.Warm != nil {
 			if _, err := h.lab.Warm.ready(ctx, h.lab.Tracker); err != nil {
-				return nil, err
+				return c, err
 			}
 		}
-		all = slices.DeleteFunc(all, func(i tracker.Info) bool { return !slices.Contains(h.ids, i.ID) })
-		if len(all) > 0 {
-			return all, nil
+		if c.gone, err = column(ctx, h.lab.Tracker.DB(), sqlGone, list(h.ids)); err == nil {
+			c.unfit, err = h.unfit(ctx)
+		}
+		if ctx.Err() != nil {
+			return c, context.Cause(ctx)
+		}
+		if err != nil || len(c.gone)+len(c.unfit) > 0 {
+			return c, err
+		}
+		patience := time.Second
+		if h.cursor == 0 { // the first look reads all runs
+			patience = time.Minute
+		}
+		look, cancel := context.WithTimeout(ctx, patience)
+		c.runs, h.cursor, err = h.lab.Tracker.Watch(look, h.cursor)
+		late := look.Err() != nil
+		cancel()
+		if ctx.Err() != nil {
+			return c, context.Cause(ctx)
+		}
+		if err != nil && !late {
+			return c, err
+		}
+		c.runs = slices.DeleteFunc(c.runs, func(i tracker.Info) bool { return !h.mine[i.ID] })
+		if len(c.runs) > 0 {
+			return c, nil
 		}
 	}
+}
+
+// unfit are trials that a worker has left to others since the last look. Where there is a warm worker, it is the one that
+// counts.
+func (h *handed) unfit(ctx context.Context) (unfit []Unfit, err error) {
+	if h.queue == nil {
+		return nil, nil
+	}
+	all, err := h.queue.Unfit(ctx)
+	waits := map[int64]Unfit{}
+	for _, u := range all {
+		if !h.mine[u.Run] || h.lab.Warm != nil && u.Worker != thisWorker(h.lab.Warm.pid) {
+			continue
+		}
+		if waits[u.Run] = u; h.waits[u.Run] != u {
+			unfit = append(unfit, u)
+		}
+	}
+	h.waits = waits
+	return unfit, err
 }
 
 // stop cancels what is not over, and waits a moment for the run that a worker is at: who stops it wants to see its last
@@ -284,26 +361,17 @@ func (h *handed) stop(ctx context.Context) error {
 	if h.queue == nil {
 		return nil
 	}
-	const patience = 800 * time.Millisecond
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	open := func() ([]tracker.Info, error) {
-		runs, err := h.lab.infos(ctx, h.ids)
-		return slices.DeleteFunc(runs, over), err
+	ctx = context.WithoutCancel(ctx)
+	if _, err := h.queue.cancel(ctx, h.ids); err != nil {
+		return err
 	}
-	left, err := open()
-	if err == nil {
-		_, err = h.queue.Cancel(ctx, left)
-	}
-	for err == nil && slices.ContainsFunc(left, func(i tracker.Info) bool { return i.Status == tracker.Running }) {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(20 * time.Millisecond):
+	const patience, pause = 800 * time.Millisecond, 20 * time.Millisecond
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(pause) {
+		if n, err := h.queue.count(ctx, sqlRunning, list(h.ids)); err != nil || n == 0 {
+			return err
 		}
-		left, err = open()
 	}
-	return err
+	return nil
 }
 
 // steps yields the steps of the one run as they come.
@@ -311,17 +379,27 @@ func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
 		var stop error
+		fail := func(err error) { yield(last, err) }
 		for {
-			changed, err := h.changed(ctx)
+			c, err := h.changed(ctx)
 			if err != nil {
 				stop = errors.Join(err, h.stop(ctx))
-				changed, err = h.lab.infos(context.WithoutCancel(ctx), h.ids)
+				c.runs, err = h.lab.infos(context.WithoutCancel(ctx), h.ids)
 			}
-			if err != nil {
-				yield(last, err)
+			switch {
+			case err != nil:
+				fail(err)
 				return
+			case len(c.gone) > 0:
+				fail(errGone(h.ids[0]))
+				return
+			case len(c.unfit) > 0 && h.lab.Warm != nil: // nobody else is there to do it
+				fail(errors.Join(fmt.Errorf("run %d: %s", h.ids[0], c.unfit[0].Why), h.stop(ctx)))
+				return
+			case len(c.runs) == 0:
+				continue
 			}
-			info := changed[0]
+			info := c.runs[0]
 			ended := over(info) || stop != nil
 			steps, err := h.lab.stepsAfter(context.WithoutCancel(ctx), info, last, ended)
 			for _, s := range steps {
@@ -334,8 +412,11 @@ func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 			if err = errors.Join(err, stop); err == nil && ended {
 				err = failure(info)
 			}
+			if err == nil && !ended && h.queue == nil && info.Status != tracker.Running {
+				err = errAbandoned // there may be nobody else to go on with it
+			}
 			if err != nil {
-				yield(last, err)
+				fail(err)
 				return
 			}
 			if ended {
@@ -344,6 +425,9 @@ func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 		}
 	}
 }
+
+// errGone is the error of a run that was deleted, and freed.
+func errGone(id int64) error { return fmt.Errorf("run %d was deleted", id) }
 
 // Recorded are the steps of a run that have a picture, as they are on record.
 func (l Lab) Recorded(ctx context.Context, run tracker.Info) ([]hrstyle.Step, error) {
@@ -411,9 +495,10 @@ func (l Lab) sweepWarm(ctx context.Context, experiment string, pair hrstyle.Pair
 }
 
 // Follow shows how queued trials get on, whoever is at them, until all are over; ids are their runs, as Enqueue returns
-// them. Runs and error are those of [Lab.Sweep]. When ctx is done the trials stay queued.
+// them. Runs and error are those of [Lab.Sweep]; runs that were deleted are not among them. A trial that a worker has left
+// to others is reported with Skipped, before its end. When ctx is done the trials stay queued.
 func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
-	return (&handed{lab: Lab{Tracker: q.store}, queue: q, ids: ids}).follow(ctx, trials, progress)
+	return newHanded(Lab{Tracker: q.store}, q, ids).follow(ctx, trials, progress)
 }
 
 func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
@@ -422,46 +507,67 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 		open[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}
 	}
 	began := time.Now()
-	var failed []error
+	failed := map[int]error{} // by the trials' places
+	end := func(p *Progress, err error) {
+		if p.Ended, p.Err = true, err; err != nil {
+			failed[p.Trial-1] = errors.New(err.Error()) // cancelled is not what this sweep is
+		}
+		progress(*p)
+		delete(open, p.Run)
+	}
+	gone, told := map[int64]bool{}, map[Unfit]bool{}
 	for len(open) > 0 {
-		changed, err := h.changed(ctx)
+		c, err := h.changed(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, info := range changed {
+		for _, id := range c.gone {
+			if gone[id] = true; open[id] != nil {
+				end(open[id], errGone(id))
+			}
+		}
+		for _, u := range c.unfit {
+			p := open[u.Run]
+			switch {
+			case p == nil:
+			case h.lab.Warm != nil: // nobody else is there to do it
+				if _, err := h.queue.cancel(ctx, []int64{u.Run}); err != nil {
+					return nil, err
+				}
+				end(p, fmt.Errorf("run %d: %s", u.Run, u.Why))
+			case !told[Unfit{0, u.Worker, u.Why}]:
+				told[Unfit{0, u.Worker, u.Why}] = true
+				waits := *p
+				waits.Skipped = fmt.Sprintf("waits for another worker than %s: %s", u.Worker, u.Why)
+				progress(waits)
+			}
+		}
+		for _, info := range c.runs {
 			p := open[info.ID]
 			if p == nil {
 				continue
 			}
-			p.Ended = over(info)
+			ended := over(info)
 			if info.Status == tracker.Finished && info.Ended.Before(began) {
 				p.Skipped = "finished before"
 			} else {
-				steps, err := h.lab.stepsAfter(ctx, info, p.Step, p.Ended)
+				steps, err := h.lab.stepsAfter(ctx, info, p.Step, ended)
 				if err != nil {
 					return nil, err
 				}
 				if len(steps) > 0 {
 					p.Step = steps[len(steps)-1]
-					shown := *p
-					shown.Ended = false
-					progress(shown)
+					progress(*p)
 				}
 			}
-			if p.Ended {
-				if p.Err = failure(info); p.Err != nil {
-					failed = append(failed, fmt.Errorf("trial %d: %s", p.Trial, p.Err)) //nolint:errorlint // cancelled is not what this sweep is
-				}
-				progress(*p)
-				delete(open, info.ID)
+			if ended {
+				end(p, failure(info))
 			}
 		}
+		h.ids = slices.DeleteFunc(h.ids, func(id int64) bool { return gone[id] })
 	}
 	runs, err := h.lab.infos(ctx, h.ids)
-	if len(failed) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d %w: %w", len(failed), len(trials), ErrTrials, failed[0]))
-	}
-	return runs, err
+	return runs, errors.Join(err, failures(failed, len(trials)))
 }
 
 // Enqueue hands the trials of a pair to the warm worker and does not wait for them. It returns their runs.
@@ -471,28 +577,4 @@ func (l Lab) Enqueue(ctx context.Context, experiment string, pair hrstyle.Pair, 
 		return nil, err
 	}
 	return h.ids, nil
-}
-
-// sqlCancelled counts a job if it is to be cancelled.
-const sqlCancelled = `SELECT count(*) FROM river_job WHERE id = ?1 AND json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL`
-
-// cancellable is ctx until a job is to be cancelled: River itself looks every two seconds, which is long for someone who
-// has pressed a button.
-func (w *worker) cancellable(ctx context.Context, r *river.Job[job]) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			n := 0
-			if err := w.lab.Tracker.DB().QueryRowContext(ctx, sqlCancelled, r.ID).Scan(&n); err == nil && n > 0 {
-				cancel()
-			}
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
-	}()
-	return ctx, cancel
 }

@@ -54,7 +54,7 @@ func warmLab(t *testing.T, db, vgg string) (Lab, hrstyle.Pair) {
 		return c
 	}}
 	t.Cleanup(func() {
-		if a, alive, _ := look(store); alive {
+		if a, alive, _ := look(store, warm.Options); alive {
 			_ = syscall.Kill(a.PID, syscall.SIGKILL)
 		}
 		_ = store.Close()
@@ -96,7 +96,7 @@ func TestWarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker, alive, err := look(lab.Tracker)
+	worker, alive, err := look(lab.Tracker, lab.Warm.Options)
 	if err != nil || !alive || worker.PID == 0 || worker.PID == os.Getpid() {
 		t.Fatalf("worker %v, alive %t: %v", worker, alive, err)
 	}
@@ -138,7 +138,7 @@ func TestWarm(t *testing.T) {
 			t.Errorf("steps %v", steps)
 		}
 	}
-	if now, _, _ := look(lab.Tracker); now.PID != worker.PID {
+	if now, _, _ := look(lab.Tracker, lab.Warm.Options); now.PID != worker.PID {
 		t.Errorf("worker %d became %d", worker.PID, now.PID)
 	}
 
@@ -153,7 +153,7 @@ func TestWarm(t *testing.T) {
 			killed = syscall.Kill(worker.PID, syscall.SIGKILL) == nil
 		}
 	}
-	if next, alive, _ := look(lab.Tracker); !killed || !alive || next.PID == worker.PID {
+	if next, alive, _ := look(lab.Tracker, lab.Warm.Options); !killed || !alive || next.PID == worker.PID {
 		t.Errorf("killed %t; then %v, alive %t", killed, next, alive)
 	}
 	if _, err := lab.Enqueue(t.Context(), "warm", pair, trials); err != nil {
@@ -168,12 +168,13 @@ func TestWarm(t *testing.T) {
 		t.Log(err)
 	}
 
-	// Its worker took the place of the first one, which takes it again.
+	// The first one goes on.
+	before, _, _ := look(lab.Tracker, lab.Warm.Options)
 	config.ContentWeight, config.Steps = 9, 2
 	if last, err := hrstyle.Last(lab.Fit(t.Context(), "warm", pair, config)); err != nil || last.N != 2 {
 		t.Errorf("step %d: %v", last.N, err)
 	}
-	if now, alive, err := look(lab.Tracker); err != nil || !alive || now.Options != lab.Warm.Options {
+	if now, alive, err := look(lab.Tracker, lab.Warm.Options); err != nil || !alive || now.PID != before.PID {
 		t.Errorf("worker %v, alive %t: %v", now, alive, err)
 	}
 }
@@ -240,7 +241,7 @@ func TestWarmStop(t *testing.T) {
 // One that looks for the worker does not keep it from beginning; a second worker is refused.
 func TestAnnounce(t *testing.T) {
 	lab := testLab(t)
-	looker := flock.New(workerFile(lab.Tracker), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	looker := flock.New(workerFile(lab.Tracker, hrstyle.Options{}), flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	if err := looker.RLock(); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,16 @@ var (
 	applyMemory = map[device.Kind]memoryNeed{device.CPU: {0.4e9, 2e3}, device.Go: {0.1e9, 6.3e3}}
 )
 
+// Fits says why the memory now available could not hold a fit of pair with c, and names the largest picture that it can.
+// A GPU's memory is not known beforehand.
+func (e *Engine) Fits(pair Pair, c Config) error {
+	sizes := pair.fittedSizes(c)
+	if err := e.checkMemory("fitting", sizes[0].X, sizes[0].Y, fitMemory); err != nil {
+		return err
+	}
+	return e.checkMemory(pair.Style.Name+" as style picture", sizes[1].X, sizes[1].Y, styleMemory)
+}
+
 // checkMemory refuses a w x h picture that the memory now available cannot hold, and names the largest that it can.
 // A GPU's memory is not known beforehand: there XLA itself refuses.
 func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memoryNeed) error {

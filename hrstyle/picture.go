@@ -162,20 +162,26 @@ func (p Picture) resize(w, h int) (Picture, error) {
 
 // Fitted returns the pair at the sizes that a fit with c has.
 func (p Pair) Fitted(c Config) (Pair, error) {
-	w, h := fitted(p.Content.Bounds().Dx(), p.Content.Bounds().Dy(), c.Size, c.Square)
-	content, err := p.Content.resize(w, h)
+	sizes := p.fittedSizes(c)
+	content, err := p.Content.resize(sizes[0].X, sizes[0].Y)
 	if err != nil {
 		return Pair{}, err
 	}
-	w, h = p.Style.Bounds().Dx(), p.Style.Bounds().Dy()
+	style, err := p.Style.resize(sizes[1].X, sizes[1].Y)
+	return Pair{content, style}, err
+}
+
+// fittedSizes are the sizes of content and style picture that a fit with c has.
+func (p Pair) fittedSizes(c Config) (sizes [2]image.Point) {
+	sizes = p.sizes()
+	sizes[0].X, sizes[0].Y = fitted(sizes[0].X, sizes[0].Y, c.Size, c.Square)
 	if size := c.StyleSize; size != 0 {
 		if size == AsContent {
 			size = c.Size
 		}
-		w, h = fitted(w, h, size, c.Square)
+		sizes[1].X, sizes[1].Y = fitted(sizes[1].X, sizes[1].Y, size, c.Square)
 	}
-	style, err := p.Style.resize(w, h)
-	return Pair{content, style}, err
+	return sizes
 }
 
 // normalised returns the picture as values of a [1,H,W,3] tensor.

@@ -51,9 +51,16 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 	defer engine.Close()
 	fmt.Fprintf(c.messages, "working on %s; Ctrl-C ends\n", w.DB)
 	at := int64(0)
-	err = experiments.Lab{Engine: engine, Tracker: store}.Work(ctx, w.Drain, func(p experiments.Progress) {
-		weights := fmt.Sprintf("run %d, content %g, style %g: ", p.Run, p.Config.ContentWeight, p.Config.StyleWeight)
+	return experiments.Lab{Engine: engine, Tracker: store}.Work(ctx, w.Drain, func(p experiments.Progress) {
+		weights := ""
+		if p.Run != 0 {
+			weights = fmt.Sprintf("run %d, content %g, style %g: ", p.Run, p.Config.ContentWeight, p.Config.StyleWeight)
+		}
 		switch {
+		case p.Skipped != "":
+			fmt.Fprintln(c.messages, weights+p.Skipped)
+		case p.Run == 0:
+			fmt.Fprintln(c.messages, oneLine(p.Err)+"; trying again")
 		case p.Ended && p.Err != nil:
 			fmt.Fprintln(c.messages, weights+oneLine(p.Err))
 		case p.Ended:
@@ -63,7 +70,6 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 		at = p.Run
 	})
-	return err
 }
 
 // during is ctx until a process has ended.
@@ -100,7 +106,7 @@ type queueCmd struct {
 	Pause  queuePauseCmd  `cmd:"" help:"Keep workers from taking trials."`
 	Resume queueResumeCmd `cmd:"" help:"End a pause."`
 	Cancel queueCancelCmd `cmd:"" help:"Take runs from the queue, and stop those that workers are at."`
-	Retry  queueRetryCmd  `cmd:"" help:"Queue runs again that failed or were stopped."`
+	Retry  queueRetryCmd  `cmd:"" help:"Queue runs again that failed, were stopped or are lost."`
 
 	DB string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
 }
@@ -121,18 +127,29 @@ type queueStatusCmd struct{}
 // Run counts.
 func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
-		jobs, paused, err := queue.State(ctx)
+		trials, paused, err := queue.State(ctx)
+		if err != nil {
+			return err
+		}
+		unfit, err := queue.Unfit(ctx)
 		if err != nil {
 			return err
 		}
 		if paused {
 			fmt.Fprintln(c.out, "paused: hrlab queue resume ends it")
 		}
-		for _, state := range slices.Sorted(maps.Keys(jobs)) {
-			fmt.Fprintf(c.out, "%-10s %d\n", state, jobs[state])
+		for _, status := range slices.Sorted(maps.Keys(trials)) {
+			fmt.Fprintf(c.out, "%-10s %d\n", status, trials[status])
 		}
-		if len(jobs) == 0 {
+		if len(trials) == 0 {
 			fmt.Fprintln(c.out, "empty")
+		}
+		waiting := map[string]int{}
+		for _, u := range unfit {
+			waiting[fmt.Sprintf("for another worker than %s: %s", u.Worker, u.Why)]++
+		}
+		for _, why := range slices.Sorted(maps.Keys(waiting)) {
+			fmt.Fprintf(c.out, "%d wait %s\n", waiting[why], why)
 		}
 		return nil
 	})
@@ -183,12 +200,14 @@ type queueCancelCmd struct{ queuedRuns }
 // Run cancels.
 func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
-		runs, err := d.find(ctx, s, tracker.Queued, tracker.Running)
+		runs, err := d.find(ctx, s, tracker.Queued, tracker.Running, tracker.Lost)
 		if err != nil {
 			return err
 		}
 		n, err := queue.Cancel(ctx, runs)
-		fmt.Fprintf(c.messages, "%d cancelled\n", n)
+		if err == nil {
+			fmt.Fprintf(c.messages, "%d cancelled\n", n)
+		}
 		return err
 	})
 }
@@ -198,12 +217,14 @@ type queueRetryCmd struct{ queuedRuns }
 // Run queues again.
 func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
-		runs, err := d.find(ctx, s, tracker.Failed, tracker.Stopped)
+		runs, err := d.find(ctx, s, tracker.Failed, tracker.Stopped, tracker.Lost, tracker.Queued)
 		if err != nil {
 			return err
 		}
 		n, err := queue.Retry(ctx, runs)
-		fmt.Fprintf(c.messages, "%d queued again\n", n)
+		if err == nil {
+			fmt.Fprintf(c.messages, "%d queued again\n", n)
+		}
 		return err
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -95,9 +96,9 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 	return trials, experiments.Validate(trials)
 }
 
-// pairs reads the pictures.
-func (s *sweepCmd) pairs(c *console) (pairs []hrstyle.Pair, err error) {
-	names := [][]string{{s.Content, s.Style}}
+// pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
+// read when its turn comes.
+func (s *sweepCmd) pairs() (names [][]string, err error) {
 	switch {
 	case s.Pairs != "" && s.Content+s.Style != "":
 		return nil, errors.New("--pairs FILE or --content FILE and --style FILE, not both")
@@ -107,18 +108,44 @@ func (s *sweepCmd) pairs(c *console) (pairs []hrstyle.Pair, err error) {
 		}
 	case s.Content == "" || s.Style == "":
 		return nil, errors.New("--content FILE and --style FILE, or --pairs FILE, are needed")
+	default:
+		names = [][]string{{s.Content, s.Style}}
 	}
-	for _, n := range names {
-		var pair hrstyle.Pair
-		if pair.Content, err = loadPicture(c, n[0]); err == nil {
-			pair.Style, err = loadPicture(c, n[1])
-		}
-		if err != nil {
+	for _, name := range slices.Concat(names...) {
+		if err := readable(name); err != nil {
 			return nil, err
 		}
-		pairs = append(pairs, pair)
 	}
-	return pairs, nil
+	return names, nil
+}
+
+// readable says why a picture cannot be read, without reading it: a pipe is read once.
+func readable(path string) error {
+	if path == "-" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().IsRegular() {
+		var file *os.File
+		if file, err = os.Open(path); err == nil {
+			return file.Close()
+		}
+	}
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		return fmt.Errorf("%s: %w", path, pathErr.Err)
+	}
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("%s: is a directory; name a picture", path)
+	}
+	return err
+}
+
+// loadPair reads a pair.
+func loadPair(c *console, names []string) (pair hrstyle.Pair, err error) {
+	if pair.Content, err = loadPicture(c, names[0]); err == nil {
+		pair.Style, err = loadPicture(c, names[1])
+	}
+	return pair, err
 }
 
 // afterField is white space between a field and the comma or line break after it, with the field where it is quoted.
@@ -164,12 +191,16 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	pairs, err := s.pairs(c)
+	names, err := s.pairs()
+	if err != nil {
+		return err
+	}
+	first, err := loadPair(c, names[0])
 	if err != nil {
 		return err
 	}
 	if s.Queue && !s.DryRun {
-		return s.enqueue(ctx, c, pairs, trials)
+		return s.enqueue(ctx, c, first, names, trials)
 	}
 	engine, err := s.open(ctx, c)
 	if err != nil {
@@ -177,28 +208,32 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer engine.Close()
 	if s.DryRun {
-		return s.dryRun(ctx, c, engine, pairs, trials)
+		return s.dryRun(ctx, c, engine, first, len(names), trials)
 	}
 	store, err := tracker.Open(ctx, s.DB)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return s.sweep(ctx, c, experiments.Lab{Engine: engine, Tracker: store}, pairs, trials)
-}
-
-func (s *sweepCmd) sweep(ctx context.Context, c *console, lab experiments.Lab, pairs []hrstyle.Pair, trials []experiments.Trial) error {
-	return s.show(ctx, c, pairs, trials, "stopped; the same command goes on. So far", func(i int, report func(experiments.Progress)) error {
-		_, err := lab.Sweep(ctx, s.Experiment, pairs[i], trials, s.Patience, report)
+	lab := experiments.Lab{Engine: engine, Tracker: store}
+	return s.show(ctx, c, len(names), trials, "stopped; the same command goes on. So far", func(i int, show *sweepProgress) error {
+		pair, err := first, error(nil)
+		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
+			pair, err = loadPair(show.console(), names[i])
+		}
+		if err != nil {
+			return show.unread(err, trials)
+		}
+		_, err = lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
 		return err
 	})
 }
 
 // show shows how far the trials of every pair are, which do brings to their end, and says how it ended.
-func (s *sweepCmd) show(ctx context.Context, c *console, pairs []hrstyle.Pair, trials []experiments.Trial, stopped string, do func(pair int, report func(experiments.Progress)) error) (err error) {
-	show := c.newSweepProgress(ctx, len(pairs), trials)
+func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []experiments.Trial, stopped string, do func(pair int, show *sweepProgress) error) (err error) {
+	show := c.newSweepProgress(ctx, pairs, trials)
 	for i := range pairs {
-		err = errors.Join(err, do(i, show.report))
+		err = errors.Join(err, do(i, show))
 		if ctx.Err() != nil {
 			break
 		}
@@ -218,7 +253,7 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs []hrstyle.Pair, t
 }
 
 // enqueue hands the trials to workers and follows their runs.
-func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair, trials []experiments.Trial) (err error) {
+func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, names [][]string, trials []experiments.Trial) (err error) {
 	vgg, err := hrstyle.OpenVGG(s.VGG)
 	if err != nil {
 		return err
@@ -232,33 +267,43 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, pairs []hrstyle.Pair
 	if err != nil {
 		return err
 	}
-	for _, pair := range pairs { // all or none
-		if _, _, err := experiments.Queueable(pair); err != nil {
+	for _, name := range slices.Concat(names...) { // all or none
+		if _, err := experiments.Queueable(name); err != nil {
 			return err
 		}
 	}
-	ids := make([][]int64, len(pairs))
-	for i, pair := range pairs {
+	ids, unread, queued := make([][]int64, len(names)), make([]error, len(names)), 0
+	for i := range names {
+		pair := first
+		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
+			if pair, unread[i] = loadPair(c, names[i]); unread[i] != nil {
+				continue
+			}
+		}
 		if ids[i], err = queue.Enqueue(ctx, s.Experiment, vgg, pair, trials, s.Patience); err != nil {
 			return err
 		}
+		queued += len(trials)
 	}
-	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", len(pairs)*len(trials), s.DB)
-	return s.show(ctx, c, pairs, trials, "left in the queue: hrlab queue status. So far", func(i int, report func(experiments.Progress)) error {
-		_, err := queue.Follow(ctx, ids[i], trials, report)
+	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", queued, s.DB)
+	return s.show(ctx, c, len(names), trials, "left in the queue: hrlab queue status. So far", func(i int, show *sweepProgress) error {
+		if unread[i] != nil {
+			return show.unread(unread[i], trials)
+		}
+		_, err := queue.Follow(ctx, ids[i], trials, show.report)
 		return err
 	})
 }
 
 // dryRun prints the trials and times a few steps of the first.
-func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pairs []hrstyle.Pair, trials []experiments.Trial) error {
+func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pair hrstyle.Pair, pairs int, trials []experiments.Trial) error {
 	for i, t := range trials {
 		fmt.Fprintf(c.out, "%4d  content weight %g, style weight %g, learning rate %g, seed %d, %d steps\n", i+1, t.Config.ContentWeight, t.Config.StyleWeight, t.Config.LearningRate, t.Config.Seed, t.Config.Steps)
 	}
 	config := trials[0].Config
 	config.Steps, config.ReportEvery = min(3, config.Steps), 1
 	var first, last hrstyle.Step
-	for step, err := range engine.Fit(ctx, pairs[0], config) {
+	for step, err := range engine.Fit(ctx, pair, config) {
 		if err != nil {
 			return err
 		}
@@ -275,8 +320,8 @@ func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engin
 	if last.N > 0 {
 		each = (last.Elapsed - first.Elapsed) / time.Duration(last.N)
 	}
-	total := first.Elapsed + time.Duration(steps*len(pairs))*each
-	_, err := fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", len(pairs), len(trials), steps*len(pairs), each.Seconds(), total.Round(time.Second))
+	total := first.Elapsed + time.Duration(steps*pairs)*each
+	_, err := fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", pairs, len(trials), steps*pairs, each.Seconds(), total.Round(time.Second))
 	return err
 }
 
@@ -365,11 +410,35 @@ func (p *sweepProgress) settings(c hrstyle.Config) string {
 }
 
 func (p *sweepProgress) report(e experiments.Progress) {
+	if !e.Ended && e.Skipped != "" { // it waits for a worker
+		fmt.Fprintf(p.console().messages, "run %d, %s: %s\n", e.Run, p.settings(e.Config), e.Skipped)
+		return
+	}
 	if done := p.note(e); p.bars != nil {
 		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
 		p.trial.SetCurrent(int64(e.Step.N))
 		p.sweep.SetCurrent(int64(done))
 	}
+}
+
+// unread counts the trials of a pair that could not be read as failed.
+func (p *sweepProgress) unread(err error, trials []experiments.Trial) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed += len(trials)
+	for _, t := range trials {
+		p.over += t.Config.Steps
+	}
+	return fmt.Errorf("%d of %d %w: %w", len(trials), len(trials), experiments.ErrTrials, err)
+}
+
+// console is where to write above the bars.
+func (p *sweepProgress) console() *console {
+	c := *p.c
+	if p.bars != nil {
+		c.messages = p.bars
+	}
+	return &c
 }
 
 // note counts, and returns the steps that are done. Without a terminal it writes a line for a trial that has ended.

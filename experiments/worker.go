@@ -1,0 +1,383 @@
+package experiments
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// worker fits what the queue has.
+type worker struct {
+	lab      Lab
+	queue    *Queue
+	progress func(Progress)
+
+	pair    hrstyle.Pair // of the last job
+	digests [2]string    // of its pictures
+
+	misfits map[string]misfit // why a job cannot be done here, by what it needs
+	noted   map[int64]string  // jobs left to other workers, and why, as the queue has it
+	told    map[string]bool   // what was said
+}
+
+// misfit is why a job cannot be done here, found out at a time.
+type misfit struct {
+	why error
+	at  time.Time
+}
+
+// waiting is a trial that waits for a worker.
+type waiting struct {
+	id, run int64
+	job     job
+	broken  error // why the job cannot be read
+}
+
+// ErrUnfit says that trials are left in the queue which a worker could not do.
+var ErrUnfit = errors.New("left in the queue for other workers")
+
+// errLeft ends the run of a worker that is told to stop.
+var errLeft = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrLeft)
+
+const (
+	pollPause    = 200 * time.Millisecond // between looks at an empty queue
+	closedPause  = 100 * time.Millisecond // between looks whether the trial at hand was cancelled
+	misfitPause  = 2 * time.Second        // before a trial that did not fit is looked at again
+	mendPause    = time.Second
+	troublePause = time.Second
+	troubles     = 60 // that follow each other before a worker gives up
+)
+
+// Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
+// graphs stay. The trial that it is at when ctx ends is queued again, with a checkpoint for the next worker.
+//
+// A trial that it cannot do, because it is for other weights or another device, a picture is not here or memory is short,
+// stays in the queue for others; progress is told once for each reason, with Skipped. With drain the error then wraps
+// ErrUnfit and names them. What goes wrong with the database is told with Err and no Run; the worker tries again, for a
+// minute.
+func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
+	w := &worker{lab: l, progress: progress, misfits: map[string]misfit{}, noted: map[int64]string{}, told: map[string]bool{}}
+	var err error
+	if w.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
+		return err
+	}
+	const day = 24 * time.Hour
+	if _, err := l.Tracker.DB().ExecContext(ctx, sqlForget, stamp(time.Now().Add(-day))); err != nil {
+		return err
+	}
+	var mended time.Time
+	for trouble := 0; ; {
+		var err error
+		if drain || time.Since(mended) >= mendPause {
+			_, err = w.queue.mend(ctx)
+			mended = time.Now()
+		}
+		found, done, nextErr := w.next(ctx, drain && err == nil)
+		err = errors.Join(err, nextErr)
+		pause := pollPause
+		switch {
+		case done:
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			if trouble++; trouble == troubles {
+				return err
+			}
+			w.say(err.Error(), Progress{Err: err})
+			pause = troublePause
+		case found:
+			trouble, pause = 0, 0
+		default:
+			trouble = 0
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// say reports what was not said before.
+func (w *worker) say(what string, p Progress) {
+	if !w.told[what] {
+		w.told[what] = true
+		w.progress(p)
+	}
+}
+
+// next does the first trial that fits. With drain it says whether there is nothing more to wait for.
+func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err error) {
+	if paused, err := w.queue.paused(ctx); err != nil {
+		return false, false, err
+	} else if paused {
+		w.say("paused", Progress{Skipped: "the queue is paused: hrlab queue resume ends it"})
+		return false, false, nil
+	}
+	unfit := map[int64]string{} // by run
+	notes := map[string][]int64{}
+	const page = 100
+	for offset := 0; ; offset += page {
+		list, err := w.queue.waiting(ctx, page, offset)
+		if err != nil {
+			return false, false, err
+		}
+		for _, t := range list {
+			why, failure := w.fits(t.job)
+			if t.broken != nil {
+				why, failure = nil, t.broken
+			}
+			if why == nil {
+				if taken, err := w.do(ctx, t, failure); taken || err != nil {
+					return taken, false, err
+				}
+				continue
+			}
+			unfit[t.run] = why.Error()
+			if w.noted[t.id] != why.Error() {
+				notes[why.Error()] = append(notes[why.Error()], t.id)
+			}
+			w.say(why.Error(), Progress{Run: t.run, Config: t.job.Config, Skipped: "left in the queue for other workers: " + why.Error()})
+		}
+		if len(list) < page {
+			break
+		}
+	}
+	for why, ids := range notes {
+		if err := w.note(ctx, why, ids); err != nil {
+			return false, false, err
+		}
+	}
+	if !drain {
+		return false, false, nil
+	}
+	open, err := w.queue.Open(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	for id, status := range open {
+		if status == tracker.Running || unfit[id] == "" { // it may come back, or has just come
+			return false, false, nil
+		}
+	}
+	return false, true, unfitError(unfit)
+}
+
+// unfitError names trials that are left, by reason; nil where there are none.
+func unfitError(unfit map[int64]string) error {
+	runs := map[string][]string{}
+	for _, id := range slices.Sorted(maps.Keys(unfit)) {
+		runs[unfit[id]] = append(runs[unfit[id]], strconv.FormatInt(id, 10))
+	}
+	var texts []string
+	for _, why := range slices.Sorted(maps.Keys(runs)) {
+		list, more := runs[why], ""
+		const most = 10
+		if len(list) > most {
+			list, more = list[:most], fmt.Sprintf(" and %d more", len(list)-most)
+		}
+		texts = append(texts, fmt.Sprintf("run %s%s: %s", strings.Join(list, ", "), more, why))
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d trials are %w: %s", len(unfit), ErrUnfit, strings.Join(texts, "; "))
+}
+
+// note has the queue say that this worker cannot do trials, for those who wait for them.
+func (w *worker) note(ctx context.Context, why string, ids []int64) error {
+	text, err := json.Marshal(map[string]string{"worker": thisWorker(os.Getpid()), "why": why})
+	if err != nil {
+		return err
+	}
+	if _, err := w.queue.store.DB().ExecContext(ctx, sqlSetUnfit, list(ids), string(text)); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		w.noted[id] = why
+	}
+	return nil
+}
+
+// thisWorker names a process of this machine.
+func thisWorker(pid int) string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%d on %s", pid, cmp.Or(host, "this machine"))
+}
+
+// waiting reads trials that wait for a worker, in their order.
+func (q *Queue) waiting(ctx context.Context, limit, offset int) (trials []waiting, err error) {
+	err = each(ctx, q.store.DB(), sqlWaiting, []any{limit, offset}, func(scan func(...any) error) error {
+		var t waiting
+		var args []byte
+		if err := scan(&t.id, &t.run, &args); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(args, &t.job); err != nil {
+			t.broken = fmt.Errorf("the trial cannot be read: %w", err)
+		}
+		trials = append(trials, t)
+		return nil
+	})
+	return trials, err
+}
+
+// fits says why this worker cannot do a job that others may be able to do, and otherwise what would make it fail with
+// anybody. It loads what the job needs.
+func (w *worker) fits(j job) (why, failure error) {
+	device := w.lab.Engine.Device.Kind
+	if digest, wanted := w.lab.Engine.VGG.Digest, j.Inputs["vgg"]; digest != wanted {
+		return fmt.Errorf("for other VGG19 weights (%.12s) than this worker's (%.12s)", wanted, digest), nil
+	}
+	if j.Device != "" && j.Device != string(device) {
+		return fmt.Errorf("for device %s; this worker's is %s", j.Device, device), nil
+	}
+	need := strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
+	if m, ok := w.misfits[need]; ok && time.Since(m.at) < misfitPause {
+		return m.why, nil
+	}
+	why, failure = w.load(j)
+	if delete(w.misfits, need); why != nil {
+		w.misfits[need] = misfit{why, time.Now()}
+	}
+	return why, failure
+}
+
+// load is fits for what is in files, and for memory.
+func (w *worker) load(j job) (why, failure error) {
+	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
+		pair, err := hrstyle.LoadPair(j.Content, j.Style)
+		if err != nil {
+			return err, nil
+		}
+		w.pair, w.digests = pair, [2]string{pair.Content.Digest(), pair.Style.Digest()}
+		for i, path := range []string{j.Content, j.Style} {
+			if w.digests[i] != wanted[i] {
+				return nil, fmt.Errorf("%s has changed since the trial was queued: queue it again", path)
+			}
+		}
+	}
+	if j.Init != "" {
+		g, err := hrstyle.LoadGenerator(j.Init)
+		if err != nil {
+			return err, nil
+		}
+		if g.Digest() != j.Inputs["init"] {
+			return nil, fmt.Errorf("%s has changed since the trial was queued: queue it again", j.Init)
+		}
+	}
+	return w.lab.Engine.Fits(w.pair, j.Config), nil
+}
+
+// do brings a trial to its end, unless another was quicker. failure is why it cannot even begin. The error is one of the
+// database: nothing has become of the trial then.
+//
+// What becomes of a trial that was taken is decided here, by the kind of error that it ended with:
+//
+//	none                      the run is finished, the job closed
+//	this worker is to stop    the run is queued, the job open: for the next worker
+//	the trial was cancelled   the run is stopped; the job was closed by who cancelled it
+//	another has the run       theirs
+//	before the fit began      the run is queued, the job open: it says nothing about the trial
+//	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
+func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, err error) {
+	always := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	info, err := w.lab.Tracker.Run(always, strconv.FormatInt(t.run, 10))
+	if errors.Is(err, tracker.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || over(info) {
+		return false, err
+	}
+	run, start, err := w.lab.goOn(always, info)
+	switch {
+	case errors.Is(err, tracker.ErrTaken):
+		return false, nil
+	case err != nil && run != nil:
+		return false, errors.Join(err, w.end(ctx, run, errLeft))
+	case err != nil:
+		return false, err
+	}
+	p := Progress{Run: t.run, Config: t.job.Config}
+	if failure == nil {
+		failure = w.fit(ctx, t, run, start, &p)
+	} else {
+		err = w.end(ctx, run, failure)
+	}
+	left := ctx.Err() != nil && failure != nil
+	p.Ended, p.Err = true, failure
+	w.progress(p)
+	switch {
+	case left: // cancelled at the same time, it is not for the next one
+		if closed, closedErr := w.queue.count(always, sqlClosed, t.id); closedErr == nil && closed > 0 {
+			_, err = w.queue.cancel(always, []int64{t.run})
+		}
+	case errors.Is(failure, tracker.ErrTaken):
+	default:
+		state := "completed"
+		if failure != nil {
+			state = "cancelled"
+		}
+		_, closeErr := w.queue.store.DB().ExecContext(always, sqlClose, t.id, state, stamp(time.Now()))
+		err = errors.Join(err, closeErr)
+	}
+	return true, err
+}
+
+// fit fits a trial that was taken, until ctx is done or the trial is cancelled.
+func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *from, p *Progress) error {
+	fitting, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(ctx, func() { end(errLeft) })()
+	go func() {
+		tick := time.NewTicker(closedPause)
+		defer tick.Stop()
+		for fitting.Err() == nil {
+			if closed, err := w.queue.count(fitting, sqlClosed, t.id); err == nil && closed > 0 {
+				end(context.Canceled)
+			}
+			select {
+			case <-fitting.Done():
+			case <-tick.C:
+			}
+		}
+	}()
+	config := t.job.Config
+	config.Init = t.job.Init
+	err := w.lab.run(fitting, run, start, w.pair, config, t.job.Patience, p, w.progress)
+	if errors.Is(err, errOpen) {
+		err = errors.Join(err, w.end(ctx, run, err))
+	}
+	return err
+}
+
+// end ends a run, and tries again while that cannot be recorded, until ctx is done: then the run is lost when this process
+// ends.
+func (w *worker) end(ctx context.Context, run *tracker.Run, reason error) error {
+	for {
+		err := run.Finish(ctx, reason)
+		if err == nil || errors.Is(err, tracker.ErrTaken) || ctx.Err() != nil {
+			return err
+		}
+		w.say(err.Error(), Progress{Err: err})
+		select {
+		case <-ctx.Done():
+		case <-time.After(troublePause):
+		}
+	}
+}
