@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -402,14 +403,22 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 			return err
 		}
 		stopped, err := q.store.CancelQueued(ctx, tx, trials)
-		cancelled := map[int64]bool{}
-		for _, id := range append(closed, stopped...) {
-			cancelled[id] = true
+		if err != nil {
+			return err
 		}
-		n = len(cancelled)
-		return err
+		slices.Sort(closed)
+		n = len(closed)
+		for _, id := range stopped {
+			if _, found := slices.BinarySearch(closed, id); !found {
+				n++
+			}
+		}
+		return nil
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // Retry queues runs again that failed, were stopped or are lost, all in one transaction. Others, and those that were
@@ -446,7 +455,10 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err erro
 		n += len(opened)
 		return nil
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // mend puts in order what no order of events should leave, but what an error, another version or a copy of runs may have:

@@ -33,8 +33,9 @@ type worker struct {
 
 // misfit is why a job cannot be done here, found out at a time.
 type misfit struct {
-	why error
-	at  time.Time
+	why    error
+	memory bool // is short: how short changes all the time
+	at     time.Time
 }
 
 // waiting is a trial that waits for a worker.
@@ -245,17 +246,26 @@ func (w *worker) fits(j job) (why, failure error) {
 		return fmt.Errorf("for device %s; this worker's is %s", j.Device, device), nil
 	}
 	need := strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
-	if m, ok := w.misfits[need]; ok && time.Since(m.at) < misfitPause {
-		return m.why, nil
+	before, ok := w.misfits[need]
+	if ok && time.Since(before.at) < misfitPause {
+		return before.why, nil
 	}
-	why, failure = w.load(j)
-	if delete(w.misfits, need); why != nil {
-		w.misfits[need] = misfit{why, time.Now()}
+	delete(w.misfits, need)
+	memory := false
+	if why, failure = w.load(j); why == nil && failure == nil {
+		why = w.lab.Engine.Fits(w.pair, j.Config)
+		memory = why != nil
+	}
+	if memory && before.memory {
+		why = before.why
+	}
+	if why != nil {
+		w.misfits[need] = misfit{why, memory, time.Now()}
 	}
 	return why, failure
 }
 
-// load is fits for what is in files, and for memory.
+// load is fits for what is in files.
 func (w *worker) load(j job) (why, failure error) {
 	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
 		pair, err := hrstyle.LoadPair(j.Content, j.Style)
@@ -278,7 +288,7 @@ func (w *worker) load(j job) (why, failure error) {
 			return nil, fmt.Errorf("%s has changed since the trial was queued: queue it again", j.Init)
 		}
 	}
-	return w.lab.Engine.Fits(w.pair, j.Config), nil
+	return nil, nil
 }
 
 // do brings a trial to its end, unless another was quicker. failure is why it cannot even begin. The error is one of the

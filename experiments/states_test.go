@@ -1,0 +1,314 @@
+package experiments
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// filed is a pair of pictures in files.
+func filed(t *testing.T) hrstyle.Pair {
+	t.Helper()
+	dir := t.TempDir()
+	content, style := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.png")
+	err := errors.Join(hrstyle.SavePicture(content, testPair.Content, hrstyle.Encoding{}), hrstyle.SavePicture(style, testPair.Style, hrstyle.Encoding{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := hrstyle.LoadPair(content, style)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// noEngine is a queue of n trials that nobody fits.
+func noEngine(t *testing.T, n int) (*Queue, []int64) {
+	t.Helper()
+	store, err := tracker.Open(t.Context(), filepath.Join(t.TempDir(), "hrlab.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	q, err := OpenQueue(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := q.Enqueue(t.Context(), "e", &hrstyle.VGG{Label: "none", Digest: "none"}, filed(t), manyTrials(n), 0)
+	if err != nil || len(ids) != n {
+		t.Fatal(ids, err)
+	}
+	return q, ids
+}
+
+// do executes a statement on the queue's database.
+func do(t *testing.T, store *tracker.Store, statement string, args ...any) {
+	t.Helper()
+	if _, err := store.DB().ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// die makes the process that writes a run one that is not there.
+func die(t *testing.T, store *tracker.Store, run int64) {
+	t.Helper()
+	do(t, store, "UPDATE run SET pid = 999999999 WHERE id = ?1", run)
+}
+
+func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {
+	t.Helper()
+	infos, err := Lab{Tracker: store}.infos(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos
+}
+
+// isOpen says whether a run has an open job.
+func isOpen(t *testing.T, q *Queue, run int64) bool {
+	t.Helper()
+	n, err := q.count(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL AND json_extract(args, '$.run') = ?1`, run)
+	if err != nil || n > 1 {
+		t.Fatalf("run %d has %d open jobs: %v", run, n, err)
+	}
+	return n == 1
+}
+
+// Every status of a run, with a job that is open, closed, cancelled or gone, and everything that a person or a worker can do
+// then, twice in every order: no order leaves a run that nobody will take and that is not shown as ended.
+func TestStates(t *testing.T) {
+	q, ids := noEngine(t, 1)
+	ctx, id := t.Context(), ids[0]
+	do1 := func(statement string, args ...any) { do(t, q.store, statement, args...) }
+	statuses := []tracker.Status{tracker.Queued, tracker.Running, tracker.Lost, tracker.Finished, tracker.Failed, tracker.Stopped}
+	jobs := map[string]string{
+		"open":      "UPDATE river_job SET state = 'available', finalized_at = NULL, metadata = jsonb('{}')",
+		"running":   "UPDATE river_job SET state = 'running', finalized_at = NULL, metadata = jsonb('{}')", // of another version
+		"closed":    "UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000', metadata = jsonb('{}')",
+		"cancelled": `UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000', metadata = jsonb('{"cancel_attempted_at": "2020-01-01"}')`,
+		"gone":      "DELETE FROM river_job",
+	}
+	actions := map[string]func(info tracker.Info) error{
+		"cancel": func(info tracker.Info) error { _, err := q.Cancel(ctx, []tracker.Info{info}); return err },
+		"retry":  func(info tracker.Info) error { _, err := q.Retry(ctx, []tracker.Info{info}); return err },
+		"mend":   func(tracker.Info) error { _, err := q.mend(ctx); return err },
+		"kill":   func(tracker.Info) error { die(t, q.store, id); return q.findLost(ctx) },
+		"leave": func(info tracker.Info) error { // a worker takes it, and is told to stop
+			run, err := q.store.Take(ctx, id)
+			if errors.Is(err, tracker.ErrTaken) {
+				return nil
+			}
+			return errors.Join(err, run.Finish(ctx, errLeft))
+		},
+	}
+	var original string
+	if err := q.store.DB().QueryRowContext(ctx, "SELECT json(args) FROM river_job").Scan(&original); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range statuses {
+		for job, make := range jobs {
+			for first := range actions {
+				for second := range actions {
+					name := fmt.Sprintf("%s, job %s, %s and %s", status, job, first, second)
+					do1("DELETE FROM river_job")
+					do1("INSERT INTO river_job (args, kind, queue, max_attempts) VALUES (jsonb(?1), 'trial', 'trials', 25)", original)
+					do1(make)
+					do1("UPDATE run SET status = ?2, ended = NULL, token = 7, beat = 0, pid = ?3, host = ?4 WHERE id = ?1", id, status, 1, "another machine")
+					do1("UPDATE run SET beat = 9000000000000000") // of a machine whose clock is right
+					for _, action := range []string{first, second} {
+						if err := actions[action](infos(t, q.store, ids)[0]); err != nil {
+							t.Fatalf("%s: %v", name, err)
+						}
+					}
+					if _, err := q.mend(ctx); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					now, open := infos(t, q.store, ids)[0].Status, isOpen(t, q, id)
+					ended := now == tracker.Finished || now == tracker.Failed || now == tracker.Stopped
+					if now == tracker.Queued && !open || ended && open {
+						t.Errorf("%s: %s with an open job %t", name, now, open)
+					}
+					if second == "cancel" && (now == tracker.Queued || now == tracker.Lost && open) {
+						t.Errorf("%s: it is %s", name, now)
+					}
+					if second == "retry" && job != "gone" && now != tracker.Running && now != tracker.Finished && now != tracker.Queued {
+						t.Errorf("%s: it is %s", name, now)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A cancel is one transaction, of hundreds of trials too, a lost one among them: all, or with an error none.
+func TestCancelMany(t *testing.T) {
+	q, ids := noEngine(t, 300)
+	ctx := t.Context()
+	atWork, err := q.store.Take(ctx, ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := q.store.Take(ctx, ids[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	die(t, q.store, dead.ID)
+	all := infos(t, q.store, ids)
+	if all[1].Status != tracker.Lost {
+		t.Fatalf("the run of a dead process is %s", all[1].Status)
+	}
+	count := func() map[tracker.Status]int {
+		t.Helper()
+		state, _, err := q.State(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
+	do(t, q.store, fmt.Sprintf("CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.id = %d BEGIN SELECT RAISE(ABORT, 'fault'); END", ids[200]))
+	if n, err := q.Cancel(ctx, all); err == nil || n != 0 {
+		t.Errorf("%d cancelled in spite of a fault", n)
+	}
+	if now := count(); now[tracker.Queued] != 298 || !isOpen(t, q, ids[5]) {
+		t.Errorf("after a cancel that failed: %v", now)
+	}
+	do(t, q.store, "DROP TRIGGER fault")
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	if err := newHanded(Lab{Tracker: q.store}, q, ids).stop(stopped); err != nil { // as the stop button does
+		t.Error(err)
+	}
+	if now := count(); now[tracker.Stopped] != 299 || now[tracker.Running] != 1 || isOpen(t, q, ids[0]) {
+		t.Errorf("after the stop: %v", now)
+	}
+	if err := atWork.Finish(ctx, context.Canceled); err != nil {
+		t.Error(err)
+	}
+	do(t, q.store, fmt.Sprintf("CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.id = %d BEGIN SELECT RAISE(ABORT, 'fault'); END", ids[200]))
+	if n, err := q.Retry(ctx, infos(t, q.store, ids)); err == nil || n != 0 || count()[tracker.Queued] != 0 {
+		t.Errorf("%d queued again in spite of a fault", n)
+	}
+	do(t, q.store, "DROP TRIGGER fault")
+	if n, err := q.Retry(ctx, infos(t, q.store, ids)); err != nil || n != 300 || count()[tracker.Queued] != 300 {
+		t.Errorf("%d queued again: %v", n, err)
+	}
+}
+
+// Looking for what is out of order writes nothing where all is well, however many runs are lost.
+func TestMendWritesNothing(t *testing.T) {
+	q, ids := noEngine(t, 20)
+	for _, id := range ids[:10] {
+		if _, err := q.store.Take(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		die(t, q.store, id)
+	}
+	changes := func() (n int) {
+		t.Helper()
+		if err := q.store.DB().QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if _, err := q.mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := changes()
+	if mended, err := q.mend(t.Context()); err != nil || len(mended) > 0 || changes() != before {
+		t.Errorf("%v: %d changes, %v", mended, changes()-before, err)
+	}
+}
+
+// The job of a queued run is made anew of what is on record: it is as it was. A queued run that says too little fails.
+func TestRemembered(t *testing.T) {
+	q, ids := noEngine(t, 1)
+	ctx := t.Context()
+	args := func() (text string) {
+		t.Helper()
+		if err := q.store.DB().QueryRowContext(ctx, "SELECT json(args) FROM river_job").Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	before := args()
+	do(t, q.store, "DELETE FROM river_job")
+	err := q.transaction(ctx, func(tx *sql.Tx) error {
+		id, err := q.store.Enqueue(ctx, tx, tracker.NewRun{Params: map[string]any{"size": "large"}})
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := q.mend(ctx); err != nil || mended[ids[0]] != tracker.Queued || mended[ids[1]] != tracker.Failed {
+		t.Errorf("%v %v", mended, err)
+	}
+	if now := args(); now != before {
+		t.Errorf("%s\nwas %s", now, before)
+	}
+	if broken := infos(t, q.store, ids)[1]; broken.Status != tracker.Failed || broken.Error != `parameter size: "large" is not understood` {
+		t.Errorf("%s: %s", broken.Status, broken.Error)
+	}
+}
+
+// Who waits for a trial that is deleted, and freed, before or meanwhile, is told.
+func TestFollowDeleted(t *testing.T) {
+	q, ids := noEngine(t, 4)
+	ctx := t.Context()
+	free := func(id int64) {
+		t.Helper()
+		if err := q.store.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.store.GC(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free(ids[1])
+	finish := func(id int64) {
+		t.Helper()
+		run, err := q.store.Take(ctx, id)
+		if err == nil {
+			err = run.Finish(ctx, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []string
+	runs, err := q.Follow(ctx, ids, manyTrials(4), func(p Progress) {
+		told = append(told, fmt.Sprint(p.Run, p.Ended, p.Err))
+		switch p.Run {
+		case ids[1]:
+			free(ids[2])
+		case ids[2]:
+			if err := q.store.Delete(ctx, ids[3]); err != nil {
+				t.Error(err)
+			}
+		case ids[3]:
+			finish(ids[0])
+		}
+	})
+	if !errors.Is(err, ErrTrials) || !strings.HasPrefix(err.Error(), fmt.Sprintf("3 of 4 trials failed: trial 2: run %d was deleted", ids[1])) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	want := []string{"2 true run 2 was deleted", "3 true run 3 was deleted", "4 true run 4 was deleted", "1 true <nil>"}
+	if len(runs) != 2 || runs[0].ID != ids[0] || !slices.Equal(told, want) {
+		t.Errorf("%d runs; told %q", len(runs), told)
+	}
+	if jobs, err := q.Open(ctx); err != nil || len(jobs) > 0 {
+		t.Errorf("left in the queue: %v %v", jobs, err)
+	}
+	if id := strconv.FormatInt(ids[3], 10); q.store.Restore(ctx, ids[3]) != nil || !isOpen(t, q, ids[3]) {
+		t.Errorf("run %s is restored, and nobody takes it", id)
+	}
+}
