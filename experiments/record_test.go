@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +59,132 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	}
 	if runs[1].ID != run.ID || runs[1].Params["steps"].Number != 6 || runs[1].Metrics["total"].LastStep != 6 {
 		t.Errorf("the longer fit: run %d, %v, %+v", runs[1].ID, runs[1].Params["steps"], runs[1].Metrics["total"])
+	}
+}
+
+// The last acts of a fit, each under a fault: a run is finished only when everything is kept. Otherwise it ends failed, says
+// why and keeps a checkpoint, from which the same sweep goes on to the same result.
+func TestKept(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 1
+	whole, err := lab.Sweep(t.Context(), "whole", testPair, List(config), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := func(on string) func() func() {
+		return func() func() {
+			do(t, lab.Tracker, "CREATE TRIGGER fault BEFORE "+on+" BEGIN SELECT RAISE(ABORT, 'no room'); END")
+			return func() { do(t, lab.Tracker, "DROP TRIGGER fault") }
+		}
+	}
+	folder := func() func() {
+		artifacts, aside := lab.Tracker.Path()+".artifacts", filepath.Join(t.TempDir(), "aside")
+		if err := errors.Join(os.Rename(artifacts, aside), os.WriteFile(artifacts, nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			if err := errors.Join(os.Remove(artifacts), os.Rename(aside, artifacts)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		at   int // the step after which it cannot be written
+		stop bool
+		make func() (mend func())
+		why  string
+	}{
+		{"output", 1, false, fault("INSERT ON artifact WHEN new.name = 'output'"), "output could not be kept: .*no room"},
+		{"generator", 1, false, fault("INSERT ON artifact WHEN new.name = 'generator'"), "generator could not be kept: .*no room"},
+		{"measures", 1, false, fault("INSERT ON metric WHEN new.name = (SELECT id FROM metric_name WHERE name = 'ssim')"), "no room"},
+		{"dropping", 1, false, fault("DELETE ON artifact"), "no room"},
+		{"finishing", 1, false, fault("UPDATE OF status ON run WHEN new.status = 'finished'"), "no room"},
+		{"folder", 1, false, folder, "output could not be kept: .*not a directory"},
+		{"stopped output", 0, true, fault("INSERT ON artifact WHEN new.name = 'output'"), "output could not be kept: .*no room"},
+		{"stopped generator", 0, true, fault("INSERT ON artifact WHEN new.name = 'generator'"), "generator could not be kept: .*no room"},
+		{"stopped checkpoint", 0, true, fault("INSERT ON artifact WHEN new.name = 'checkpoint'"), "checkpoint could not be kept: .*no room"},
+		{"stopped folder", 0, true, folder, "output could not be kept: .*not a directory"},
+		{"losses", 0, false, fault("INSERT ON metric WHEN new.step = 1"), "no room"},
+		{"picture", 0, false, fault("INSERT ON picture WHEN new.step = 1"), "no room"},
+	} {
+		ctx, stop := context.WithCancel(t.Context())
+		var mend func()
+		_, err := lab.Sweep(ctx, c.name, testPair, List(config), 0, func(p Progress) {
+			if p.Step.N == c.at && mend == nil {
+				if mend = c.make(); c.stop {
+					stop()
+				}
+			}
+		})
+		stop()
+		if err == nil || errors.Is(err, ErrTrials) == c.stop || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		mend()
+		runs, err := lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: c.name})
+		if err != nil || len(runs) != 1 || runs[0].Status != tracker.Failed || !regexp.MustCompile(c.why).MatchString(runs[0].Error) {
+			t.Fatalf("%s: %+v %v", c.name, runs, err)
+		}
+		if strings.Contains(runs[0].Error, "\n") || strings.Count(runs[0].Error, "could not be kept") > 1 {
+			t.Errorf("%s: %s", c.name, runs[0].Error)
+		}
+		if _, err := LoadCheckpoint(t.Context(), lab.Tracker, runs[0].ID); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		again, err := lab.Sweep(t.Context(), c.name, testPair, List(config), 0, nil)
+		if err != nil || again[0].ID != runs[0].ID || again[0].Status != tracker.Finished || again[0].Error != "" {
+			t.Fatalf("%s: %+v %v", c.name, again, err)
+		}
+		for name, m := range whole[0].Metrics {
+			if got := again[0].Metrics[name]; name != "seconds" && got != m {
+				t.Errorf("%s: %s is %+v, uninterrupted %+v", c.name, name, got, m)
+			}
+		}
+		artifacts, err := lab.Tracker.Artifacts(t.Context(), runs[0].ID)
+		if err != nil || len(artifacts) != 2 || artifacts[0].Name != Generator || artifacts[1].Name != Output {
+			t.Errorf("%s: %v %v", c.name, artifacts, err)
+		}
+	}
+}
+
+// A checkpoint that is missing or damaged costs time and nothing else: the fit begins anew.
+func TestCheckpointGone(t *testing.T) {
+	lab := testLab(t)
+	config := quick()
+	whole, err := lab.Sweep(t.Context(), "whole", testPair, List(config), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"missing", "damaged"} {
+		ctx, stop := context.WithCancel(t.Context())
+		_, err := lab.Sweep(ctx, name, testPair, List(config), 0, func(Progress) { stop() })
+		stop()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		runs, err := lab.Tracker.Runs(t.Context(), tracker.Query{Experiment: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, Checkpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = file.Close()
+		if name == "missing" {
+			err = os.Remove(file.Name())
+		} else {
+			err = os.Truncate(file.Name(), 1000)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := lab.Sweep(t.Context(), name, testPair, List(config), 0, nil)
+		if err != nil || again[0].ID != runs[0].ID || again[0].Metrics["total"] != whole[0].Metrics["total"] {
+			t.Errorf("%s: %+v %v", name, again, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,8 +33,10 @@ func warmProcess(db string) error {
 	if err != nil {
 		return err
 	}
-	options := hrstyle.Options{Device: "go", VGG: os.Getenv("HRLAB_TEST_WARM_VGG")}
-	engine, release, err := Announce(store, options, func() (*hrstyle.Engine, error) { return hrstyle.Open(ctx, options) })
+	options := hrstyle.Options{Device: os.Getenv("HRLAB_TEST_WARM_DEVICE"), VGG: os.Getenv("HRLAB_TEST_WARM_VGG")}
+	engine, release, err := Announce(store, options, func() (*hrstyle.Engine, error) {
+		return hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: options.VGG})
+	})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -44,13 +47,18 @@ func warmProcess(db string) error {
 // warmLab is a lab without engine, and the test pair in files.
 func warmLab(t *testing.T, db, vgg string) (Lab, hrstyle.Pair) {
 	t.Helper()
+	return warmLabOn(t, db, "go", vgg)
+}
+
+func warmLabOn(t *testing.T, db, device, vgg string) (Lab, hrstyle.Pair) {
+	t.Helper()
 	store, err := tracker.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	warm := &Warm{Options: hrstyle.Options{Device: "go", VGG: vgg}, Command: func() *exec.Cmd {
+	warm := &Warm{Options: hrstyle.Options{Device: device, VGG: vgg}, Command: func() *exec.Cmd {
 		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), "HRLAB_TEST_WARM="+db, "HRLAB_TEST_WARM_VGG="+vgg)
+		c.Env = append(os.Environ(), "HRLAB_TEST_WARM="+db, "HRLAB_TEST_WARM_DEVICE="+device, "HRLAB_TEST_WARM_VGG="+vgg)
 		return c
 	}}
 	t.Cleanup(func() {
@@ -235,6 +243,46 @@ func TestWarmStop(t *testing.T) {
 	short.Steps = 1
 	if _, err := hrstyle.Last(lab.Fit(t.Context(), "stopped", pair, short)); err != nil {
 		t.Error("the worker is of no use after a stop:", err)
+	}
+}
+
+// Labs with other options have a worker each, at the same time. What the worker of one cannot do is an error there, not
+// something to wait for, and the rest of a sweep is done.
+func TestWarmTwo(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "hrlab.db")
+	a, pair := warmLabOn(t, db, "go", "random")
+	b, _ := warmLabOn(t, db, "auto", "random")
+	config := testConfig()
+	config.Steps = 3
+	other := config
+	other.Seed++
+	for step, err := range a.Fit(t.Context(), "two", pair, config) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.N == 0 {
+			if last, err := hrstyle.Last(b.Fit(t.Context(), "two", pair, other)); err != nil || last.N != 3 {
+				t.Errorf("step %d: %v", last.N, err)
+			}
+		}
+	}
+	one, alive, err := look(a.Tracker, a.Warm.Options)
+	two, aliveToo, err2 := look(b.Tracker, b.Warm.Options)
+	if err := errors.Join(err, err2); err != nil || !alive || !aliveToo || one.PID == two.PID {
+		t.Errorf("%v %t, %v %t: %v", one, alive, two, aliveToo, err)
+	}
+	large := config
+	large.Size = 8000
+	if _, err := hrstyle.Last(a.Fit(t.Context(), "two", pair, large)); err == nil || !strings.Contains(err.Error(), "takes about") {
+		t.Errorf("too large: %v", err)
+	}
+	config.ContentWeight++
+	runs, err := a.Sweep(t.Context(), "two", pair, List(large, config), 0, nil)
+	if !errors.Is(err, ErrTrials) || !strings.HasPrefix(err.Error(), "1 of 2 trials failed: trial 1: run ") || !strings.Contains(err.Error(), "takes about") {
+		t.Error(err)
+	}
+	if len(runs) != 2 || runs[0].Status != tracker.Stopped || runs[1].Status != tracker.Finished {
+		t.Errorf("%+v", runs)
 	}
 }
 
