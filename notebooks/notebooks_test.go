@@ -170,7 +170,11 @@ func TestExecute(t *testing.T) {
 				t.Errorf("progress:\n%s", out)
 			}
 			// Kernel and worker are gone: the lock that a living worker holds is free.
-			lock, err := os.Open(filepath.Join(dir, "hrlab.db.worker"))
+			files, err := filepath.Glob(filepath.Join(dir, "hrlab.db.worker-????????"))
+			if err != nil || len(files) != 1 {
+				t.Fatal(files, err)
+			}
+			lock, err := os.Open(files[0])
 			if err != nil {
 				t.Fatal(err)
 			}

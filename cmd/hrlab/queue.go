@@ -16,8 +16,8 @@ import (
 )
 
 type workerCmd struct {
-	Drain bool   `help:"End when the queue is empty."`
-	While int32  `placeholder:"PID" help:"End when that process does. There is one such worker a database."`
+	Drain bool   `help:"End when the queue is empty, or has nothing but what this worker cannot do."`
+	While int32  `placeholder:"PID" help:"End when that process does. A database has one such worker for the same device and weights."`
 	DB    string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
 	engineFlags
 }
