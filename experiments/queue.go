@@ -238,9 +238,10 @@ const (
 	sqlOpen    = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
 	sqlWaiting = `SELECT j.id, r.id, json(j.args) ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
 		ORDER BY j.priority, j.scheduled_at, j.id LIMIT ?1 OFFSET ?2`
-	sqlUnfit = `SELECT r.id, json_extract(j.metadata, '$.unfit.worker'), json_extract(j.metadata, '$.unfit.why') ` + sqlTrials + `
-		AND r.status IN ('queued', 'lost') AND json_extract(j.metadata, '$.unfit') IS NOT NULL ORDER BY r.id`
-	sqlSetUnfit = `UPDATE river_job SET metadata = jsonb_set(metadata, '$.unfit', jsonb(?2)) WHERE id IN (SELECT value FROM json_each(?1))`
+	// What workers said of trials that they left to others: reasons by worker, in the job's metadata.
+	sqlUnfit = `SELECT t.run, u.key, u.value FROM (SELECT r.id AS run, j.metadata AS metadata ` + sqlTrials + ` AND r.status IN ('queued', 'lost')) t,
+		json_each(json(t.metadata), '$.unfit') u ORDER BY t.run, u.key`
+	sqlSetUnfit = `UPDATE river_job SET metadata = jsonb_patch(metadata, json_object('unfit', json_object(?2, ?3))) WHERE id IN (SELECT value FROM json_each(?1))`
 
 	sqlOfQueue = `SELECT value FROM json_each(?1) WHERE value IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')
 		OR value IN (SELECT id FROM run WHERE status = 'queued')`

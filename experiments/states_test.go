@@ -260,6 +260,35 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
+// Several workers may leave a trial to others, each for its reason; that it is queued again forgets what they said.
+func TestUnfitOfSeveral(t *testing.T) {
+	q, ids := noEngine(t, 2)
+	ctx := t.Context()
+	jobs, err := column(ctx, q.store.DB(), "SELECT id FROM river_job ORDER BY id")
+	if err != nil || len(jobs) != 2 {
+		t.Fatal(jobs, err)
+	}
+	do(t, q.store, sqlSetUnfit, list(jobs), "1 on a", "it's no \"file\"")
+	do(t, q.store, sqlSetUnfit, list(jobs[:1]), "2 on b", "weights")
+	do(t, q.store, sqlSetUnfit, list(jobs[:1]), "1 on a", "memory")
+	want := []Unfit{{ids[0], "1 on a", "memory"}, {ids[0], "2 on b", "weights"}, {ids[1], "1 on a", "it's no \"file\""}}
+	if got, err := q.Unfit(ctx); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v", got, err)
+	}
+	if n, err := q.cancel(ctx, ids[:1]); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got, err := q.Unfit(ctx); err != nil || !slices.Equal(got, want[2:]) {
+		t.Errorf("after a cancel: %v %v", got, err)
+	}
+	if n, err := q.Retry(ctx, infos(t, q.store, ids)); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got, err := q.Unfit(ctx); err != nil || !slices.Equal(got, want[2:]) {
+		t.Errorf("queued again: %v %v", got, err)
+	}
+}
+
 // Who waits for a trial that is deleted, and freed, before or meanwhile, is told.
 func TestFollowDeleted(t *testing.T) {
 	q, ids := noEngine(t, 4)

@@ -239,7 +239,7 @@ type handed struct {
 	ids    []int64
 	mine   map[int64]bool // the ids
 	cursor int64
-	waits  map[int64]Unfit // what workers said of trials that they left to others
+	waits  map[Unfit]bool // what workers said of trials that they left to others
 }
 
 func newHanded(lab Lab, queue *Queue, ids []int64) *handed {
@@ -342,12 +342,12 @@ func (h *handed) unfit(ctx context.Context) (unfit []Unfit, err error) {
 		return nil, nil
 	}
 	all, err := h.queue.Unfit(ctx)
-	waits := map[int64]Unfit{}
+	waits := map[Unfit]bool{}
 	for _, u := range all {
 		if !h.mine[u.Run] || h.lab.Warm != nil && u.Worker != thisWorker(h.lab.Warm.pid) {
 			continue
 		}
-		if waits[u.Run] = u; h.waits[u.Run] != u {
+		if waits[u] = true; !h.waits[u] {
 			unfit = append(unfit, u)
 		}
 	}

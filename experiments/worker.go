@@ -199,11 +199,7 @@ func unfitError(unfit map[int64]string) error {
 
 // note has the queue say that this worker cannot do trials, for those who wait for them.
 func (w *worker) note(ctx context.Context, why string, ids []int64) error {
-	text, err := json.Marshal(map[string]string{"worker": thisWorker(os.Getpid()), "why": why})
-	if err != nil {
-		return err
-	}
-	if _, err := w.queue.store.DB().ExecContext(ctx, sqlSetUnfit, list(ids), string(text)); err != nil {
+	if _, err := w.queue.store.DB().ExecContext(ctx, sqlSetUnfit, list(ids), thisWorker(os.Getpid()), why); err != nil {
 		return err
 	}
 	for _, id := range ids {
