@@ -158,7 +158,7 @@ func TestWorkerKilled(t *testing.T) {
 	}
 	first := child()
 	wait := func(what string, ok func(tracker.Info) bool) {
-		for range 600 {
+		for range 6000 { // five minutes at least
 			infos, err := lab.infos(t.Context(), ids[:1])
 			if err != nil {
 				t.Fatal(err)
@@ -174,14 +174,10 @@ func TestWorkerKilled(t *testing.T) {
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	killed := time.Now()
 	_ = first.Wait()
 	wait("the run is not lost", func(i tracker.Info) bool { return i.Status == tracker.Lost })
 	a, b := child(), child()
 	wait("the trial is not taken again", func(i tracker.Info) bool { return i.Status == tracker.Running })
-	if d := time.Since(killed); d > 10*time.Second {
-		t.Errorf("taken again after %v", d)
-	}
 	if err := errors.Join(a.Wait(), b.Wait()); err != nil {
 		t.Error(err)
 	}
@@ -214,9 +210,13 @@ func TestQueueControl(t *testing.T) {
 	if s := status(t, lab, ids[2]); s != tracker.Stopped {
 		t.Errorf("the cancelled run is %s", s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := lab.Work(ctx, false, func(Progress) {}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := lab.Work(ctx, false, func(p Progress) {
+		if cancel(); p.Skipped != "the queue is paused: hrlab queue resume ends it" || p.Run != 0 {
+			t.Errorf("while paused: %+v", p)
+		}
+	}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if s := status(t, lab, ids[0]); s != tracker.Queued {

@@ -239,6 +239,7 @@ type handed struct {
 	ids    []int64
 	mine   map[int64]bool // the ids
 	cursor int64
+	asked  time.Time     // for what Watch does not tell
 	waits  map[Unfit]bool // what workers said of trials that they left to others
 }
 
@@ -305,16 +306,19 @@ func (h *handed) changed(ctx context.Context) (c change, err error) {
 				return c, err
 			}
 		}
-		if c.gone, err = column(ctx, h.lab.Tracker.DB(), sqlGone, list(h.ids)); err == nil {
-			c.unfit, err = h.unfit(ctx)
-		}
-		if ctx.Err() != nil {
-			return c, context.Cause(ctx)
-		}
-		if err != nil || len(c.gone)+len(c.unfit) > 0 {
-			return c, err
-		}
 		patience := time.Second
+		if time.Since(h.asked) >= patience {
+			if c.gone, err = column(ctx, h.lab.Tracker.DB(), sqlGone, list(h.ids)); err == nil {
+				c.unfit, err = h.unfit(ctx)
+			}
+			if ctx.Err() != nil {
+				return c, context.Cause(ctx)
+			}
+			if err != nil || len(c.gone)+len(c.unfit) > 0 {
+				return c, err
+			}
+			h.asked = time.Now()
+		}
 		if h.cursor == 0 { // the first look reads all runs
 			patience = time.Minute
 		}

@@ -225,7 +225,7 @@ func TestWarmStop(t *testing.T) {
 			if !slices.ContainsFunc(runs, func(r tracker.Info) bool { return r.Status != tracker.Stopped }) {
 				break
 			}
-			if try == 200 {
+			if try == 6000 { // five minutes at least
 				t.Fatalf("sweep %t: %+v", sweep, runs)
 			}
 			time.Sleep(50 * time.Millisecond)

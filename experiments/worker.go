@@ -68,6 +68,9 @@ const (
 // ErrUnfit and names them. What goes wrong with the database is told with Err and no Run; the worker tries again, for a
 // minute.
 func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
+	if l.Engine.VGG == nil {
+		return errors.New("a worker needs VGG19's weights")
+	}
 	w := &worker{lab: l, progress: progress, misfits: map[string]misfit{}, noted: map[int64]string{}, told: map[string]bool{}}
 	var err error
 	if w.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
@@ -345,8 +348,16 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	return true, err
 }
 
-// fit fits a trial that was taken, until ctx is done or the trial is cancelled.
-func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *from, p *Progress) error {
+// fit fits a trial that was taken, until ctx is done or the trial is cancelled. A panic fails the trial alone.
+func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *from, p *Progress) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // most likely the run has ended with it: see Record
+			err = fmt.Errorf("panic: %v", r)
+			if ended := w.end(ctx, run, err); ended != nil && !errors.Is(ended, tracker.ErrTaken) {
+				err = errors.Join(err, ended)
+			}
+		}
+	}()
 	fitting, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { end(errLeft) })()
@@ -365,7 +376,7 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	}()
 	config := t.job.Config
 	config.Init = t.job.Init
-	err := w.lab.run(fitting, run, start, w.pair, config, t.job.Patience, p, w.progress)
+	err = w.lab.run(fitting, run, start, w.pair, config, t.job.Patience, p, w.progress)
 	if errors.Is(err, errOpen) {
 		err = errors.Join(err, w.end(ctx, run, err))
 	}

@@ -262,6 +262,24 @@ func TestStopWorker(t *testing.T) {
 	check(tracker.Stopped, tracker.Queued)
 }
 
+// A panic fails the trial at which it happens, and the worker goes on to the next.
+func TestPanic(t *testing.T) {
+	lab := testLab(t)
+	q, pair := openQueue(t, lab), filed(t)
+	ids := enqueue(t, lab, q, pair, Grid(quick(), ContentWeight(1, 2))...)
+	if err := lab.Work(t.Context(), true, func(p Progress) {
+		if p.Run == ids[0] && p.Step.N == 1 && !p.Ended {
+			panic("out of cheese")
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	now := infos(t, lab.Tracker, ids)
+	if now[0].Status != tracker.Failed || now[0].Error != "panic: out of cheese" || now[1].Status != tracker.Finished || isOpen(t, q, ids[0]) {
+		t.Errorf("%+v", now)
+	}
+}
+
 // A trial that memory does not hold is no run, in whatever way it is begun.
 func TestRefused(t *testing.T) {
 	lab := testLab(t)

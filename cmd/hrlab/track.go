@@ -54,7 +54,9 @@ func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrst
 	}
 	t.lab = experiments.Lab{Engine: engine, Tracker: t.store}
 	if resumed != 0 {
-		t.run, err = t.lab.Resume(ctx, resumed, config)
+		if err = engine.Fits(pair, config); err == nil {
+			t.run, err = t.lab.Resume(ctx, resumed, config)
+		}
 	} else {
 		t.run, err = t.lab.Start(ctx, experiments.About{Experiment: f.Experiment, Name: f.Name, Tags: f.Tag}, pair, config)
 	}
