@@ -98,7 +98,19 @@ func TestStates(t *testing.T) {
 		"cancelled": `UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000', metadata = jsonb('{"cancel_attempted_at": "2020-01-01"}')`,
 		"gone":      "DELETE FROM river_job",
 	}
+	queued := infos(t, q.store, ids)[0]
+	pair, err := hrstyle.LoadPair(queued.Params["content"].Text, queued.Params["style"].Text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	actions := map[string]func(info tracker.Info) error{
+		"enqueue": func(tracker.Info) error {
+			again, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, pair, manyTrials(1), 0)
+			if err == nil && !slices.Equal(again, ids) {
+				err = fmt.Errorf("it is run %v", again)
+			}
+			return err
+		},
 		"cancel": func(info tracker.Info) error { _, err := q.Cancel(ctx, []tracker.Info{info}); return err },
 		"retry":  func(info tracker.Info) error { _, err := q.Retry(ctx, []tracker.Info{info}); return err },
 		"mend":   func(tracker.Info) error { _, err := q.mend(ctx); return err },
@@ -118,17 +130,14 @@ func TestStates(t *testing.T) {
 	if err := errors.Join(err, other.Close()); err != nil {
 		t.Fatal(err)
 	}
-	var original string
-	if err := q.store.DB().QueryRowContext(ctx, "SELECT json(args) FROM river_job").Scan(&original); err != nil {
-		t.Fatal(err)
-	}
+	do1("CREATE TABLE original AS SELECT args, kind, queue, max_attempts, unique_key, unique_states FROM river_job")
 	for _, status := range statuses {
 		for job, make := range jobs {
 			for first := range actions {
 				for second := range actions {
 					name := fmt.Sprintf("%s, job %s, %s and %s", status, job, first, second)
 					do1("DELETE FROM river_job")
-					do1("INSERT INTO river_job (args, kind, queue, max_attempts) VALUES (jsonb(?1), 'trial', 'trials', 25)", original)
+					do1("INSERT INTO river_job (args, kind, queue, max_attempts, unique_key, unique_states) SELECT * FROM original")
 					do1(make)
 					do1("UPDATE run SET status = ?2, ended = NULL, token = 7, pid = ?3 WHERE id = ?1", id, status, os.Getpid())
 					for _, action := range []string{first, second} {
@@ -147,7 +156,7 @@ func TestStates(t *testing.T) {
 					if second == "cancel" && (now == tracker.Queued || now == tracker.Lost && open) {
 						t.Errorf("%s: it is %s", name, now)
 					}
-					if second == "retry" && job != "gone" && now != tracker.Running && now != tracker.Finished && now != tracker.Queued {
+					if (second == "enqueue" || second == "retry" && job != "gone") && now != tracker.Running && now != tracker.Finished && now != tracker.Queued {
 						t.Errorf("%s: it is %s", name, now)
 					}
 				}

@@ -210,7 +210,7 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, 
 	defer file.Close()
 	start, err := hrstyle.LoadCheckpoint(file.Name())
 	if err != nil {
-		return run, nil, nil //nolint:nilerr // what is damaged is of no use: the fit begins anew, and ends as it would have
+		return run, nil, nil // what is damaged is of no use: the fit begins anew, and ends as it would have
 	}
 	start.Config.Checkpoint = "" // the artifact is not written over
 	return run, &from{start, info.Metrics["total"]}, nil

@@ -239,7 +239,7 @@ type handed struct {
 	ids    []int64
 	mine   map[int64]bool // the ids
 	cursor int64
-	asked  time.Time     // for what Watch does not tell
+	asked  time.Time      // for what Watch does not tell
 	waits  map[Unfit]bool // what workers said of trials that they left to others
 }
 
