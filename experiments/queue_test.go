@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,17 +58,7 @@ func inLab(db string, f func(ctx context.Context, l Lab) error) error {
 // queued is a queue with trials of the test pair, which is in files.
 func queued(t *testing.T, lab Lab, trials []Trial) (*Queue, []int64) {
 	t.Helper()
-	dir := t.TempDir()
-	pair := hrstyle.Pair{Content: hrstyle.Picture{Name: filepath.Join(dir, "day.png")}, Style: hrstyle.Picture{Name: filepath.Join(dir, "dusk.png")}}
-	for _, p := range []struct{ name, from hrstyle.Picture }{{pair.Content, testPair.Content}, {pair.Style, testPair.Style}} {
-		if err := hrstyle.SavePicture(p.name.Name, p.from, hrstyle.Encoding{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pair, err := hrstyle.LoadPair(pair.Content.Name, pair.Style.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pair := filed(t)
 	q, err := OpenQueue(t.Context(), lab.Tracker)
 	if err != nil {
 		t.Fatal(err)

@@ -239,6 +239,9 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, la
 	case errors.Is(ended, tracker.ErrTaken):
 		return errors.Join(kept, ended)
 	}
+	if kept != nil && strings.Contains(ended.Error(), kept.Error()) {
+		kept = nil
+	}
 	return errors.Join(kept, fmt.Errorf("%w: %w", errOpen, ended))
 }
 

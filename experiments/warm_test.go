@@ -67,21 +67,7 @@ func warmLabOn(t *testing.T, db, device, vgg string) (Lab, hrstyle.Pair) {
 		}
 		_ = store.Close()
 	})
-	pair := hrstyle.Pair{}
-	for _, p := range []struct {
-		to   *hrstyle.Picture
-		from hrstyle.Picture
-		name string
-	}{{&pair.Content, testPair.Content, "content.png"}, {&pair.Style, testPair.Style, "style.png"}} {
-		path := filepath.Join(t.TempDir(), p.name)
-		if err := hrstyle.SavePicture(path, p.from.Image, hrstyle.Encoding{}); err != nil {
-			t.Fatal(err)
-		}
-		if *p.to, err = hrstyle.LoadPicture(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return Lab{Tracker: store, Warm: warm}, pair
+	return Lab{Tracker: store, Warm: warm}, filed(t)
 }
 
 // A lab without engine gets from a worker what one with an engine makes itself: the same runs, measures and steps. The
