@@ -111,11 +111,22 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 		}
 		runs, jobs = append(runs, n), append(jobs, j)
 	}
-	locked := q.store.Locked(ctx, func() error { // nobody else looks for the same trials meanwhile
-		ids, err = q.enqueueOnly(ctx, experiment, runs, jobs)
-		return nil
-	})
-	return ids, errors.Join(err, locked)
+	const patience, pause = 10 * time.Second, 50 * time.Millisecond
+	for began := time.Now(); ; {
+		stopping := false
+		err := q.store.Locked(ctx, func() (err error) { // nobody else looks for the same trials meanwhile
+			ids, stopping, err = q.enqueueOnly(ctx, experiment, runs, jobs, time.Since(began) < patience)
+			return err
+		})
+		if err != nil || !stopping {
+			return ids, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
 }
 
 // Queueable is the absolute path of a picture; the error says that no worker could read it.
@@ -126,18 +137,28 @@ func Queueable(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// enqueueOnly is Enqueue for the process that holds the lock.
-func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []tracker.NewRun, jobs []job) (ids []int64, err error) {
+// enqueueOnly is Enqueue for the process that holds the lock. With wait it does nothing while a trial was cancelled that
+// its worker has not stopped yet: it would be stopped after it was queued.
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []tracker.NewRun, jobs []job, wait bool) (ids []int64, stopping bool, err error) {
 	known := map[string]tracker.Info{} // by the tag fit
 	earlier, err := q.store.Runs(ctx, tracker.Query{Experiment: experiment, Sort: "id"})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	rank := map[tracker.Status]int{tracker.Queued: 1, tracker.Running: 2, tracker.Finished: 3}
 	for _, info := range earlier {
 		if before, ok := known[info.Tags["fit"]]; !ok || rank[info.Status] >= rank[before.Status] {
 			known[info.Tags["fit"]] = info
 		}
+	}
+	var running []int64
+	for _, n := range runs {
+		if info := known[n.Tags["fit"]]; info.Status == tracker.Running {
+			running = append(running, info.ID)
+		}
+	}
+	if n, err := q.count(ctx, sqlStopping, list(running)); err != nil || wait && n > 0 {
+		return nil, true, err
 	}
 	err = q.transaction(ctx, func(tx *sql.Tx) error {
 		var open []job
@@ -163,7 +184,7 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []track
 		}
 		return q.insert(ctx, tx, open)
 	})
-	return ids, err
+	return ids, false, err
 }
 
 // insert makes jobs, of those runs that have no open one.
@@ -250,6 +271,10 @@ const (
 	sqlCancel = `UPDATE river_job SET state = 'cancelled', finalized_at = ?2, metadata = jsonb_set(metadata, '$.cancel_attempted_at', ?2)
 		WHERE ` + sqlIsOpen + ` AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
 		RETURNING json_extract(args, '$.run')`
+	// Running runs whose last job was cancelled.
+	sqlStopping = `SELECT count(*) FROM run r WHERE r.status = 'running' AND r.id IN (SELECT value FROM json_each(?1))
+		AND (SELECT j.finalized_at IS NOT NULL AND json_extract(j.metadata, '$.cancel_attempted_at') IS NOT NULL FROM river_job j
+			WHERE j.kind = 'trial' AND json_extract(j.args, '$.run') = r.id ORDER BY j.id DESC LIMIT 1)`
 	// Of every run the newest job.
 	sqlReopen = `UPDATE river_job SET state = 'available', finalized_at = NULL, scheduled_at = ?2,
 		metadata = jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
@@ -105,6 +106,11 @@ func TestStates(t *testing.T) {
 	}
 	actions := map[string]func(info tracker.Info) error{
 		"enqueue": func(tracker.Info) error {
+			if n, err := q.count(ctx, sqlStopping, list(ids)); err != nil {
+				return err
+			} else if n > 0 { // its worker stops it
+				do1("UPDATE run SET status = 'stopped'")
+			}
 			again, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, pair, manyTrials(1), 0)
 			if err == nil && !slices.Equal(again, ids) {
 				err = fmt.Errorf("it is run %v", again)
@@ -216,6 +222,38 @@ func TestCancelMany(t *testing.T) {
 	do(t, q.store, "DROP TRIGGER fault")
 	if n, err := q.Retry(ctx, infos(t, q.store, ids)); err != nil || n != 300 || count()[tracker.Queued] != 300 {
 		t.Errorf("%d queued again: %v", n, err)
+	}
+}
+
+// A trial that is cancelled and queued again at once is queued when its worker has stopped it, not stopped after it was queued.
+func TestQueuedWhileStopping(t *testing.T) {
+	q, ids := noEngine(t, 1)
+	queued := infos(t, q.store, ids)[0]
+	pair, err := hrstyle.LoadPair(queued.Params["content"].Text, queued.Params["style"].Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(ctx context.Context) error {
+		_, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, pair, manyTrials(1), 0)
+		return err
+	}
+	run, err := q.store.Take(t.Context(), ids[0])
+	if err == nil {
+		_, err = q.cancel(t.Context(), ids)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon, stop := context.WithTimeout(t.Context(), 200*time.Millisecond) // it ends with an error however late that is
+	defer stop()
+	if err := again(soon); err == nil {
+		t.Error("queued while its worker had still to stop it")
+	}
+	if err := errors.Join(run.Finish(t.Context(), context.Canceled), again(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if now := infos(t, q.store, ids)[0]; now.Status != tracker.Queued || !isOpen(t, q, ids[0]) {
+		t.Errorf("it is %s", now.Status)
 	}
 }
 
