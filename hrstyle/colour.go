@@ -33,6 +33,17 @@ type xy [2]float64
 // primaries are those of red, green and blue, and the white that they make.
 type primaries struct{ red, green, blue, white xy }
 
+// near says whether p and q differ by no more than rounding to two decimals does.
+func (p primaries) near(q primaries) bool {
+	const rounding = 0.005
+	for _, c := range [][2]xy{{p.red, q.red}, {p.green, q.green}, {p.blue, q.blue}, {p.white, q.white}} {
+		if math.Abs(c[0][0]-c[1][0]) > rounding || math.Abs(c[0][1]-c[1][1]) > rounding {
+			return false
+		}
+	}
+	return true
+}
+
 var (
 	d65       = xy{0.3127, 0.3290}
 	srgbRGB   = primaries{xy{0.64, 0.33}, xy{0.30, 0.60}, xy{0.15, 0.06}, d65}

@@ -13,6 +13,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -290,10 +291,11 @@ func (c *container) pngColours(chunks map[string][]byte) {
 		c.space = srgb
 		return
 	}
-	curve, p, name := srgbCurve, srgbRGB, ""
+	curve, p, name, near := srgbCurve, srgbRGB, "", true
 	if gamma := chunks["gAMA"]; len(gamma) == 4 && binary.BigEndian.Uint32(gamma) > 0 {
 		value := float64(binary.BigEndian.Uint32(gamma)) / 100_000
 		curve, name = power(1/value), fmt.Sprintf("gamma %.5g", value)
+		near = math.Abs(value*2.2-1) < 0.05 // sRGB's nearest power; libpng takes that for the same
 	}
 	if places := chunks["cHRM"]; len(places) == 32 {
 		at := func(i int) xy {
@@ -301,8 +303,13 @@ func (c *container) pngColours(chunks map[string][]byte) {
 		}
 		p = primaries{white: at(0), red: at(1), green: at(2), blue: at(3)}
 		name = strings.TrimPrefix(name+" and its own primaries", " and ")
+		near = near && p.near(srgbRGB)
 	}
 	if name == "" {
+		return
+	}
+	if near { // the older way to say sRGB, which browsers and Pillow show as it is
+		c.space = srgb
 		return
 	}
 	if c.space = rgbSpace(name, p, curve); c.space == nil {

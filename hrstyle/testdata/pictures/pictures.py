@@ -308,6 +308,9 @@ srgb = chunk(b"sRGB", b"\0")
 with_gamma = lambda v: formula(0, 100000 / v)
 for name, chunks, icc in [
     ("gama", (gama(55556),), matrix("", columns(*RGB709), with_gamma(55556), 4)),
+    ("gama-srgb", (gama(45455),), None),
+    ("gama-chrm-srgb", (gama(45454), chrm(*RGB709)), None),
+    ("chrm-srgb", (chrm(*RGB709),), None),
     ("chrm", (chrm(*RGBADOBE),), matrix("", columns(*RGBADOBE), SRGB, 4)),
     ("gama-chrm", (gama(45455), chrm(*RGBDCI)), matrix("", columns(*RGBDCI), with_gamma(45455), 4)),
     ("srgb-first", (gama(100000), chrm(*RGB2020), srgb), None),
