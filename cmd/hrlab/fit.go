@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -171,6 +172,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
+	var lost error // of the JSON lines: no reason to end a fit
 	for step, stepErr := range track.record(ctx, pair, fit) {
 		last, err = step, stepErr
 		if err != nil {
@@ -180,23 +182,115 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		if f.Resume != "" && step.N == start.Step { // the run before has reported it
 			continue
 		}
-		if err = writeJSON(lines, step, engine.VGG); err != nil {
-			break
+		if lost == nil {
+			lost = writeJSON(lines, step, engine.VGG)
 		}
 	}
 	bar.close()
-	if last.Ok() {
-		err = errors.Join(err, f.save(last, pair.Content))
+	if !last.Ok() {
+		return err
+	}
+	return f.end(ctx, c, &track, last, pair.Content, err, lost)
+}
+
+// end writes the results of a fit that ended with err at step last, and says what there is and how to go on.
+func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrstyle.Step, content hrstyle.Picture, err, lost error) error {
+	ctx = context.WithoutCancel(ctx)
+	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
+	how := f.encoding(last.Describe(), content)
+	picture := f.save(ctx, track, f.Out, experiments.Output, func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) })
+	failed := errors.Join(picture, f.save(ctx, track, f.Generator, experiments.Generator, last.Generator().Save))
+	if lost != nil {
+		lost = fmt.Errorf("--json %w", lost)
+		if track.run != nil {
+			lost = fmt.Errorf("%w; run %d has them: hrlab runs export --where 'id = %d' --format csv --out FILE%s", lost, track.run.ID, track.run.ID, f.otherDB())
+		}
+		failed = errors.Join(failed, lost)
+	}
+	from := ""
+	switch _, statErr := os.Stat(checkpoint); {
+	case track.has(ctx, experiments.Checkpoint):
+		from = strconv.FormatInt(track.run.ID, 10)
+	case statErr == nil:
+		from = checkpoint
 	}
 	switch {
-	case last.Ok() && errors.Is(err, context.Canceled):
-		fmt.Fprintf(c.messages, "stopped at step %d of %d; %s has the picture so far. Go on with:\n  %s\n", last.N, config.Steps, f.Out, f.resumeCommand(track.name(config.Checkpoint)))
-	case last.Ok() && err != nil:
-		err = fmt.Errorf("%w; %s has the picture of step %d", err, f.Out, last.N)
-	case err == nil:
+	case errors.Is(err, context.Canceled):
+		text := fmt.Sprintf("stopped at step %d of %d", last.N, steps)
+		if picture == nil {
+			text += fmt.Sprintf("; %s has the picture so far", f.Out)
+		}
+		if from != "" {
+			text += ". Go on with:\n  " + f.resumeCommand(from)
+		}
+		fmt.Fprintln(c.messages, text)
+		if other := errors.Join(uncancelled(err), failed); other != nil {
+			return other
+		}
+		return err
+	case err != nil:
+		if picture == nil {
+			err = errors.Join(err, fmt.Errorf("%s has the picture of step %d", f.Out, last.N))
+		}
+		if from != "" && !errors.Is(err, hrstyle.ErrDiverged) {
+			failed = errors.Join(failed, fmt.Errorf("go on with: %s", f.resumeCommand(from)))
+		}
+	case picture == nil:
 		fmt.Fprintf(c.messages, "%s: %d steps in %.0f s\n", f.Out, last.N, last.Elapsed.Seconds())
 	}
-	return err
+	return errors.Join(err, failed)
+}
+
+// save writes a result, if it was asked for. What cannot be written is in the run, as artifact, or else goes to the folder
+// for temporary files.
+func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string, write func(path string) error) error {
+	if path == "" {
+		return nil
+	}
+	err := write(path)
+	if err == nil {
+		return nil
+	}
+	if track.has(ctx, artifact) {
+		return fmt.Errorf("%w; run %d has it: hrlab runs get %d %s --out FILE%s", err, track.run.ID, track.run.ID, artifact, f.otherDB())
+	}
+	dir, tempErr := os.MkdirTemp("", "hrlab-")
+	if tempErr != nil {
+		return err
+	}
+	other := filepath.Join(dir, filepath.Base(path))
+	if path == "-" {
+		other = filepath.Join(dir, "output.png")
+	}
+	if write(other) != nil {
+		_ = os.RemoveAll(dir)
+		return err
+	}
+	return fmt.Errorf("%w; it is in %s", err, other)
+}
+
+// otherDB is the flag that names the database, where it is not the usual one.
+func (f *fitCmd) otherDB() string {
+	if f.DB == "hrlab.db" {
+		return ""
+	}
+	return " --db " + quote(f.DB)
+}
+
+// uncancelled is what of an error is no cancellation.
+func uncancelled(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // each is looked at
+	switch {
+	case !errors.Is(err, context.Canceled):
+		return err
+	case !ok:
+		return nil
+	}
+	var rest []error
+	for _, e := range joined.Unwrap() {
+		rest = append(rest, uncancelled(e))
+	}
+	return errors.Join(rest...)
 }
 
 // load makes the state to start from: step 0 of the flags' settings, or a checkpoint, a file's or that of the run
@@ -307,8 +401,21 @@ func (f *fitCmd) openJSON(c *console) (io.WriteCloser, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--json %w", err)
 		}
-		return file, nil
+		return lineFile{file}, nil
 	}
+}
+
+// lineFile is a file of lines: one that does not fit is taken back.
+type lineFile struct{ *os.File }
+
+func (f lineFile) Write(line []byte) (int, error) {
+	n, err := f.File.Write(line)
+	if n > 0 && err != nil {
+		if end, seekErr := f.Seek(0, io.SeekCurrent); seekErr == nil {
+			_ = f.Truncate(end - int64(n))
+		}
+	}
+	return n, err
 }
 
 func deref(s *string) string {
@@ -367,32 +474,34 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-func (f *fitCmd) save(step hrstyle.Step, content hrstyle.Picture) error {
-	err := hrstyle.SavePicture(f.Out, step.Picture(), f.encoding(step.Describe(), content))
-	if f.Generator != "" {
-		err = errors.Join(err, step.Generator().Save(f.Generator))
-	}
-	return err
-}
-
-// resumeCommand is the command line that goes on with this fit.
+// resumeCommand is the command line that goes on with this fit: with every flag that the checkpoint does not have.
 func (f *fitCmd) resumeCommand(from string) string {
-	command := []string{"hrlab fit --resume", quote(from), "--out", quote(f.Out)}
-	for _, flag := range []struct{ name, value, usual string }{
+	command := "hrlab fit" + option("resume", from) + option("out", f.Out)
+	for _, other := range []struct{ name, value, usual string }{
+		{"bits", strconv.Itoa(f.Bits), "8"},
+		{"quality", strconv.Itoa(f.Quality), "95"},
 		{"vgg", f.VGG, "auto"},
 		{"device", f.Device, "auto"},
 		{"generator", f.Generator, ""},
 		{"json", f.JSON, ""},
 		{"db", f.DB, "hrlab.db"},
 	} {
-		if flag.value != flag.usual {
-			command = append(command, "--"+flag.name, quote(flag.value))
+		if other.value != other.usual {
+			command += option(other.name, other.value)
 		}
 	}
 	if f.NoTrack {
-		command = append(command, "--no-track")
+		command += " --no-track"
 	}
-	return strings.Join(command, " ")
+	return command
+}
+
+// option is a flag with its value for a POSIX shell. A value that begins with two hyphens would be taken for a flag.
+func option(name, value string) string {
+	if strings.HasPrefix(value, "--") {
+		return " --" + name + "=" + quote(value)
+	}
+	return " --" + name + " " + quote(value)
 }
 
 // quote quotes a word for a POSIX shell where it needs to be.

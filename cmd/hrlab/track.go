@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"strconv"
+	"slices"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
@@ -81,10 +81,11 @@ func (t *tracked) close() error {
 	return t.store.Close()
 }
 
-// name is what --resume takes to go on: the run, or else a file.
-func (t *tracked) name(file string) string {
+// has says whether the run has an artifact; one that cannot be read is not there to be had.
+func (t *tracked) has(ctx context.Context, artifact string) bool {
 	if t.run == nil {
-		return file
+		return false
 	}
-	return strconv.FormatInt(t.run.ID, 10)
+	list, _ := t.store.Artifacts(ctx, t.run.ID)
+	return slices.ContainsFunc(list, func(a tracker.Artifact) bool { return a.Name == artifact })
 }
