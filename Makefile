@@ -4,6 +4,16 @@
 export GOEXPERIMENT := $(if $(filter x86_64,$(shell uname -m)),simd)
 HRLAB := .build/hrlab
 
+# A user's own settings of Go are for other builds: a workspace around this checkout, vendoring, another system.
+GO_ENV := $(shell go env GOHOSTOS GOHOSTARCH GOFLAGS 2>/dev/null)
+export GOOS := $(word 1,$(GO_ENV))
+export GOARCH := $(word 2,$(GO_ENV))
+export GOFLAGS := $(wordlist 3,99,$(GO_ENV)) -mod=readonly
+export GOWORK := off
+export GO111MODULE := on
+export CGO_ENABLED := 1
+unexport GOROOT
+
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 

@@ -38,6 +38,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	makefile, err := filepath.Abs("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
@@ -45,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("REAL_HOME", home)
+			env.Setenv("MAKEFILE", makefile)
 			env.Setenv("HRLAB_DEVICE", "go")
 			env.Setenv("HRLAB_VGG", "random")
 			return pictures(env.WorkDir)
@@ -74,13 +79,13 @@ func fails(ts *testscript.TestScript, _ bool, args []string) {
 
 // waitFor waits until a file has a line.
 func waitFor(ts *testscript.TestScript, _ bool, args []string) {
-	for range 600 {
+	for range 6000 {
 		if data, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(data), "\n") {
 			return
 		}
 		time.Sleep(time.Second / 10)
 	}
-	ts.Fatalf("no line in %s after a minute", args[0])
+	ts.Fatalf("no line in %s after ten minutes", args[0])
 }
 
 // pictures draws what the scripts use.

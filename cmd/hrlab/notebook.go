@@ -101,7 +101,7 @@ func (i *notebookInstallCmd) Run(ctx context.Context, c *console) error {
 	if err := o.installGo(ctx, c); err != nil {
 		return err
 	}
-	if err := o.writeKernels(); err != nil {
+	if err := o.writeKernels(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.messages, "ready: hrlab notebook lab")
@@ -186,16 +186,21 @@ func (o checkout) installGo(ctx context.Context, c *console) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("Go 1.26 is missing: https://go.dev/dl") //nolint:staticcheck // a name
 	}
-	command := func(dir string, args ...string) error {
+	flags, err := exec.CommandContext(ctx, "go", "env", "GOFLAGS").Output()
+	if err != nil {
+		return err
+	}
+	command := func(dir, workspace string, args ...string) error {
 		run := exec.CommandContext(ctx, "go", args...)
-		run.Dir, run.Env = dir, append(os.Environ(), "GOBIN="+filepath.Join(o.venv(), "bin"), "GOEXPERIMENT="+experiment(), "GOWORK=", "GOFLAGS=")
+		run.Dir, run.Env = dir, append(os.Environ(), "GOBIN="+filepath.Join(o.venv(), "bin"), "GOWORK="+workspace, "GOEXPERIMENT="+experiment(),
+			"GOFLAGS="+strings.TrimSpace(string(flags))+" -mod=readonly", "GO111MODULE=on", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH, "CGO_ENABLED=1", "GOROOT=")
 		return quietly(run)
 	}
 	fmt.Fprintln(c.messages, "Go kernel")
-	if err := command(o.tools(), "install", "tool"); err != nil {
+	if err := command(o.tools(), "off", "install", "tool"); err != nil {
 		return err
 	}
-	if err := command(o.root, "build", "-o", o.bin("hrlab"), "./cmd/hrlab"); err != nil {
+	if err := command(o.root, "off", "build", "-o", o.bin("hrlab"), "./cmd/hrlab"); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "hrlab-cell-")
@@ -212,7 +217,7 @@ func (o checkout) installGo(ctx context.Context, c *console) error {
 		{"mod", "edit", "-replace=hrlab=" + o.root},
 		{"build", cellFlags, "."},
 	} {
-		if err := command(dir, args...); err != nil {
+		if err := command(dir, filepath.Join(dir, "go.work"), args...); err != nil {
 			return err
 		}
 	}
@@ -221,8 +226,16 @@ func (o checkout) installGo(ctx context.Context, c *console) error {
 
 // writeKernels writes the kernelspecs: hrlab, and hrlab-ci whose compiler errors are plain text. JupyterLab's offers to
 // fetch news and to look for updates are turned off.
-func (o checkout) writeKernels() error {
+func (o checkout) writeKernels(ctx context.Context) error {
 	compiler, err := exec.LookPath("go")
+	if err != nil {
+		return err
+	}
+	var caches struct{ GOCACHE, GOMODCACHE string }
+	text, err := exec.CommandContext(ctx, compiler, "env", "-json", "GOCACHE", "GOMODCACHE").Output()
+	if err == nil {
+		err = json.Unmarshal(text, &caches)
+	}
 	if err != nil {
 		return err
 	}
@@ -249,7 +262,10 @@ func (o checkout) writeKernels() error {
 				"GOFLAGS":      cellFlags,
 				"GOEXPERIMENT": experiment(),
 				"GOPROXY":      "off",
-				large:          value,
+				// The user's own settings are for other builds.
+				"GOENV": "off", "GOCACHE": caches.GOCACHE, "GOMODCACHE": caches.GOMODCACHE,
+				"GOWORK": "", "GO111MODULE": "", "GOOS": "", "GOARCH": "", "CGO_ENABLED": "", "GOROOT": "",
+				large: value,
 			},
 		}, "kernels", name, "kernel.json")
 		if err != nil {
