@@ -28,7 +28,7 @@ type benchCmd struct {
 
 // Run times whole steps, each size in a process of its own, and the peer's after each where there is one.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
-	dir, err := os.MkdirTemp("", "hrlab-bench-")
+	dir, err := temporaryFolder()
 	if err != nil {
 		return err
 	}

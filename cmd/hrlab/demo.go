@@ -122,9 +122,21 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 	if report.Random {
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
-	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: hrlab sweep --content %s --style %s --size %s --content-weight 10,100,1000\n",
-		d.file("before-after.png"), d.file("output.png"), d.file("report.html"), d.file("day.png"), d.file("dusk.png"), run.Param("size"))
+	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: %s\n",
+		d.file("before-after.png"), d.file("output.png"), d.file("report.html"), d.sweepCommand(run.Param("size")))
 	return err
+}
+
+// sweepCommand is a command line that tries other weights as this demo did.
+func (d *demoCmd) sweepCommand(size string) string {
+	command := "hrlab sweep" + option("content", d.file("day.png")) + option("style", d.file("dusk.png")) + option("size", size)
+	if d.VGG != "auto" {
+		command += option("vgg", d.VGG)
+	}
+	if d.Device != "auto" {
+		command += option("device", d.Device)
+	}
+	return command + " --content-weight 10,100,1000"
 }
 
 // sideBySide puts pictures of one height beside each other, with a gap.

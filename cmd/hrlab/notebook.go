@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed" // the program that executes notebooks
@@ -10,13 +11,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"go/scanner"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -78,6 +81,27 @@ func (o checkout) installed() error {
 	return nil
 }
 
+// temporaryFolder makes a folder for temporary files.
+func temporaryFolder() (string, error) {
+	dir, err := os.MkdirTemp("", "hrlab-")
+	if err != nil {
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
+			err = errno
+		}
+		return "", fmt.Errorf("%s: there temporary files would go: %w; set TMPDIR to a folder that can be written", os.TempDir(), err)
+	}
+	return dir, nil
+}
+
+// checkTemporary finds out whether compiler and kernel can write temporary files.
+func checkTemporary() error {
+	dir, err := temporaryFolder()
+	if err != nil {
+		return err
+	}
+	return os.Remove(dir)
+}
+
 type notebookInstallCmd struct {
 	Uninstall bool `help:"Remove it again."`
 }
@@ -94,6 +118,9 @@ func (i *notebookInstallCmd) Run(ctx context.Context, c *console) error {
 	if i.Uninstall {
 		fmt.Fprintln(c.messages, "removing", o.venv())
 		return os.RemoveAll(o.venv())
+	}
+	if err := checkTemporary(); err != nil {
+		return err
 	}
 	if err := o.installPython(ctx, c); err != nil {
 		return err
@@ -203,7 +230,7 @@ func (o checkout) installGo(ctx context.Context, c *console) error {
 	if err := command(o.root, "off", "build", "-o", o.bin("hrlab"), "./cmd/hrlab"); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "hrlab-cell-")
+	dir, err := temporaryFolder()
 	if err != nil {
 		return err
 	}
@@ -287,6 +314,9 @@ func (l *notebookLabCmd) Run() error {
 	if err == nil {
 		err = o.installed()
 	}
+	if err == nil {
+		err = checkTemporary()
+	}
 	if err != nil {
 		return err
 	}
@@ -307,13 +337,10 @@ type notebookRunCmd struct {
 //go:embed notebook.py
 var executor string
 
-// execution is what the executor is told, and what it tells.
-type execution struct {
-	File   string `json:"file"`
-	Out    string `json:"out"`
-	Kernel string `json:"kernel"`
-}
+// refused is the executor's exit code where it could not read or write.
+const refused = 2
 
+// executed is what the executor tells.
 type executed struct {
 	Cell    int     `json:"cell"` // code cells, counted from 1
 	Cells   int     `json:"cells"`
@@ -328,6 +355,9 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 	o, err := findCheckout()
 	if err == nil {
 		err = o.installed()
+	}
+	if err == nil {
+		err = checkTemporary()
 	}
 	if err != nil {
 		return err
@@ -348,7 +378,7 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 		}
 	}
 	for i, file := range r.Files {
-		if err := r.execute(ctx, c, o, execution{File: file, Out: outs[i], Kernel: "hrlab-ci"}); err != nil {
+		if err := r.execute(ctx, c, o, file, outs[i]); err != nil {
 			return err
 		}
 	}
@@ -379,39 +409,124 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 	return outs, apart(outs, r.Files)
 }
 
-// param is a parameter in a notebook's text, which is JSON.
-var param = regexp.MustCompile(`nb\.(?:Param|Values)\(\\"(\w+)\\"`)
-
-// check finds what is no notebook, and parameters that a notebook does not have.
+// check finds what cannot be executed here, and parameters that a notebook does not have.
 func (r *notebookRunCmd) check(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	var notebook struct {
-		Cells []any `json:"cells"`
+		Format   int `json:"nbformat"`
+		Metadata struct {
+			Kernel   struct{ Language string } `json:"kernelspec"`
+			Language struct{ Name string }     `json:"language_info"`
+		} `json:"metadata"`
+		Cells []struct {
+			Type   string `json:"cell_type"`
+			Source source `json:"source"`
+		} `json:"cells"`
 	}
-	if err := json.Unmarshal(text, &notebook); err != nil || notebook.Cells == nil {
-		return fmt.Errorf("%s: is no notebook; allowed: a Jupyter notebook of format 4 (.ipynb)", file)
+	const allowed = "allowed: a Jupyter notebook of format 4 (.ipynb)"
+	err = json.Unmarshal(text, &notebook)
+	language := cmp.Or(notebook.Metadata.Language.Name, notebook.Metadata.Kernel.Language, "go")
+	switch {
+	case err == nil && notebook.Format > 0 && notebook.Format != 4:
+		return fmt.Errorf("%s: is a notebook of format %d; %s, as jupyter nbconvert --to notebook makes", file, notebook.Format, allowed)
+	case err != nil || notebook.Format == 0 || notebook.Cells == nil:
+		return fmt.Errorf("%s: is no notebook; %s", file, allowed)
+	case !strings.EqualFold(language, "go"):
+		return fmt.Errorf("%s: is a notebook in %s; allowed: in Go", file, language)
 	}
-	known := map[string]bool{}
-	for _, m := range param.FindAllSubmatch(text, -1) {
-		known[string(m[1])] = true
+	var cells []string
+	for _, cell := range notebook.Cells {
+		if cell.Type == "code" {
+			cells = append(cells, string(cell.Source))
+		}
 	}
+	known, all := parameters(cells)
 	for name := range r.Param {
-		if !known[name] {
-			return fmt.Errorf("%s has no parameter %q; it has: %s", file, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		if all && !slices.Contains(known, name) {
+			return fmt.Errorf("%s has no parameter %q; it has: %s", file, name, cmp.Or(strings.Join(known, ", "), "none"))
 		}
 	}
 	return nil
 }
 
-func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e execution) error {
-	in, err := json.Marshal(e)
-	if err != nil {
-		return err
+// source is a cell's text, which notebooks have whole or by lines.
+type source string
+
+func (s *source) UnmarshalJSON(text []byte) error {
+	var lines []string
+	if json.Unmarshal(text, &lines) == nil {
+		*s = source(strings.Join(lines, ""))
+		return nil
 	}
-	run := exec.CommandContext(ctx, o.bin("python"), "-c", executor)
+	return json.Unmarshal(text, (*string)(s))
+}
+
+// parameters are the names that cells give to nb.Param and nb.Values, sorted, however that is written. It says whether these
+// are all: not where a name is no literal.
+func parameters(cells []string) (names []string, all bool) {
+	type word struct {
+		kind token.Token
+		text string
+	}
+	words := []word{{}, {}} // so that there are two before each
+	packages, dot := []string{}, false
+	for _, cell := range cells {
+		code := commandLine.ReplaceAllString(cell, "")
+		var s scanner.Scanner
+		files := token.NewFileSet()
+		s.Init(files.AddFile("", -1, len(code)), []byte(code), nil, 0)
+		for kind := token.ILLEGAL; kind != token.EOF; {
+			var text string
+			_, kind, text = s.Scan()
+			if path, err := strconv.Unquote(text); kind == token.STRING && err == nil && path == "hrlab/notebooks/nb" {
+				switch before := words[len(words)-1]; before.kind {
+				case token.IDENT:
+					packages = append(packages, before.text)
+				case token.PERIOD:
+					dot = true
+				default:
+					packages = append(packages, "nb")
+				}
+			}
+			words = append(words, word{kind, text})
+		}
+	}
+	if len(packages) == 0 && !dot {
+		packages = []string{"nb"} // the kernel imports what is missing
+	}
+	all = true
+	for i, w := range words {
+		if w.kind != token.IDENT || w.text != "Param" && w.text != "Values" {
+			continue
+		}
+		selected := words[i-1].kind == token.PERIOD && slices.Contains(packages, words[i-2].text)
+		plain := dot && words[i-1].kind != token.PERIOD && words[i-1].kind != token.FUNC
+		if !selected && !plain {
+			continue
+		}
+		rest := words[i+1:]
+		if rest[0].kind == token.LBRACK { // the type
+			rest = rest[1+slices.IndexFunc(rest, func(w word) bool { return w.kind == token.RBRACK || w.kind == token.EOF }):]
+		}
+		if len(rest) < 3 || rest[0].kind != token.LPAREN || rest[1].kind != token.STRING || rest[2].kind != token.COMMA {
+			all = false
+			continue
+		}
+		name, _ := strconv.Unquote(rest[1].text)
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), all
+}
+
+// commandLine is a line for GoNB itself.
+var commandLine = regexp.MustCompile(`(?m)^[%!].*$`)
+
+func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, file, out string) error {
+	run := exec.CommandContext(ctx, o.bin("python"), "-c", executor, file, out, "hrlab-ci")
 	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
 	run.WaitDelay = 20 * time.Second
 	run.Env = append(os.Environ(), "HRLAB_NOTEBOOK_RUN=1", "PYTHONWARNINGS=ignore")
@@ -419,8 +534,8 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e 
 		run.Env = append(run.Env, "HRLAB_PARAM_"+name+"="+value)
 	}
 	var failure bytes.Buffer
-	run.Stdin, run.Stderr = bytes.NewReader(in), &failure
-	out, err := run.StdoutPipe()
+	run.Stderr = &failure
+	said, err := run.StdoutPipe()
 	if err != nil {
 		return err
 	}
@@ -428,7 +543,7 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e 
 		return err
 	}
 	var last executed
-	lines := bufio.NewScanner(out)
+	lines := bufio.NewScanner(said)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
 		last = executed{}
@@ -436,14 +551,14 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e 
 			continue // a library's chatter
 		}
 		if last.Error == "" {
-			fmt.Fprintf(c.messages, "%s: cell %d of %d, %.1f s\n", e.File, last.Cell, last.Cells, last.Seconds)
+			fmt.Fprintf(c.messages, "%s: cell %d of %d, %.1f s\n", file, last.Cell, last.Cells, last.Seconds)
 		}
 	}
 	err = run.Wait()
 	switch {
 	case ctx.Err() != nil:
 		if last.Error != "" {
-			fmt.Fprintf(c.messages, "%s: stopped in cell %d of %d\n", e.File, last.Cell, last.Cells)
+			fmt.Fprintf(c.messages, "%s: stopped in cell %d of %d\n", file, last.Cell, last.Cells)
 		}
 		return context.Cause(ctx)
 	case last.Error != "":
@@ -458,10 +573,20 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, e 
 			}
 			fmt.Fprintln(c.messages, mark+line)
 		}
-		return fmt.Errorf("%s: %s: %w: %s", e.File, where, errCell, last.Error)
+		err = fmt.Errorf("%s: %s: %w: %s", file, where, errCell, last.Error)
+		if run.ProcessState.ExitCode() == refused {
+			err = fmt.Errorf("%w; %s", err, lastLine(failure))
+		}
+		return err
+	case err != nil && run.ProcessState.ExitCode() == refused:
+		return errors.New(lastLine(failure))
 	case err != nil:
-		text := strings.Split(strings.TrimSpace(failure.String()), "\n")
-		return fmt.Errorf("%s: %w: %s", e.File, errCell, text[len(text)-1])
+		return fmt.Errorf("%s: %w: %s", file, errCell, lastLine(failure))
 	}
 	return nil
+}
+
+func lastLine(text bytes.Buffer) string {
+	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
+	return lines[len(lines)-1]
 }

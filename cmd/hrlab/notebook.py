@@ -1,7 +1,8 @@
 """Executes one notebook for hrlab notebook run.
 
-Standard input has a JSON object: file, out (empty: nowhere) and kernel. Standard output gets a JSON object a line: one for
-every code cell that was executed, one with an error for one that failed. With an error the exit code is 1.
+Arguments: file, out (empty: nowhere) and kernel. Standard output gets a JSON object a line: one for every code cell that was
+executed, one with an error for one that failed. With an error the exit code is 1. It is 2 with a line on standard error where
+the file is no notebook or the copy cannot be written.
 """
 
 import asyncio
@@ -22,6 +23,15 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # GoNB's ways to say where in a cell something is: of the compiler's errors, and in what a program says.
 LINE = re.compile(r"Cell ?\[\d+\]:? Line (\d+)")
 NOISE = re.compile(r"^(exit status \d+|\^C|hrlab: at .*|signal: .*)$")
+
+
+def refuse(message):
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+class Stopped(Exception):
+    """Ends the execution between two cells."""
 
 
 def tell(**what):
@@ -47,27 +57,35 @@ def explain(cell):
 
 
 def main():
-    job = json.load(sys.stdin)
+    file, out, kernel = sys.argv[1:]
     try:
-        notebook = nbformat.read(job["file"], as_version=4)
+        notebook = nbformat.read(file, as_version=4)
+        nbformat.validate(notebook)
     except Exception as error:
-        sys.exit(f"is no notebook: {str(error).splitlines()[0]}")
+        refuse(f"{file}: is no notebook: {str(error).splitlines()[0]}")
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
-    began = [0.0]
+    began = 0.0
+    at = None  # the code cell that is executed
 
     def interrupt():
         """Stops the cell as the stop button does, so that its run is stopped too. A second signal would kill it."""
+        client.force_raise_errors = True  # of a cell that may fail, too
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         asyncio.ensure_future(client.km.interrupt_kernel())
 
     def started(cell, cell_index):
-        if cell_index == code[0]:
+        nonlocal began, at
+        if cell_index not in code:
+            return
+        if at is None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-        began[0] = time.time()
+        if client.force_raise_errors:
+            raise Stopped  # the cell before came to its end all the same
+        at, began = cell_index, time.time()
 
     def done(cell, cell_index, execute_reply):
-        if execute_reply["content"]["status"] == "ok":
-            tell(cell=code.index(cell_index) + 1, cells=len(code), seconds=time.time() - began[0])
+        if execute_reply["content"]["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", []):
+            tell(cell=code.index(cell_index) + 1, cells=len(code), seconds=time.time() - began)
 
     async def late(cell, cell_index, execute_reply):
         """GoNB replies before it has published all that a failed cell said."""
@@ -80,25 +98,30 @@ def main():
                 return
 
     client = NotebookClient(
-        notebook, timeout=None, kernel_name=job["kernel"], record_timing=False,
-        resources={"metadata": {"path": os.path.dirname(os.path.abspath(job["file"]))}},
+        notebook, timeout=None, kernel_name=kernel, record_timing=False,
+        resources={"metadata": {"path": os.path.dirname(os.path.abspath(file))}},
         on_cell_start=started, on_cell_executed=done, on_cell_error=late,
     )
     failed = False
     try:
-        client.execute()
-    except (CellExecutionError, DeadKernelError) as error:
+        if code:
+            client.execute()
+    except (CellExecutionError, DeadKernelError, Stopped) as error:
         failed = True
-        at = next((i for i in code if any(o.output_type == "error" for o in notebook.cells[i].outputs)), None)
-        if at is None:
-            tell(cell=0, cells=len(code), error=str(error).splitlines()[0], line=0, source="")
-        else:
-            message, line = explain(notebook.cells[at])
-            tell(cell=code.index(at) + 1, cells=len(code), error=message, line=line, source=notebook.cells[at].source)
-    if job["out"]:
-        with open(job["out"] + ".part", "w") as out:
-            nbformat.write(notebook, out)
-        os.replace(job["out"] + ".part", job["out"])
+        message, line = explain(notebook.cells[at])
+        if isinstance(error, DeadKernelError):
+            message, line = "the kernel died", 0
+        tell(cell=code.index(at) + 1, cells=len(code), error=message, line=line, source=notebook.cells[at].source)
+    if out:
+        part = out + ".part"
+        try:
+            with open(part, "w", encoding="utf-8") as executed:
+                nbformat.write(notebook, executed)
+            os.replace(part, out)
+        except OSError as error:
+            if os.path.exists(part):
+                os.remove(part)
+            refuse(f"{out}: cannot be written: {error.strerror}")
     sys.exit(1 if failed else 0)
 
 

@@ -27,6 +27,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -90,7 +91,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// Param is the value that hrlab notebook run -p name=value gives, or otherwise.
+// Param is the value that hrlab notebook run -p name=value gives, or otherwise. Numbers may be written as in Go: 1_000, 0x10, 1e3.
 func Param[T string | int | float64 | bool](name string, otherwise T) T {
 	text, ok := os.LookupEnv("HRLAB_PARAM_" + name)
 	if !ok {
@@ -100,9 +101,13 @@ func Param[T string | int | float64 | bool](name string, otherwise T) T {
 	var err error
 	switch any(otherwise).(type) {
 	case int:
-		value, err = strconv.Atoi(text)
+		var f float64
+		if f, err = number(text); f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+			err = strconv.ErrSyntax
+		}
+		value = int(f)
 	case float64:
-		value, err = strconv.ParseFloat(text, 64)
+		value, err = number(text)
 	case bool:
 		value, err = strconv.ParseBool(text)
 	}
@@ -110,6 +115,17 @@ func Param[T string | int | float64 | bool](name string, otherwise T) T {
 		fail(fmt.Errorf("parameter %s: %q is no %T", name, text, otherwise))
 	}
 	return value.(T)
+}
+
+// number reads a number as Go has them, whole or not.
+func number(text string) (float64, error) {
+	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+	if err != nil {
+		if whole, err := strconv.ParseInt(text, 0, 64); err == nil {
+			return float64(whole), nil
+		}
+	}
+	return f, err
 }
 
 // Values are the values of an axis that a parameter names: numbers by comma, or as [experiments.ParseValues] says.
