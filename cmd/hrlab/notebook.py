@@ -88,17 +88,19 @@ def main():
             tell(cell=code.index(cell_index) + 1, cells=len(code), seconds=time.time() - began)
 
     async def late(cell, cell_index, execute_reply):
-        """GoNB replies before it has published all that a failed cell said."""
+        """GoNB replies before it has published all that a failed cell said: mostly that ends with where it was."""
+        patience = time.monotonic() + 5
         while True:
             try:
                 client.process_message(await client.kc.get_iopub_msg(timeout=0.5), cell, cell_index)
             except CellExecutionComplete:
                 pass
             except queue.Empty:
-                return
+                if explain(cell)[1] or time.monotonic() > patience:
+                    return
 
     client = NotebookClient(
-        notebook, timeout=None, kernel_name=kernel, record_timing=False,
+        notebook, timeout=None, iopub_timeout=600, kernel_name=kernel, record_timing=False,
         resources={"metadata": {"path": os.path.dirname(os.path.abspath(file))}},
         on_cell_start=started, on_cell_executed=done, on_cell_error=late,
     )

@@ -75,7 +75,7 @@ func fail(err error) {
 		fmt.Fprintln(os.Stderr, "hrlab: stopped")
 		os.Exit(130)
 	}
-	fmt.Fprintln(os.Stderr, "hrlab:", strings.Join(strings.Fields(err.Error()), " "))
+	said := "hrlab: " + strings.Join(strings.Fields(err.Error()), " ") + "\n"
 	if os.Getenv("HRLAB_NOTEBOOK_RUN") != "" { // the kernel adds cell and line to what looks like this
 		for skip := 1; ; skip++ {
 			_, file, line, ok := runtime.Caller(skip)
@@ -83,11 +83,12 @@ func fail(err error) {
 				break
 			}
 			if filepath.Base(file) == "main.go" {
-				fmt.Fprintf(os.Stderr, "hrlab: at %s:%d\n", file, line)
+				said += fmt.Sprintf("hrlab: at %s:%d\n", file, line)
 				break
 			}
 		}
 	}
+	fmt.Fprint(os.Stderr, said)
 	os.Exit(1)
 }
 

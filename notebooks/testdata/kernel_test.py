@@ -6,8 +6,9 @@ next."""
 import unittest
 
 import jupyter_kernel_test
+from jupyter_kernel_test.msgspec_v5 import validate_message
 
-jupyter_kernel_test.TIMEOUT = 100  # seconds: machines that test are loaded
+jupyter_kernel_test.TIMEOUT = TIMEOUT = 300  # seconds: machines that test are loaded
 
 
 class GoKernel(jupyter_kernel_test.KernelTests):
@@ -28,6 +29,21 @@ class GoKernel(jupyter_kernel_test.KernelTests):
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "%%\nfmt.Println(1)"
     code_clear_output = "%clear"
+
+    def execute_helper(self, code, timeout=TIMEOUT, **options):
+        """As the suite's, which waits 0.1 s for a message, and takes no output that comes after the kernel says it is idle."""
+        msg_id = self.kc.execute(code=code, **options)
+        reply = self.get_non_kernel_info_reply(timeout=timeout)
+        validate_message(reply, "execute_reply", msg_id)
+        outputs, idle = [], False
+        while not idle or not outputs:
+            msg = self.kc.get_iopub_msg(timeout=timeout)
+            validate_message(msg, msg["msg_type"], msg_id)
+            if msg["msg_type"] == "status":
+                idle = msg["content"]["execution_state"] == "idle"
+            elif msg["msg_type"] != "execute_input":
+                outputs.append(msg)
+        return reply, outputs
 
 
 if __name__ == "__main__":
