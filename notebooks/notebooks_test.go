@@ -249,6 +249,7 @@ func TestErrors(t *testing.T) {
 		{"error", []string{"%%\nfmt.Println(1)", imports + "%%\n\npair := nb.Pair(\"none.jpg\", \"\")\nfmt.Println(pair)"}, nil, `cell 2, line 4: .*none\.jpg: no such file`, 1},
 		{"compiler", []string{"%%\nfmt.Println(1)\nvar x int = \"a\"\nfmt.Println(x)"}, nil, `cell 1, line 3: .*cannot use "a"`, 1},
 		{"panic", []string{"%%\nvar m map[string]int\nm[\"a\"] = 1"}, nil, `cell 1, line 3: .*assignment to entry in nil map`, 1},
+		{"panic elsewhere", []string{"func g(n int) int {\n\treturn 1 / n\n}", "%%\nfmt.Println(1)\n\n\nfmt.Println(g(0))"}, nil, `cell 2, line 5: .*integer divide by zero`, 1},
 		{"column", []string{imports + "%%\ntype row struct{ A, b int }\nnb.Table([]row{{1, 2}}, \"b\")"}, nil, `cell 1, line 4: .*column "b": allowed: A$`, 1},
 		{"table", []string{imports + "%%\nnb.Table([]int{1})"}, nil, `cell 1, line 3: .*a table of int: allowed: runs, or structs$`, 1},
 		{"parameter", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "n=x"}, `parameter n: "x" is no int`, 1},

@@ -8,7 +8,6 @@ the file is no notebook or the copy cannot be written.
 import asyncio
 import json
 import os
-import queue
 import re
 import signal
 import sys
@@ -16,12 +15,13 @@ import time
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# GoNB's ways to say where in a cell something is: of the compiler's errors, and in what a program says.
-LINE = re.compile(r"Cell ?\[\d+\]:? Line (\d+)")
+# GoNB's ways to say where in a cell something is: of the compiler's errors, and in a stack trace, where it misses what comes in
+# pieces.
+LINE = re.compile(r"Cell ?\[(\d+)\]:? Line (\d+)")
+FRAME = re.compile(r"(?:Cell \[(\d+)\] Line (\d+) \]\] )?(/\S+/main\.go):(\d+)")
 NOISE = re.compile(r"^(exit status \d+|\^C|hrlab: at .*|signal: .*)$")
 
 
@@ -38,8 +38,8 @@ def tell(**what):
     print(json.dumps(what), flush=True)
 
 
-def explain(cell):
-    """Returns a failed cell's error as one line, and its line in the cell, or 0."""
+def explain(cell, count):
+    """Returns the error of a failed cell, the count-th that was executed, as one line, and its line in the cell, or 0."""
     said, error = "", {}
     for output in cell.outputs:
         if output.output_type == "stream" and output.name == "stderr":
@@ -48,12 +48,26 @@ def explain(cell):
             error = output
     trace = ANSI.sub("", "\n".join(error.get("traceback", [])))
     said = ANSI.sub("", said)
-    where = LINE.search(said) or LINE.search(trace)
     lines = [line for line in (l.strip() for l in said.splitlines()) if line and not NOISE.match(line)]
     panics = [line for line in lines if line.startswith("panic:")]
     compiler = [re.sub(r"^\S*main\.go:\d+:\d+: ", "", l) for l in error.get("evalue", "").splitlines() if re.search(r"main\.go:\d+:\d+: ", l)]
     message = (compiler + panics + lines[-1:] + [error.get("evalue", "").splitlines()[0] if error.get("evalue") else "no message"])[0]
-    return message.removeprefix("hrlab: "), int(where.group(1)) if where else 0
+    return message.removeprefix("hrlab: "), place(said, trace, cell.source, count)
+
+
+def place(said, trace, source, count):
+    """Returns the first line of this cell that a stack trace or the compiler names, or 0."""
+    for cell, line, file, number in FRAME.findall(said):
+        if cell and int(cell) == count:
+            return int(line)
+        if cell or not os.path.exists(file):
+            continue
+        with open(file, encoding="utf-8") as built:
+            text = "".join(built.read().splitlines()[int(number) - 1].split())
+        for i, line in enumerate(source.splitlines(), 1):
+            if "".join(line.split()) == text:
+                return i
+    return next((int(line) for cell, line in LINE.findall(said + trace) if int(cell) == count), 0)
 
 
 def main():
@@ -66,6 +80,7 @@ def main():
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
     began = 0.0
     at = None  # the code cell that is executed
+    explanation = "", 0  # why the last cell failed
 
     def interrupt():
         """Stops the cell as the stop button does, so that its run is stopped too. A second signal would kill it."""
@@ -87,22 +102,15 @@ def main():
         if execute_reply["content"]["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", []):
             tell(cell=code.index(cell_index) + 1, cells=len(code), seconds=time.time() - began)
 
-    async def late(cell, cell_index, execute_reply):
-        """GoNB replies before it has published all that a failed cell said: mostly that ends with where it was."""
-        patience = time.monotonic() + 5
-        while True:
-            try:
-                client.process_message(await client.kc.get_iopub_msg(timeout=0.5), cell, cell_index)
-            except CellExecutionComplete:
-                pass
-            except queue.Empty:
-                if explain(cell)[1] or time.monotonic() > patience:
-                    return
+    def explained(cell, cell_index, execute_reply):
+        """Explains while the kernel lives: its files go with it."""
+        nonlocal explanation
+        explanation = explain(cell, execute_reply["content"]["execution_count"])
 
     client = NotebookClient(
         notebook, timeout=None, iopub_timeout=600, kernel_name=kernel, record_timing=False,
         resources={"metadata": {"path": os.path.dirname(os.path.abspath(file))}},
-        on_cell_start=started, on_cell_executed=done, on_cell_error=late,
+        on_cell_start=started, on_cell_executed=done, on_cell_error=explained,
     )
     failed = False
     try:
@@ -110,9 +118,7 @@ def main():
             client.execute()
     except (CellExecutionError, DeadKernelError, Stopped) as error:
         failed = True
-        message, line = explain(notebook.cells[at])
-        if isinstance(error, DeadKernelError):
-            message, line = "the kernel died", 0
+        message, line = explanation if isinstance(error, CellExecutionError) else (str(error) or "stopped", 0)
         tell(cell=code.index(at) + 1, cells=len(code), error=message, line=line, source=notebook.cells[at].source)
     if out:
         part = out + ".part"
