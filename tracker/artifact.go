@@ -156,6 +156,11 @@ func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err
 		return "", 0, err
 	}
 	defer os.Remove(file.Name()) //nolint:errcheck // it is not there any more if all went well
+	defer func() {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Path == file.Name() {
+			failed.Path = s.artifacts() // one cause is one text, whatever the temporary name
+		}
+	}()
 	defer file.Close()
 	hash := sha256.New()
 	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {

@@ -157,6 +157,7 @@ func oneLine(err error) string {
 	for line := range strings.Lines(err.Error()) {
 		line = strings.Join(strings.Fields(line), " ")
 		if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, line) }) {
+			said = slices.DeleteFunc(said, func(s string) bool { return strings.Contains(line, s) })
 			said = append(said, line)
 		}
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -83,6 +86,41 @@ func TestParameters(t *testing.T) {
 		names, all := parameters(c.cells)
 		if got := strings.Join(names, ","); got != c.want || all != c.all {
 			t.Errorf("%s: %q, %v; want %q, %v", c.name, got, all, c.want, c.all)
+		}
+	}
+}
+
+// One cause of several failures is said once.
+func TestOneLine(t *testing.T) {
+	full := errors.New("a.db: the disk is full")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{full, "a.db: the disk is full"},
+		{errors.Join(full, errors.Join(full, fmt.Errorf("run 3: %w", full)), full), "run 3: a.db: the disk is full"},
+		{errors.Join(fmt.Errorf("run 3: %w", full), full, errors.New("b.png has the picture")), "run 3: a.db: the disk is full; b.png has the picture"},
+		{errors.New("compile:\n\tat x.go:3\n\n\tat x.go:4\n"), "compile:; at x.go:3; at x.go:4"},
+	} {
+		if got := oneLine(c.err); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+// Of an interruption beside which something failed, that is what is said.
+func TestUncancelled(t *testing.T) {
+	full := errors.New("the disk is full")
+	for _, c := range []struct{ err, want error }{
+		{nil, nil},
+		{context.Canceled, nil},
+		{fmt.Errorf("step 3: %w", context.Canceled), nil},
+		{errors.Join(context.Canceled, context.Canceled), nil},
+		{full, full},
+		{errors.Join(context.Canceled, errors.Join(nil, full)), full},
+	} {
+		if got := uncancelled(c.err); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
 	}
 }
