@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
@@ -129,14 +130,14 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 
 // sweepCommand is a command line that tries other weights as this demo did.
 func (d *demoCmd) sweepCommand(size string) string {
-	command := "hrlab sweep" + option("content", d.file("day.png")) + option("style", d.file("dusk.png")) + option("size", size)
+	command := []string{"hrlab sweep", option("content", d.file("day.png")), option("style", d.file("dusk.png")), option("size", size), "--content-weight 10,100,1000"}
 	if d.VGG != "auto" {
-		command += option("vgg", d.VGG)
+		command = append(command, option("vgg", d.VGG))
 	}
 	if d.Device != "auto" {
-		command += option("device", d.Device)
+		command = append(command, option("device", d.Device))
 	}
-	return command + " --content-weight 10,100,1000"
+	return strings.Join(command, " ")
 }
 
 // sideBySide puts pictures of one height beside each other, with a gap.

@@ -274,12 +274,12 @@ func (f *fitCmd) otherDB() string {
 	if f.DB == "hrlab.db" {
 		return ""
 	}
-	return " --db " + quote(f.DB)
+	return " " + option("db", f.DB)
 }
 
 // uncancelled is what of an error is no cancellation.
 func uncancelled(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // each is looked at
+	joined, ok := err.(interface{ Unwrap() []error })
 	switch {
 	case !errors.Is(err, context.Canceled):
 		return err
@@ -476,7 +476,7 @@ func (nopCloser) Close() error { return nil }
 
 // resumeCommand is the command line that goes on with this fit: with every flag that the checkpoint does not have.
 func (f *fitCmd) resumeCommand(from string) string {
-	command := "hrlab fit" + option("resume", from) + option("out", f.Out)
+	command := []string{"hrlab fit", option("resume", from), option("out", f.Out)}
 	for _, other := range []struct{ name, value, usual string }{
 		{"bits", strconv.Itoa(f.Bits), "8"},
 		{"quality", strconv.Itoa(f.Quality), "95"},
@@ -487,21 +487,21 @@ func (f *fitCmd) resumeCommand(from string) string {
 		{"db", f.DB, "hrlab.db"},
 	} {
 		if other.value != other.usual {
-			command += option(other.name, other.value)
+			command = append(command, option(other.name, other.value))
 		}
 	}
 	if f.NoTrack {
-		command += " --no-track"
+		command = append(command, "--no-track")
 	}
-	return command
+	return strings.Join(command, " ")
 }
 
 // option is a flag with its value for a POSIX shell. A value that begins with two hyphens would be taken for a flag.
 func option(name, value string) string {
 	if strings.HasPrefix(value, "--") {
-		return " --" + name + "=" + quote(value)
+		return "--" + name + "=" + quote(value)
 	}
-	return " --" + name + " " + quote(value)
+	return "--" + name + " " + quote(value)
 }
 
 // quote quotes a word for a POSIX shell where it needs to be.

@@ -77,7 +77,7 @@ func run(args []string) int {
 
 	for _, name := range []string{"HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
 		if os.Getenv(name) == "" {
-			os.Unsetenv(name) // kong takes what is empty for a value
+			_ = os.Unsetenv(name) // kong takes what is empty for a value
 		}
 	}
 	var v verbs

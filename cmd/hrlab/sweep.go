@@ -168,9 +168,9 @@ func readPairs(path string) (names [][]string, err error) {
 	for {
 		fields, err := reader.Read()
 		switch {
-		case err == io.EOF && len(names) == 0: //nolint:errorlint // as documented
+		case err == io.EOF && len(names) == 0:
 			return nil, fmt.Errorf("%s: no pair in it; %s", path, allowed)
-		case err == io.EOF: //nolint:errorlint // as documented
+		case err == io.EOF:
 			return names, nil
 		case errors.Is(err, csv.ErrFieldCount) && strings.ContainsAny(fields[0], ";\t"):
 			return nil, fmt.Errorf("%s: %w: divided by a semicolon or tab; %s", path, err, allowed)

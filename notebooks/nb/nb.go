@@ -75,6 +75,7 @@ func fail(err error) {
 		fmt.Fprintln(os.Stderr, "hrlab: stopped")
 		os.Exit(130)
 	}
+	place := ""
 	said := "hrlab: " + strings.Join(strings.Fields(err.Error()), " ") + "\n"
 	if os.Getenv("HRLAB_NOTEBOOK_RUN") != "" { // the kernel adds cell and line to what looks like this
 		for skip := 1; ; skip++ {
@@ -83,12 +84,12 @@ func fail(err error) {
 				break
 			}
 			if filepath.Base(file) == "main.go" {
-				said += fmt.Sprintf("hrlab: at %s:%d\n", file, line)
+				place = fmt.Sprintf("hrlab: at %s:%d\n", file, line)
 				break
 			}
 		}
 	}
-	fmt.Fprint(os.Stderr, said)
+	fmt.Fprint(os.Stderr, said+place)
 	os.Exit(1)
 }
 
