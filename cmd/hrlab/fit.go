@@ -63,6 +63,7 @@ type configFlags struct {
 	loopFlags
 	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
 	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
+	StyleGain     *float64 `placeholder:"1" help:"Multiplies the style picture's Gram matrices: above 1 aims at stronger colours than it has. 2.56 is what the paper's sizes of pictures amount to."`
 	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
 }
 
@@ -91,6 +92,7 @@ func (f configFlags) config() (hrstyle.Config, error) {
 	c, err := f.loopFlags.config()
 	set(&c.ContentWeight, f.ContentWeight)
 	set(&c.StyleWeight, f.StyleWeight)
+	set(&c.StyleGain, f.StyleGain)
 	set(&c.LearningRate, f.LearningRate)
 	return c, err
 }

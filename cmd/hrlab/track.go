@@ -70,7 +70,7 @@ func (t *tracked) record(ctx context.Context, pair hrstyle.Pair, fit iter.Seq2[h
 	if t.run == nil {
 		return fit
 	}
-	return t.lab.Record(ctx, t.run, pair, fit)
+	return t.lab.Record(ctx, t.run, fit)
 }
 
 // close closes the store.
