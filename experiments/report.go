@@ -95,6 +95,11 @@ func (r *RunReport) Label() string {
 	return join(r.Param("content_weight")+" : "+r.Param("style_weight"), r.Other)
 }
 
+// Settings are the run's weights, and what else varies, in words.
+func (r *RunReport) Settings() string {
+	return join("content weight "+r.Param("content_weight")+", style weight "+r.Param("style_weight"), r.Other)
+}
+
 // row is the run's row of the matrix.
 func (r *RunReport) row() string { return join("content "+r.Param("content_weight"), r.Other) }
 
@@ -305,8 +310,11 @@ func thumbnail(ctx context.Context, store *tracker.Store, runs []RunReport, name
 			return nil, err
 		}
 		for _, p := range pictures {
-			if p.Name == name {
-				return store.Thumbnail(ctx, p.Digest)
+			if p.Name != name {
+				continue
+			}
+			if jpeg, err := store.Thumbnail(ctx, p.Digest); !errors.Is(err, tracker.ErrNotFound) {
+				return jpeg, err
 			}
 		}
 	}
@@ -415,7 +423,7 @@ func (r *Report) Markdown(path string) error {
 			fmt.Fprintf(&out, "%s.\n\n", why)
 		}
 		if p.Suggested != nil {
-			fmt.Fprintf(&out, "Suggested: content weight %s, style weight %s (the knee of the Pareto front).\n\n", p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"))
+			fmt.Fprintf(&out, "Suggested: %s (the knee of the Pareto front).\n\n", p.Suggested.Settings())
 		}
 		if len(p.Columns) > 0 {
 			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))

@@ -55,17 +55,17 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
 		}
 		if p.Suggested != nil {
-			fmt.Fprintf(c.messages, "%s: suggested are content weight %s, style weight %s (run %d)\n", p.Name, p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"), p.Suggested.ID)
+			fmt.Fprintf(c.messages, "%s: suggested are %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
 		}
 	}
 	fmt.Fprintln(c.messages, r.Out)
 	for _, fault := range report.Faults {
 		fmt.Fprintln(c.messages, fault)
 	}
-	if n := len(report.Faults); n > 0 {
-		return fmt.Errorf("%s: %d %w", r.Out, n, errLeftOut)
+	if len(report.Faults) > 0 {
+		return fmt.Errorf("%s: %w", r.Out, errLeftOut)
 	}
 	return nil
 }
 
-var errLeftOut = errors.New("pictures are left out, because their files are missing or damaged; hrlab runs check says more")
+var errLeftOut = errors.New("outputs are left out, because their files are missing or damaged; hrlab runs check says more")
