@@ -282,13 +282,13 @@ func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) e
 		return err
 	}
 	for name, why := range undefined(last.Pair(), base) {
-		err = errors.Join(err, run.Tag(ctx, notDefined+name, why))
+		err = errors.Join(err, run.Tag(ctx, name+notDefined, why))
 	}
 	return errors.Join(err, run.Log(ctx, int64(last.N), measures))
 }
 
-// notDefined and the name of a measure are the tag of a run for whose pair it is not defined; it says why.
-const notDefined = "not defined: "
+// notDefined after the name of a measure is the tag of a run for whose pair it is not defined; it says why.
+const notDefined = "_not_defined"
 
 // keepArtifact makes an artifact of what encode returns: by way of memory, since a folder for temporary files may be missing or full.
 func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode func() ([]byte, error)) error {

@@ -237,7 +237,7 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 	}
 	for _, m := range measures {
 		for _, info := range finished {
-			if why := info.Tags[notDefined+m.Name]; why != "" {
+			if why := info.Tags[m.Name+notDefined]; why != "" {
 				p.NotDefined = appendNew(p.NotDefined, m.Title+" is not defined: "+why)
 			}
 		}

@@ -38,10 +38,13 @@ func Recorded(n int, total, content, style float64, elapsed time.Duration, pictu
 	return Step{N: n, Total: total, Content: content, Style: style, Elapsed: elapsed, recorded: p}
 }
 
-// Picture is the output after N updates, at the fitted size.
+// Picture is the output after N updates, at the fitted size; empty of a step that does not exist.
 func (s Step) Picture() *image.NRGBA64 {
 	if s.recorded != nil {
 		return s.recorded
+	}
+	if !s.Ok() {
+		return &image.NRGBA64{}
 	}
 	size := s.pair.Content.Bounds()
 	return denormalised(s.picture, size.Dx(), size.Dy())
