@@ -3,6 +3,7 @@ package hrstyle
 import (
 	"encoding/json"
 	"image"
+	"maps"
 	"math"
 	"path/filepath"
 	"strings"
@@ -157,9 +158,7 @@ func TestGainOfOldFiles(t *testing.T) {
 	flat := initialParameters(0)
 	state := cut("", flat)
 	for _, prefix := range momentPrefix {
-		for name, tensor := range cut(prefix, make([]float32, parameterCount)) {
-			state[name] = tensor
-		}
+		maps.Copy(state, cut(prefix, make([]float32, parameterCount)))
 	}
 	if err := safetensors.Write(path, state, map[string]string{"format": "hrlab checkpoint", "step": "0", "config": old, "elapsed": "1s"}); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"hrlab/hrstyle/device"
 
@@ -226,10 +227,11 @@ const maxCompiled = 32
 // call runs the graph called name, which build makes, on inputs. It is compiled for their shapes, unless it is among the
 // maxCompiled that were used last.
 func (e *Engine) call(name string, build func(inputs []*graph.Node) []*graph.Node, inputs ...any) []*tensors.Tensor {
-	key := name
+	shapes := []string{name}
 	for _, in := range inputs {
-		key += " " + in.(*tensors.Tensor).Shape().String()
+		shapes = append(shapes, in.(*tensors.Tensor).Shape().String())
 	}
+	key := strings.Join(shapes, " ")
 	var this compiled
 	if at := slices.IndexFunc(e.compiled, func(c compiled) bool { return c.key == key }); at >= 0 {
 		this = e.compiled[at]
