@@ -173,7 +173,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
-	for step, stepErr := range track.record(ctx, pair, fit) {
+	for step, stepErr := range track.record(ctx, fit) {
 		last, err = step, stepErr
 		if err != nil {
 			break
