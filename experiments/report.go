@@ -383,7 +383,7 @@ func (r *Report) HTML(path string) error {
 }
 
 // gainNote says what measures mean where a style gain is used.
-const gainNote = "Measures are against the style picture itself (a style gain of 1), whatever the gain of a fit was: a fit with a gain aims beyond the style picture, so that its style match falls, even below 0, where it takes more of the style's colours than the style picture has."
+const gainNote = "Measures are against the style picture itself (a style gain of 1), whatever the gain of a fit was: a fit with a gain aims beyond the style picture, so that its style match falls, even below 0, where it takes more of the style's colours than the style picture has. What is suggested goes by these measures: with a gain, look at the outputs."
 
 func measureTitle(name string) string {
 	for _, m := range measures {
@@ -423,7 +423,11 @@ func (r *Report) Markdown(path string) error {
 			fmt.Fprintf(&out, "%s.\n\n", why)
 		}
 		if p.Suggested != nil {
-			fmt.Fprintf(&out, "Suggested: %s (the knee of the Pareto front).\n\n", p.Suggested.Settings())
+			why := "the knee of the Pareto front"
+			if p.Front <= 2 {
+				why = "which keeps most: so short a Pareto front has no knee"
+			}
+			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), why)
 		}
 		if len(p.Columns) > 0 {
 			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
