@@ -265,7 +265,7 @@ func TestReportWithoutFiles(t *testing.T) {
 		t.Fatalf("%q; %+v", r.Faults, r.Pairs[0])
 	}
 	for i, fault := range r.Faults {
-		if !strings.HasPrefix(fault, fmt.Sprintf("run %d: output: %s: ", runs[i].ID, files[i])) {
+		if !strings.HasPrefix(fault, fmt.Sprintf("run %d: artifact \"output\": %s: ", runs[i].ID, files[i])) {
 			t.Errorf("%q; want run %d and %s", fault, runs[i].ID, files[i])
 		}
 	}

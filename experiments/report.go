@@ -123,7 +123,7 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			r.Faults = append(r.Faults, fmt.Sprintf("run %d: %s: %v", info.ID, Output, err))
+			r.Faults = append(r.Faults, err.Error())
 		}
 		environment, err := store.Environment(ctx, info.ID)
 		if err != nil {
@@ -336,7 +336,7 @@ func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, e
 	defer file.Close()
 	img, _, err := image.Decode(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+		return nil, fmt.Errorf("run %d: artifact %q: %s: %w", run, Output, file.Name(), err)
 	}
 	if b := img.Bounds(); max(b.Dx(), b.Dy()) > maxPictureSide {
 		scale := maxPictureSide / float64(max(b.Dx(), b.Dy()))
