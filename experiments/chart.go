@@ -64,6 +64,7 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 	for _, r := range p.Runs {
 		labels[r.ID] = r.Label()
 	}
+	const lowest, highest = math.SmallestNonzeroFloat32, math.MaxFloat32 // that a loss can have, and a logarithm show
 	drawn, all := 0, 0
 	for _, c := range p.curves {
 		if c.Metric == name {
@@ -73,7 +74,7 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 	for _, c := range p.curves {
 		var points plotter.XYs
 		for i, v := range c.Values {
-			if v > 0 && !math.IsInf(v, 0) { // a logarithm needs it
+			if v >= lowest && v <= highest {
 				points = append(points, plotter.XY{X: float64(c.Steps[i]), Y: v})
 			}
 		}
@@ -90,6 +91,9 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 			chart.Legend.Add(labels[c.Run]+"   ", line) // a page's font is wider than the one it was laid out with
 		}
 		drawn++
+	}
+	if chart.Y.Min == chart.Y.Max { // the library would make room on both sides by 1, and take the logarithm of what is below 0
+		chart.Y.Min, chart.Y.Max = chart.Y.Min/2, chart.Y.Max*2
 	}
 	if chart.Y.Min > 0 && len(labels) <= legendRuns { // room for the legend above the curves
 		chart.Y.Max *= math.Pow(chart.Y.Max/chart.Y.Min, 0.07*float64(drawn))

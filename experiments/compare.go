@@ -13,12 +13,23 @@ import (
 	"hrlab/tracker"
 )
 
-// measure is the last value of a run's metric; NaN where it has none.
+// measure is the last value of a run's measure; NaN where it has none, or one that is not defined: infinite, or so far below
+// what pictures can have that it was divided by noise, which was recorded once.
 func measure(run tracker.Info, name string) float64 {
-	if m, ok := run.Metrics[name]; ok {
+	const possible = -1e9
+	if m, ok := run.Metrics[name]; ok && m.Last > possible && !math.IsInf(m.Last, 0) {
 		return m.Last
 	}
 	return math.NaN()
+}
+
+// param is a parameter of a run; ok is false where it has none. Runs of before there was a style gain have one of 1.
+func param(run tracker.Info, name string) (v tracker.Value, ok bool) {
+	v, ok = run.Params[name]
+	if !ok && name == "style_gain" {
+		return tracker.Value{Text: "1", Number: 1, IsNumber: true}, true
+	}
+	return v, ok
 }
 
 // Front is the Pareto front of content_kept against style_match: the runs than which no other is better in one and at
@@ -67,13 +78,17 @@ var unvaried = []string{"seed", "report_every", "checkpoint_every", "content", "
 
 // Varied lists the parameters, the seed and files apart, that differ among runs; the two weights come first.
 func Varied(runs []tracker.Info) []string {
-	values := map[string]map[string]bool{}
+	values := map[string]map[string]bool{"style_gain": {}}
 	for _, r := range runs {
-		for name, v := range r.Params {
-			if !slices.Contains(unvaried, name) {
-				if values[name] == nil {
-					values[name] = map[string]bool{}
-				}
+		for name := range r.Params {
+			if !slices.Contains(unvaried, name) && values[name] == nil {
+				values[name] = map[string]bool{}
+			}
+		}
+	}
+	for _, r := range runs {
+		for name := range values {
+			if v, ok := param(r, name); ok {
 				values[name][v.Text] = true
 			}
 		}
@@ -97,22 +112,23 @@ type Effect struct {
 	Effect        float64
 }
 
-// Effects are those of every varied parameter on every one of the measures.
+// Effects are those of every varied parameter on every one of the measures that runs with two of its values have.
 func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
 	for _, axis := range Varied(runs) {
 		for _, m := range measures {
 			sums, counts := map[string]float64{}, map[string]float64{}
 			for _, r := range runs {
 				if v := measure(r, m); !math.IsNaN(v) {
-					sums[r.Params[axis].Text] += v
-					counts[r.Params[axis].Text]++
+					value, _ := param(r, axis)
+					sums[value.Text] += v
+					counts[value.Text]++
 				}
 			}
 			low, high := math.Inf(1), math.Inf(-1)
 			for value, sum := range sums {
 				low, high = min(low, sum/counts[value]), max(high, sum/counts[value])
 			}
-			if len(sums) > 0 {
+			if len(sums) > 1 {
 				effects = append(effects, Effect{axis, m, high - low})
 			}
 		}
@@ -145,9 +161,10 @@ func Spread(runs []tracker.Info, name string) float64 {
 
 // settings is a run's parameters but the seed, as a key.
 func settings(r tracker.Info) string {
-	var parts []string
+	gain, _ := param(r, "style_gain")
+	parts := []string{gain.Text}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
-		if name != "seed" {
+		if name != "seed" && name != "style_gain" {
 			parts = append(parts, strconv.Quote(name), strconv.Quote(r.Params[name].Text))
 		}
 	}

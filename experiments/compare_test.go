@@ -110,3 +110,22 @@ func TestDifference(t *testing.T) {
 		t.Errorf("%v", d.Pix)
 	}
 }
+
+// Runs of before there was a style gain have one of 1.
+func TestGainOfOldRuns(t *testing.T) {
+	old, one, more := made(1, 0.9, 0.1, 8, "0"), made(2, 0.8, 0.2, 8, "1"), made(3, 0.5, 0.6, 8, "0")
+	one.Params["style_gain"] = tracker.Value{Text: "1", Number: 1, IsNumber: true}
+	more.Params["style_gain"] = tracker.Value{Text: "2.56", Number: 2.56, IsNumber: true}
+	if v := Varied([]tracker.Info{old, one}); len(v) != 0 {
+		t.Errorf("varied: %v", v)
+	}
+	if v := Varied([]tracker.Info{old, more}); !slices.Equal(v, []string{"style_gain"}) {
+		t.Errorf("varied: %v", v)
+	}
+	if s := Spread([]tracker.Info{old, one, more}, ContentKept); math.Abs(s-0.1/math.Sqrt2) > 1e-12 {
+		t.Errorf("spread %g: the first two differ in the seed alone", s)
+	}
+	if e := Effects([]tracker.Info{old, one, more}, ContentKept); len(e) != 1 || math.Abs(e[0].Effect-0.35) > 1e-12 {
+		t.Errorf("%+v", e)
+	}
+}

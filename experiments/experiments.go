@@ -23,8 +23,12 @@
 //	colour_distance  from the style picture's colours in Oklab, 0 or more: sliced Wasserstein distance (Bonneel, Rabin,
 //	                 Peyré, Pfister, "Sliced and Radon Wasserstein Barycenters", JMIV 51, 2015), 32 fixed directions
 //
-// style and content are the losses of package hrstyle under GramMean and the default layer weights, whatever the fit's
-// were; flat grey is sRGB 128.
+// style and content are the losses of package hrstyle under GramMean, a style gain of 1 and the default layer weights, whatever
+// the fit's were; flat grey is sRGB 128. So with a style gain the style match says how near the output is to the style
+// picture, and not to what the fit aimed at, which is beyond.
+//
+// Where there is nothing to divide by a measure is not defined, and the run has none: style_match where the content picture
+// has the style picture's look already, content_kept where it is flat. Such a run takes no part in what compares it.
 //
 // # Comparison
 //

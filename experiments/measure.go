@@ -19,13 +19,14 @@ const (
 	ColourDistance = "colour_distance"
 )
 
-// Measures are those of an output of pair, which is at the size that was fitted.
+// Measures are those of an output of pair, which is at the size that was fitted; those that are not defined for the pair
+// are missing.
 func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64, error) {
 	size := pair.Content.Bounds()
 	if output.Bounds().Size() != size.Size() {
 		return nil, fmt.Errorf("an output of %v for a content picture of %v", output.Bounds().Size(), size.Size())
 	}
-	content, grey, err := l.Engine.Baseline(pair)
+	base, err := l.Engine.Baseline(pair)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +36,57 @@ func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64
 	}
 	of := losses[0]
 	a, b := luma(pair.Content), luma(output)
-	return map[string]float64{
+	measures := map[string]float64{
 		SSIM:           ssim(a, b),
 		EdgeSSIM:       ssim(a.sobel(), b.sobel()),
-		StyleMatch:     1 - of.Style/content.Style,
-		ContentKept:    1 - of.Content/grey.Content,
+		StyleMatch:     1 - of.Style/base.Content.Style,
+		ContentKept:    1 - of.Content/base.Grey.Content,
 		ColourDistance: colourDistance(output, pair.Style),
-	}, nil
+	}
+	for name := range undefined(pair, base) {
+		delete(measures, name)
+	}
+	return measures, nil
+}
+
+// least is how large what a measure divides by must be, as a part of the loss of maps that are zero everywhere: Gram
+// matrices that differ by less than a hundredth, root mean square, differ by no more than what saving a picture as JPEG
+// changes in them. Divided by less, a measure would be the noise of that, or of float32.
+const least = 1e-4
+
+// undefined says, by name, why measures are not defined for a pair at the size that was fitted.
+func undefined(pair hrstyle.Pair, base hrstyle.Baseline) map[string]string {
+	why := map[string]string{}
+	if !(base.Content.Style > least*base.Zero.Style) {
+		why[StyleMatch] = "the content picture has the style picture's look already, so that there is nothing to take from it"
+	}
+	if flat(pair.Content) || !(base.Grey.Content > least*base.Zero.Content) {
+		why[ContentKept] = "the content picture is flat, so that there is nothing to keep of it"
+	}
+	return why
+}
+
+// flat says whether a picture is of one colour but for what rounding to 8 bits may do: a standard deviation of one level.
+func flat(img image.Image) bool {
+	b := img.Bounds()
+	n := float64(b.Dx() * b.Dy())
+	var sum, squares [3]float64
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, bl, _ := img.At(x, y).RGBA()
+			for i, v := range [3]uint32{r, g, bl} {
+				level := float64(v) / 0x101
+				sum[i] += level
+				squares[i] += level * level
+			}
+		}
+	}
+	for i := range sum {
+		if squares[i]/n-sum[i]/n*sum[i]/n > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // plane is one number a pixel, in 0 to 1.

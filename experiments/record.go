@@ -122,14 +122,20 @@ func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrst
 	}, nil
 }
 
-// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on.
+// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on. A style gain of 1 is left out:
+// runs are known by the digests that they had before there was one.
 func fitDigest(config hrstyle.Config, inputs map[string]string, patience int) (string, error) {
 	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
+	var gain *float64
+	if config.StyleGain != 1 {
+		gain = &config.StyleGain
+	}
 	text, err := json.Marshal(struct {
 		hrstyle.Config
-		Inputs   map[string]string
-		Patience int `json:",omitempty"`
-	}{config, inputs, patience})
+		StyleGain *float64 `json:"style_gain,omitempty"` // in place of Config's
+		Inputs    map[string]string
+		Patience  int `json:",omitempty"`
+	}{config, gain, inputs, patience})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), err
 }
@@ -142,7 +148,7 @@ func stem(name string) string {
 // thumbnail, a checkpoint now and then. When the fit ends, however it does, so does the run, with its output and
 // generator; one that came to its end has measures, another keeps a checkpoint. A run is finished only when all of that
 // is kept: one that is not has failed, and goes on from its checkpoint.
-func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
+func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
 		var saved time.Time
@@ -159,7 +165,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fi
 				}
 				err = errors.Join(err, why)
 			}
-			return l.finish(context.WithoutCancel(ctx), run, pair, last, err)
+			return l.finish(context.WithoutCancel(ctx), run, last, err)
 		}
 		defer func() {
 			if p := recover(); p != nil { // of the loop's body
@@ -172,7 +178,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, fi
 				last = step
 			}
 			if recorded < 0 && step.Ok() {
-				err = errors.Join(err, recordPair(ctx, run, pair, step))
+				err = errors.Join(err, recordPair(ctx, run, step))
 			}
 			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
 				err = errors.Join(err, record(ctx, run, step))
@@ -205,21 +211,18 @@ func record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
 }
 
 // recordPair records thumbnails of the pair as fitted; the runs of a sweep share them.
-func recordPair(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, step hrstyle.Step) error {
-	scaled, err := pair.Fitted(step.Generator().Config)
-	if err != nil {
-		return err
-	}
+func recordPair(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
+	pair := step.Pair()
 	ctx = context.WithoutCancel(ctx)
-	return errors.Join(run.LogPicture(ctx, 0, "content", scaled.Content), run.LogPicture(ctx, 0, "style", scaled.Style))
+	return errors.Join(run.LogPicture(ctx, 0, "content", pair.Content), run.LogPicture(ctx, 0, "style", pair.Style))
 }
 
 // errOpen says that a run could not be ended: it is this process's still.
 var errOpen = errors.New("the run could not be ended")
 
 // finish ends the run of a fit that ended with err at step last. It returns what went wrong here.
-func (l Lab) finish(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step, err error) error {
-	kept := l.keep(ctx, run, pair, last, err)
+func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
+	kept := l.keep(ctx, run, last, err)
 	ended := error(nil)
 	switch {
 	case err == nil && kept == nil:
@@ -247,7 +250,7 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, la
 
 // keep keeps the files of a fit that ended with err at step last, and its measures if it came to its end. Its checkpoint
 // is kept unless there is nothing to go on with. It returns the first error.
-func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step, err error) error {
+func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
 	if !last.Ok() {
 		return nil
 	}
@@ -257,7 +260,7 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last
 		kept = keepArtifact(ctx, run, Generator, last.Generator().Encode)
 	}
 	if kept == nil && err == nil {
-		if kept = l.measure(ctx, run, pair, last); kept == nil {
+		if kept = l.measure(ctx, run, last); kept == nil {
 			return nil
 		}
 	}
@@ -269,17 +272,23 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last
 }
 
 // measure records the measures of a fit's output.
-func (l Lab) measure(ctx context.Context, run *tracker.Run, pair hrstyle.Pair, last hrstyle.Step) error {
-	scaled, err := pair.Fitted(last.Generator().Config)
+func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) error {
+	measures, err := l.Measures(last.Pair(), last.Picture())
 	if err != nil {
 		return err
 	}
-	measures, err := l.Measures(scaled, last.Picture())
+	base, err := l.Engine.Baseline(last.Pair())
 	if err != nil {
 		return err
 	}
-	return run.Log(ctx, int64(last.N), measures)
+	for name, why := range undefined(last.Pair(), base) {
+		err = errors.Join(err, run.Tag(ctx, name+notDefined, why))
+	}
+	return errors.Join(err, run.Log(ctx, int64(last.N), measures))
 }
+
+// notDefined after the name of a measure is the tag of a run for whose pair it is not defined; it says why.
+const notDefined = "_not_defined"
 
 // keepArtifact makes an artifact of what encode returns: by way of memory, since a folder for temporary files may be missing or full.
 func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode func() ([]byte, error)) error {

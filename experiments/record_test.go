@@ -26,7 +26,7 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	for step, err := range lab.Record(ctx, run, testPair, lab.Engine.Fit(ctx, testPair, config)) {
+	for step, err := range lab.Record(ctx, run, lab.Engine.Fit(ctx, testPair, config)) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range lab.Record(t.Context(), again, testPair, lab.Engine.Resume(t.Context(), testPair, start)) {
+	for _, err := range lab.Record(t.Context(), again, lab.Engine.Resume(t.Context(), testPair, start)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			whole += time.Since(began)
 		}
-		for _, err := range lab.Record(b.Context(), run, testPair, timed) {
+		for _, err := range lab.Record(b.Context(), run, timed) {
 			if err != nil {
 				b.Fatal(err)
 			}

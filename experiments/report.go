@@ -44,6 +44,7 @@ type Report struct {
 	Random     bool     // some are random filters
 	Commands   []string // that made the runs
 	Devices    []string
+	Faults     []string // pictures that are left out, because their files are missing or damaged: run, file and what is wrong
 }
 
 // PairReport is the part on one pair of pictures.
@@ -60,6 +61,8 @@ type PairReport struct {
 	Front         int // of these on the Pareto front
 	Effects       []Effect
 	Spread        map[string]float64 // by measure, where runs were repeated
+	NotDefined    []string           // measures, and why finished runs have none
+	Gain          bool               // some runs have a style gain other than 1
 	curves        []tracker.Series
 }
 
@@ -82,11 +85,19 @@ func (r *RunReport) Measure(name string) string {
 }
 
 // Param is a parameter as it was written.
-func (r *RunReport) Param(name string) string { return r.Params[name].Text }
+func (r *RunReport) Param(name string) string {
+	v, _ := param(r.Info, name)
+	return v.Text
+}
 
 // Label names a run by its weights, and by what else varies.
 func (r *RunReport) Label() string {
 	return join(r.Param("content_weight")+" : "+r.Param("style_weight"), r.Other)
+}
+
+// Settings are the run's weights, and what else varies, in words.
+func (r *RunReport) Settings() string {
+	return join("content weight "+r.Param("content_weight")+", style weight "+r.Param("style_weight"), r.Other)
 }
 
 // row is the run's row of the matrix.
@@ -107,8 +118,12 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 	pairs := map[[3]string]*PairReport{} // by the digests of pictures and VGG19 weights: names may be the same
 	for _, info := range runs {
 		run := RunReport{Info: info, Seeds: 1}
-		if run.Output, err = outputJPEG(ctx, store, info.ID); err != nil {
-			return nil, err
+		run.Output, err = outputJPEG(ctx, store, info.ID)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			r.Faults = append(r.Faults, err.Error())
 		}
 		environment, err := store.Environment(ctx, info.ID)
 		if err != nil {
@@ -200,6 +215,7 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 			other = append(other, strings.ReplaceAll(name, "_", " ")+" "+run.Param(name))
 		}
 		run.Other = strings.Join(other, ", ")
+		p.Gain = p.Gain || run.Param("style_gain") != "1"
 		if run.Status != tracker.Finished {
 			continue
 		}
@@ -218,6 +234,13 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 			row = append(row, cells[0])
 		}
 		p.Rows, p.Columns, p.Matrix = p.Columns, p.Rows, [][]*RunReport{row}
+	}
+	for _, m := range measures {
+		for _, info := range finished {
+			if why := info.Tags[m.Name+notDefined]; why != "" {
+				p.NotDefined = appendNew(p.NotDefined, m.Title+" is not defined: "+why)
+			}
+		}
 	}
 	front := Front(finished)
 	p.Finished, p.Front = len(finished), len(front)
@@ -239,6 +262,17 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 	p.Effects = Effects(finished, names...)
 	p.curves, err = store.Series(ctx, ids, []string{"content", "style"}, 200)
 	return err
+}
+
+// NoSuggestion says why no weights are suggested; empty where some are, and where no run has come to its end.
+func (p *PairReport) NoSuggestion() string {
+	switch {
+	case p.Suggested != nil || p.Finished == 0:
+		return ""
+	case len(p.NotDefined) > 0:
+		return "nothing is suggested: " + strings.Join(p.NotDefined, "; ")
+	}
+	return "nothing is suggested: no run has both content kept and style match"
 }
 
 // Within says that a run's measure differs from the suggested run's by no more than seeds alone make it.
@@ -276,8 +310,11 @@ func thumbnail(ctx context.Context, store *tracker.Store, runs []RunReport, name
 			return nil, err
 		}
 		for _, p := range pictures {
-			if p.Name == name {
-				return store.Thumbnail(ctx, p.Digest)
+			if p.Name != name {
+				continue
+			}
+			if jpeg, err := store.Thumbnail(ctx, p.Digest); !errors.Is(err, tracker.ErrNotFound) {
+				return jpeg, err
 			}
 		}
 	}
@@ -299,7 +336,7 @@ func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, e
 	defer file.Close()
 	img, _, err := image.Decode(file)
 	if err != nil {
-		return nil, fmt.Errorf("output of run %d: %w", run, err)
+		return nil, fmt.Errorf("run %d: artifact %q: %s: %w", run, Output, file.Name(), err)
 	}
 	if b := img.Bounds(); max(b.Dx(), b.Dy()) > maxPictureSide {
 		scale := maxPictureSide / float64(max(b.Dx(), b.Dy()))
@@ -330,6 +367,7 @@ func (r *Report) HTML(path string) error {
 		},
 		"svg":      SVG,
 		"measures": func() any { return measures },
+		"gainNote": func() string { return gainNote },
 		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
 		"title":    measureTitle,
 		"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
@@ -343,6 +381,9 @@ func (r *Report) HTML(path string) error {
 	}
 	return renameio.WriteFile(path, buf.Bytes(), 0o666)
 }
+
+// gainNote says what measures mean where a style gain is used.
+const gainNote = "Measures are against the style picture itself (a style gain of 1), whatever the gain of a fit was: a fit with a gain aims beyond the style picture, so that its style match falls, even below 0, where it takes more of the style's colours than the style picture has. What is suggested goes by these measures: with a gain, look at the outputs."
 
 func measureTitle(name string) string {
 	for _, m := range measures {
@@ -378,10 +419,19 @@ func (r *Report) Markdown(path string) error {
 		if p.Content != nil && p.Style != nil {
 			fmt.Fprintf(&out, "| content | style |\n|---|---|\n| %s | %s |\n\n", put(fmt.Sprintf("%d-content.jpg", i), "content", p.Content, nil), put(fmt.Sprintf("%d-style.jpg", i), "style", p.Style, nil))
 		}
-		if p.Suggested != nil {
-			fmt.Fprintf(&out, "Suggested: content weight %s, style weight %s (the knee of the Pareto front).\n\n", p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"))
+		if why := p.NoSuggestion(); why != "" {
+			fmt.Fprintf(&out, "%s.\n\n", why)
 		}
-		fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
+		if p.Suggested != nil {
+			why := "the knee of the Pareto front"
+			if p.Front <= 2 {
+				why = "which keeps most: so short a Pareto front has no knee"
+			}
+			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), why)
+		}
+		if len(p.Columns) > 0 {
+			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
+		}
 		for row, cells := range p.Matrix {
 			fmt.Fprintf(&out, "| %s |", p.Rows[row])
 			for _, run := range cells {
@@ -409,7 +459,13 @@ func (r *Report) Markdown(path string) error {
 			}
 			fmt.Fprintln(&out)
 		}
+		if p.Gain {
+			fmt.Fprintf(&out, "\n%s\n", gainNote)
+		}
 		fmt.Fprintln(&out)
+	}
+	for _, fault := range r.Faults {
+		fmt.Fprintf(&out, "Left out: %s\n\n", fault)
 	}
 	fmt.Fprintf(&out, "VGG19: %s. Made by:\n\n    %s\n", strings.Join(r.VGG, ", "), strings.Join(r.Commands, "\n    "))
 	if failed != nil {

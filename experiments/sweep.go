@@ -124,7 +124,7 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *from, pair hrstyl
 			least = start.total
 		}
 	}
-	for step, err := range l.Record(ctx, run, pair, patient(fit, patience, least)) {
+	for step, err := range l.Record(ctx, run, patient(fit, patience, least)) {
 		p.Step = step
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,8 @@ import (
 // Trial is a fit to make.
 type Trial struct{ Config hrstyle.Config }
 
-// Axis is a setting and the values that it takes in a sweep.
+// Axis is a setting and the values that it takes in a sweep, each once, in the order given. Numbers are as a person would write
+// them: what computing has left of 0.3, such as 0.30000000000000004, is 0.3.
 type Axis struct {
 	Name   string // as the parameter of runs is called: content_weight
 	values []float64
@@ -25,15 +27,58 @@ type Axis struct {
 func (a Axis) Len() int { return len(a.values) }
 
 func floatAxis(name string, values []float64, field func(*hrstyle.Config) *float64) Axis {
-	return Axis{name, values, func(c *hrstyle.Config, v float64) { *field(c) = v }}
+	a := Axis{Name: name, set: func(c *hrstyle.Config, v float64) { *field(c) = v }}
+	for _, v := range values {
+		if !math.IsInf(v, 0) {
+			v, _ = written(v, rounding*math.Abs(v))
+		}
+		if !slices.Contains(a.values, v) {
+			a.values = append(a.values, v)
+		}
+	}
+	return a
 }
 
 func intAxis[T int | int64](name string, values []T, field func(*hrstyle.Config) *T) Axis {
 	a := Axis{Name: name, set: func(c *hrstyle.Config, v float64) { *field(c) = T(v) }}
 	for _, v := range values {
-		a.values = append(a.values, float64(v))
+		if !slices.Contains(a.values, float64(v)) {
+			a.values = append(a.values, float64(v))
+		}
 	}
 	return a
+}
+
+// rounding is the relative error that a few operations in float64 leave.
+const rounding = 4e-16
+
+// written is v as a person would write it: the number of up to 12 digits that it is but for an error of computing; v where there
+// is none.
+func written(v, off float64) (w float64, ok bool) {
+	if math.Abs(v) <= off {
+		return 0, true // and not -0
+	}
+	return shorter(v, 1, 12, off)
+}
+
+// inRange is written for a number of a range whose neighbours are step away. One that does not end, such as a third, has 6
+// digits, or as many more as keep it in its place among them.
+func inRange(v, off, step float64) float64 {
+	w, ok := written(v, off)
+	if !ok {
+		w, _ = shorter(v, 6, 17, step/100)
+	}
+	return w
+}
+
+// shorter is the first number of fewest to most digits that v is not further from than off.
+func shorter(v float64, fewest, most int, off float64) (w float64, ok bool) {
+	for n := fewest; n <= most; n++ {
+		if w, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', n, 64), 64); math.Abs(w-v) <= off {
+			return w, true
+		}
+	}
+	return v, false
 }
 
 // ContentWeight varies the weight of the content loss.
@@ -44,6 +89,11 @@ func ContentWeight(values ...float64) Axis {
 // StyleWeight varies the weight of the style loss.
 func StyleWeight(values ...float64) Axis {
 	return floatAxis("style_weight", values, func(c *hrstyle.Config) *float64 { return &c.StyleWeight })
+}
+
+// StyleGain varies what the style picture's Gram matrices are multiplied by.
+func StyleGain(values ...float64) Axis {
+	return floatAxis("style_gain", values, func(c *hrstyle.Config) *float64 { return &c.StyleGain })
 }
 
 // LearningRate varies Adam's learning rate.
@@ -88,19 +138,18 @@ func Grid(base hrstyle.Config, axes ...Axis) []Trial {
 	return trials
 }
 
-// Random is n trials whose values are drawn, evenly in their logarithms, between the least and the largest of each axis,
-// which must be above 0.
+// Random is n trials whose values, of 6 digits, are drawn, evenly in their logarithms, between the least and the largest of
+// each axis, which must be above 0.
 func Random(base hrstyle.Config, n int, seed uint64, axes ...Axis) []Trial {
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible on purpose
 	trials := make([]Trial, n)
 	for i := range trials {
 		trials[i].Config = base
 		for _, a := range axes {
-			low, high := math.Inf(1), math.Inf(-1)
-			for _, v := range a.values {
-				low, high = min(low, math.Log(v)), max(high, math.Log(v))
-			}
-			a.set(&trials[i].Config, math.Exp(low+(high-low)*random.Float64()))
+			low, high := slices.Min(a.values), slices.Max(a.values)
+			v := low * math.Pow(high/low, random.Float64())
+			v, _ = shorter(v, 6, 6, math.Inf(1))
+			a.set(&trials[i].Config, min(max(v, low), high))
 		}
 	}
 	return trials
@@ -127,12 +176,19 @@ func Repeat(trials []Trial, n int) (all []Trial) {
 }
 
 // Presets are sweeps by name, over both weights: paper, its recommendation; table, its figure of content weights; wide,
-// a grid around both.
+// a grid around both. The paper's have the gain that the sizes of the authors' style pictures stand for, unless the base has
+// GramSum, as Reference has: there the sizes themselves count.
 var Presets = map[string][]Axis{
-	"paper": {ContentWeight(50, 100), StyleWeight(1, 10)},
-	"table": {ContentWeight(0.8, 8, 80, 800, 8000)},
+	"paper": {ContentWeight(50, 100), StyleWeight(1, 10), authorsGain},
+	"table": {ContentWeight(0.8, 8, 80, 800, 8000), authorsGain},
 	"wide":  {ContentWeight(0.8, 8, 80, 800, 8000), StyleWeight(0.1, 1, 10)},
 }
+
+var authorsGain = Axis{"style_gain", []float64{hrstyle.AuthorsGain}, func(c *hrstyle.Config, gain float64) {
+	if c.Gram == hrstyle.GramMean {
+		c.StyleGain = gain
+	}
+}}
 
 // Validate names the first trial's setting that is out of range, and that there is something to do.
 func Validate(trials []Trial) error {
@@ -183,11 +239,13 @@ func ParseValues(axis, text string) ([]float64, error) {
 	values := make([]float64, n)
 	for i := range values {
 		t := float64(i) / float64(n-1)
-		if kind == "log" { // 6 digits: what people would have written
-			values[i], _ = strconv.ParseFloat(strconv.FormatFloat(from*math.Pow(to/from, t), 'g', 6, 64), 64)
+		if kind == "log" {
+			v := from * math.Pow(to/from, t)
+			values[i] = inRange(v, 10*rounding*v, v*math.Log(to/from)/float64(n-1))
 		} else {
-			values[i] = from + t*(to-from)
+			values[i] = inRange(from+t*(to-from), rounding*max(math.Abs(from), math.Abs(to)), (to-from)/float64(n-1))
 		}
 	}
+	values[0], values[n-1] = from, to // to the last digit
 	return values, nil
 }

@@ -227,9 +227,9 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 	case run == nil:
 		return newHanded(l, nil, []int64{p.Run}).steps(ctx), nil
 	case start != nil:
-		return l.Record(ctx, run, pair, l.Engine.Resume(ctx, pair, start.Checkpoint)), nil
+		return l.Record(ctx, run, l.Engine.Resume(ctx, pair, start.Checkpoint)), nil
 	}
-	return l.Record(ctx, run, pair, l.Engine.Fit(ctx, pair, config)), nil
+	return l.Record(ctx, run, l.Engine.Fit(ctx, pair, config)), nil
 }
 
 // handed are trials in the hands of workers, or of whoever has them.

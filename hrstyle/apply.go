@@ -24,12 +24,11 @@ func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA64, error) {
 	padded := pad(picture)
 	var values []float32
 	err := try(picture.Name, func() {
-		exec := e.exec("apply", func(in []*Node) []*Node {
-			return []*Node{e.newGenerator(in[0]).generate(in[1])}
-		})
 		b := padded.Bounds()
 		flat, x := upload(e, g.flat, parameterCount), upload(e, padded.normalised(), 1, b.Dy(), b.Dx(), 3)
-		out := exec.MustCall(flat, x)
+		out := e.call("apply", func(in []*Node) []*Node {
+			return []*Node{e.newGenerator(in[0]).generate(in[1])}
+		}, flat, x)
 		values = download[float32](out[0])
 		free([]*tensors.Tensor{flat, x, out[0]}...)
 	})

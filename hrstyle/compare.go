@@ -7,67 +7,86 @@ import (
 	"image/color"
 
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 )
 
 // Losses are the unweighted losses of a picture.
 type Losses struct{ Content, Style float64 }
 
-// Compare returns the losses that each picture would have as an output of pair, under GramMean and the layer weights of
-// Default: numbers that can be compared whatever the settings of a fit were. Pair and pictures are taken at their own
-// sizes (see [Pair.Fitted]); pictures must be of the content picture's.
+// Compare returns the losses that each picture would have as an output of pair, under GramMean, a StyleGain of 1 and the
+// layer weights of Default: numbers that can be compared whatever the settings of a fit were. Pair and pictures are taken at
+// their own sizes (see [Pair.Fitted]); pictures must be of the content picture's.
 func (e *Engine) Compare(pair Pair, pictures ...Picture) ([]Losses, error) {
+	losses, _, err := e.compare(pair, pictures...)
+	return losses, err
+}
+
+// compare is Compare, and returns the losses of maps that are zero everywhere too.
+func (e *Engine) compare(pair Pair, pictures ...Picture) (list []Losses, zero Losses, err error) {
 	if e.VGG == nil {
-		return nil, errors.New("this engine was opened without VGG19 weights (vgg none): it cannot compare")
+		return nil, zero, errors.New("this engine was opened without VGG19 weights (vgg none): it cannot compare")
 	}
 	size := pair.Content.Bounds().Size()
 	x, y := pair.Content.normalised(), pair.Style.normalised()
-	var list []Losses
-	err := try("comparing", func() {
-		placed := e.placePair(GramMean, pairDigest(pair, x, y), x, y, pair.sizes())
-		fixed := []any{upload(e, Default.LayerWeights[:], len(StyleLayers))}
+	err = try("comparing", func() {
+		placed := e.placePair(pairDigest(pair, x, y), x, y, pair.sizes())
+		scales := Default.targetScales(pair.Style.Bounds().Size())
+		weights := upload(e, Default.LayerWeights[:], len(StyleLayers))
+		factors := upload(e, scales[:], len(StyleLayers))
+		fixed := []any{weights, factors}
 		for _, t := range placed.fixed[1:] { // without the content picture
 			fixed = append(fixed, t)
 		}
-		exec := e.exec("losses", func(in []*Node) []*Node {
-			vgg := e.vggGraph(in[8:])
-			vgg.forward(in[0])
-			return []*Node{Stack([]*Node{contentLoss(vgg.maps[contentLayer], in[2]), styleLoss(vgg.maps, in[3:8], in[1], GramMean)}, 0)}
-		})
+		fixed = append(fixed, e.prepared...)
 		for _, p := range pictures {
 			if p.Bounds().Size() != size {
 				panic(fmt.Errorf("%s: %v; it must be %v as the content picture", p.Name, p.Bounds().Size(), size))
 			}
 			picture := upload(e, p.normalised(), 1, size.Y, size.X, 3)
-			out := exec.MustCall(append(append([]any{picture}, fixed...), e.prepared...)...)
+			out := e.call("losses", e.lossesGraph, append([]any{picture}, fixed...)...)
 			values := download[float64](out[0])
-			list = append(list, Losses{values[0], values[1]})
+			list, zero = append(list, Losses{values[0], values[1]}), Losses{values[2], values[3]}
 			free(picture, out[0])
 		}
-		free(fixed[0].(*tensors.Tensor))
+		free(weights, factors)
 	})
-	return list, err
+	return list, zero, err
 }
 
-// baseline is what Baseline found for a pair.
-type baseline struct {
-	key           string // of the pair
-	content, grey Losses
-}
-
-// Baseline is what [Engine.Compare] says of the content picture itself and of a flat grey one (sRGB 128): what the losses of
-// an output are to be seen against. It is computed once for the fits of a pair that follow each other.
-func (e *Engine) Baseline(pair Pair) (content, grey Losses, err error) {
-	key := pair.Content.Digest() + pair.Style.Digest()
-	if e.baseline.key != key {
-		flat := bounded{image.NewUniform(color.Gray{128}), pair.Content.Bounds()}
-		losses, err := e.Compare(pair, pair.Content, Picture{Name: "grey", Image: flat})
-		if err != nil {
-			return content, grey, err
-		}
-		e.baseline = baseline{key, losses[0], losses[1]}
+// lossesGraph returns content and style loss of a picture, and those of maps that are zero everywhere.
+func (e *Engine) lossesGraph(in []*Node) []*Node {
+	picture, weights, map4_2, targets, vgg := in[0], in[1], in[3], scaled(in[4:9], in[2]), e.vggGraph(in[9:])
+	vgg.forward(picture)
+	var zero []*Node
+	for i, t := range targets {
+		zero = append(zero, styleTerm(t, GramMean.pixels(i, 0)))
 	}
-	return e.baseline.content, e.baseline.grey, nil
+	return []*Node{Stack([]*Node{
+		contentLoss(vgg.maps[contentLayer], map4_2), styleLoss(vgg.maps, targets, weights, GramMean),
+		ReduceAllMean(Square(map4_2)), ReduceAllSum(Mul(weights, Stack(zero, 0))),
+	}, 0)}
+}
+
+// Baseline is what the losses of a pair's outputs, as [Engine.Compare] has them, are to be seen against.
+type Baseline struct {
+	Content Losses // of the content picture itself
+	Grey    Losses // of a flat grey picture, sRGB 128
+	Zero    Losses // of maps that are zero everywhere: the size of the pair's own maps and Gram matrices
+
+	pair string // its digest
+}
+
+// Baseline is computed once for the fits of a pair that follow each other.
+func (e *Engine) Baseline(pair Pair) (Baseline, error) {
+	digest := pair.Content.Digest() + pair.Style.Digest()
+	if e.baseline.pair != digest {
+		flat := bounded{image.NewUniform(color.Gray{128}), pair.Content.Bounds()}
+		losses, zero, err := e.compare(pair, pair.Content, Picture{Name: "grey", Image: flat})
+		if err != nil {
+			return Baseline{}, err
+		}
+		e.baseline = Baseline{losses[0], losses[1], zero, digest}
+	}
+	return e.baseline, nil
 }
 
 // bounded is a part of an image without bounds.

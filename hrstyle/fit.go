@@ -23,7 +23,7 @@ type Step struct {
 	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
 	Elapsed               time.Duration // since the first step began, earlier parts of a resumed fit included
 
-	w, h       int
+	pair       Pair // as fitted
 	picture    []float32
 	generator  *Generator
 	checkpoint *Checkpoint
@@ -38,13 +38,20 @@ func Recorded(n int, total, content, style float64, elapsed time.Duration, pictu
 	return Step{N: n, Total: total, Content: content, Style: style, Elapsed: elapsed, recorded: p}
 }
 
-// Picture is the output after N updates, at the fitted size.
+// Picture is the output after N updates, at the fitted size; empty of a step that does not exist.
 func (s Step) Picture() *image.NRGBA64 {
 	if s.recorded != nil {
 		return s.recorded
 	}
-	return denormalised(s.picture, s.w, s.h)
+	if !s.Ok() {
+		return &image.NRGBA64{}
+	}
+	size := s.pair.Content.Bounds()
+	return denormalised(s.picture, size.Dx(), size.Dy())
 }
+
+// Pair is the pair at the sizes that are fitted; empty of a Recorded step.
+func (s Step) Pair() Pair { return s.pair }
 
 // Generator is the generator after N updates; nil of a Recorded step.
 func (s Step) Generator() *Generator { return s.generator }
@@ -57,8 +64,11 @@ func (s Step) Describe() string {
 	if s.recorded != nil {
 		return fmt.Sprintf("hrlab: step %d", s.N)
 	}
-	c := s.generator.Config
-	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, s.N, s.generator.VGG)
+	c, gain := s.generator.Config, ""
+	if c.StyleGain != 1 {
+		gain = fmt.Sprintf(", style gain %g", c.StyleGain)
+	}
+	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s%s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, gain, s.N, s.generator.VGG)
 }
 
 // Ok says whether the step exists: a fit that fails at once has none.
@@ -171,22 +181,24 @@ const (
 	knobRate
 	knobVariance
 	knobDecay
-	knobLayers // as many as StyleLayers
-	knobCount  = knobLayers + len(StyleLayers)
+	knobLayers                                  // as many as StyleLayers
+	knobTargets = knobLayers + len(StyleLayers) // targetScales
+	knobCount   = knobTargets + len(StyleLayers)
 )
 
 const beta1, beta2, adamEps = 0.9, 0.999, 1e-8
 
 // knobs of update n (counted from 0). Adam's bias corrections are folded in: knobRate is the learning rate divided by
 // 1-β₁ⁿ⁺¹, knobVariance √(1-β₂ⁿ⁺¹).
-func (c Config) knobs(n int) []float64 {
+func (p *problem) knobs(n int) []float64 {
+	c := p.config
 	rate := c.LearningRate
 	if c.DecayEvery > 0 {
 		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
 	}
 	t := float64(n + 1)
 	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
-	return append(values, c.LayerWeights[:]...)
+	return append(append(values, c.LayerWeights[:]...), p.scales[:]...)
 }
 
 // stepInputs are the inputs of the step's graph, in order.
@@ -195,7 +207,7 @@ type stepInputs struct {
 	knobs   *Node   // [knobCount]
 	content *Node   // [1,H,W,3]
 	map4_2  *Node   // the content target [1,H/8,W/8,512]
-	grams   []*Node // the style targets [C,C]
+	grams   []*Node // of the style picture, FᵀF [C,C]
 	vgg     *vggGraph
 	engine  *Engine
 }
@@ -219,7 +231,8 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 		heads = append(heads, maps[name])
 	}
 	content = contentLoss(maps[contentLayer], in.map4_2)
-	style = styleLoss(maps, in.grams, SliceAxis(in.knobs, 0, AxisRange(knobLayers, knobCount)), mode)
+	targets := scaled(in.grams, SliceAxis(in.knobs, 0, AxisRange(knobTargets, knobCount)))
+	style = styleLoss(maps, targets, SliceAxis(in.knobs, 0, AxisRange(knobLayers, knobTargets)), mode)
 	total = Add(Mul(in.knob(knobContent), content), Mul(in.knob(knobStyle), style))
 	gradients := map[string]*Node{}
 	for i, d := range Gradient(total, heads...) {
@@ -244,30 +257,28 @@ func (e *Engine) stepGraph(mode Gram) func([]*Node) []*Node {
 	}
 }
 
-// targetsGraph returns contentLayer's map and the Gram matrices of a picture.
-func (e *Engine) targetsGraph(mode Gram) func([]*Node) []*Node {
-	return func(in []*Node) []*Node {
-		vgg := e.vggGraph(in[1:])
-		vgg.forward(in[0])
-		out := []*Node{vgg.maps[contentLayer]}
-		for i, name := range StyleLayers {
-			out = append(out, gram(vgg.maps[name], i, mode))
-		}
-		return out
+// targetsGraph returns contentLayer's map of a picture, and FᵀF of the maps of StyleLayers.
+func (e *Engine) targetsGraph(in []*Node) []*Node {
+	vgg := e.vggGraph(in[1:])
+	vgg.forward(in[0])
+	out := []*Node{vgg.maps[contentLayer]}
+	for _, name := range StyleLayers {
+		out = append(out, gram(vgg.maps[name]))
 	}
+	return out
 }
 
 // problem is what a fit needs on the device.
 type problem struct {
 	engine *Engine
 	config Config
-	names  [2]string // of the pictures
-	digest string    // of the pictures as fitted
+	scaled Pair   // as fitted
+	digest string // of it
 	w, h   int
-	exec   *Exec
 	state  []*tensors.Tensor // parameters and Adam's moments
 	pair   *placedPair
-	fixed  []any // pair, then VGG19
+	fixed  []any                     // pair, then VGG19
+	scales [len(StyleLayers)]float64 // of the style targets
 	began  time.Time
 }
 
@@ -283,7 +294,7 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &problem{engine: e, config: c, names: [2]string{pair.Content.Name, pair.Style.Name}, w: pair.Content.Bounds().Dx(), h: pair.Content.Bounds().Dy()}
+	p := &problem{engine: e, config: c, scaled: pair, w: pair.Content.Bounds().Dx(), h: pair.Content.Bounds().Dy()}
 	if err := e.checkMemory("fitting", p.w, p.h, fitMemory); err != nil {
 		return nil, err
 	}
@@ -303,12 +314,12 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	return p, err
 }
 
-// placedPair is a pair's content picture and targets on the device. The engine keeps the last one: the trials of a sweep
-// share it.
+// placedPair is a pair's content picture and targets on the device, whatever the fit's settings are. The engine keeps the
+// last one: the trials of a sweep and the measures of their outputs share it.
 type placedPair struct {
-	key   string // of pictures and Gram
-	fixed []*tensors.Tensor
-	users int // problems, and the engine
+	digest string // of the pictures
+	fixed  []*tensors.Tensor
+	users  int // problems, and the engine
 }
 
 func (p *placedPair) release() {
@@ -322,25 +333,24 @@ func (p *placedPair) release() {
 
 // placePair puts a pair of the given digest on the device, unless it is there: content and style are [1,H,W,3], of the
 // sizes W x H.
-func (e *Engine) placePair(mode Gram, digest string, content, style []float32, sizes [2]image.Point) *placedPair {
+func (e *Engine) placePair(digest string, content, style []float32, sizes [2]image.Point) *placedPair {
 	e.prepare()
-	if key := string(mode) + digest; e.pair == nil || e.pair.key != key {
-		targets := e.exec("targets "+string(mode), e.targetsGraph(mode))
+	if e.pair == nil || e.pair.digest != digest {
 		x := upload(e, content, 1, sizes[0].Y, sizes[0].X, 3)
 		y := upload(e, style, 1, sizes[1].Y, sizes[1].X, 3)
-		ofContent := targets.MustCall(append([]any{x}, e.prepared...)...)
-		ofStyle := targets.MustCall(append([]any{y}, e.prepared...)...)
+		ofContent := e.call("targets", e.targetsGraph, append([]any{x}, e.prepared...)...)
+		ofStyle := e.call("targets", e.targetsGraph, append([]any{y}, e.prepared...)...)
 		free(append(ofContent[1:], ofStyle[0], y)...)
 		e.pair.release()
-		e.pair = &placedPair{key, append([]*tensors.Tensor{x, ofContent[0]}, ofStyle[1:]...), 1}
+		e.pair = &placedPair{digest, append([]*tensors.Tensor{x, ofContent[0]}, ofStyle[1:]...), 1}
 	}
 	return e.pair
 }
 
 // place puts state and pair on the device.
 func (p *problem) place(start *Checkpoint, content, style []float32, sizes [2]image.Point) {
-	e, mode := p.engine, p.config.Gram
-	p.pair = e.placePair(mode, p.digest, content, style, sizes)
+	e := p.engine
+	p.pair, p.scales = e.placePair(p.digest, content, style, sizes), p.config.targetScales(sizes[1])
 	p.pair.users++
 	for _, t := range p.pair.fixed {
 		p.fixed = append(p.fixed, t)
@@ -349,7 +359,6 @@ func (p *problem) place(start *Checkpoint, content, style []float32, sizes [2]im
 	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
 		p.state = append(p.state, upload(e, values, parameterCount))
 	}
-	p.exec = e.exec("step "+string(mode), e.stepGraph(mode))
 }
 
 func (p Pair) sizes() [2]image.Point {
@@ -369,9 +378,9 @@ type stepOutputs struct {
 
 // step starts update n and does not wait for it.
 func (p *problem) step(n int) stepOutputs {
-	knobs := upload(p.engine, p.config.knobs(n), knobCount)
+	knobs, mode := upload(p.engine, p.knobs(n), knobCount), p.config.Gram
 	defer free(knobs) // the device keeps it as long as it needs it
-	out := p.exec.MustCall(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
+	out := p.engine.call("step "+string(mode), p.engine.stepGraph(mode), append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
 	return stepOutputs{out[:3], out[3], out[4]}
 }
 
@@ -379,7 +388,7 @@ func (p *problem) report(n int, losses [3]float64, picture *tensors.Tensor) Step
 	state := p.checkpoint(n)
 	return Step{
 		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: time.Since(p.began),
-		w: p.w, h: p.h, picture: download[float32](picture),
+		pair: p.scaled, picture: download[float32](picture),
 		generator:  &Generator{Step: n, Config: p.config, VGG: p.engine.VGG.Label, flat: state.flat},
 		checkpoint: state,
 	}
@@ -387,7 +396,7 @@ func (p *problem) report(n int, losses [3]float64, picture *tensors.Tensor) Step
 
 func (p *problem) checkpoint(n int) *Checkpoint {
 	return &Checkpoint{
-		Config: p.config, Step: n, Elapsed: time.Since(p.began), Content: p.names[0], Style: p.names[1],
+		Config: p.config, Step: n, Elapsed: time.Since(p.began), Content: p.scaled.Content.Name, Style: p.scaled.Style.Name,
 		flat: download[float32](p.state[0]), moments: [2][]float32{download[float32](p.state[1]), download[float32](p.state[2])},
 		pair: p.digest, vgg: p.engine.VGG.Digest,
 	}

@@ -224,19 +224,27 @@ func TestOneCompilation(t *testing.T) {
 	totals := map[float64]bool{}
 	for i := range 3 {
 		c.ContentWeight, c.StyleWeight, c.LearningRate, c.LayerWeights[2], c.WeightDecay = float64(i), 1+float64(i), 1e-3*float64(i), float64(i), 0.1*float64(i)
+		c.StyleGain = 1 + float64(i)
 		last, err := Last(e.Fit(t.Context(), pair, c))
 		if err != nil {
 			t.Fatal(err)
 		}
 		totals[last.Total] = true
 	}
-	if n := cached(e.execs["step mean"]); n != 1 || len(totals) != 3 {
+	if n := len(compiledAs(e, "step mean ")); n != 1 || len(totals) != 3 {
 		t.Errorf("%d compilations, %d different totals; want 1 and 3", n, len(totals))
 	}
 }
 
-// cached counts the graphs that an executor has compiled.
-func cached(e *Exec) int { return reflect.ValueOf(e).Elem().FieldByName("cache").Len() }
+// compiledAs lists the keys of the compiled graphs whose key begins so.
+func compiledAs(e *Engine, name string) (keys []string) {
+	for _, c := range e.compiled {
+		if strings.HasPrefix(c.key, name) {
+			keys = append(keys, c.key)
+		}
+	}
+	return keys
+}
 
 // With both pictures at 500x500 the two kinds of Gram matrix give one style loss.
 func TestGramMeanEqualsSumAt500(t *testing.T) {
@@ -253,8 +261,9 @@ func TestGramMeanEqualsSumAt500(t *testing.T) {
 			}
 			var targets []*Node
 			maps := of(in[1])
+			c := Config{Gram: mode, StyleGain: 1}
 			for i, name := range StyleLayers {
-				targets = append(targets, gram(maps[name], i, mode))
+				targets = append(targets, MulScalar(gram(maps[name]), c.targetScales(image.Pt(500, 500))[i]))
 			}
 			return []*Node{styleLoss(of(in[0]), targets, Const(in[0].Graph(), Default.LayerWeights[:]), mode)}
 		}).MustCall(append([]any{upload(e, content.normalised(), 1, 500, 500, 3), upload(e, style.normalised(), 1, 500, 500, 3)}, e.prepared...)...)
@@ -352,6 +361,10 @@ func TestValidate(t *testing.T) {
 		"size 2: allowed: 32 to 8192":                                 func(c *Config) { c.Size = 2 },
 		"style-size -2: allowed: 32 to 8192, 0":                       func(c *Config) { c.StyleSize = -2 },
 		"gram max: allowed: sum, mean":                                func(c *Config) { c.Gram = "max" },
+		"style-gain 0: allowed: a finite number above 0":              func(c *Config) { c.StyleGain = 0 },
+		"style-gain -1: allowed: a finite number above 0":             func(c *Config) { c.StyleGain = -1 },
+		"style-gain NaN: allowed: a finite number above 0":            func(c *Config) { c.StyleGain = math.NaN() },
+		"style-gain +Inf: allowed: a finite number above 0":           func(c *Config) { c.StyleGain = math.Inf(1) },
 		"steps -1: allowed: 0 or more":                                func(c *Config) { c.Steps = -1 },
 		"content-weight -1: allowed: a finite number, at least 0":     func(c *Config) { c.ContentWeight = -1 },
 		"style-weight NaN: allowed: a finite":                         func(c *Config) { c.StyleWeight = math.NaN() },
@@ -433,7 +446,7 @@ func TestRandomVGG(t *testing.T) {
 	e.prepare()
 	p := Picture{Image: sample.Content(96, 96)}
 	var names []string
-	exec := e.exec("rms", func(in []*Node) (out []*Node) {
+	outputs := e.call("rms", func(in []*Node) (out []*Node) {
 		v := e.vggGraph(in[1:])
 		v.forward(in[0])
 		names = nil
@@ -441,8 +454,8 @@ func TestRandomVGG(t *testing.T) {
 			names, out = append(names, l.name), append(out, Sqrt(ReduceAllMean(Square(v.maps[l.name]))))
 		}
 		return out
-	})
-	for i, out := range exec.MustCall(append([]any{upload(e, p.normalised(), 1, 96, 96, 3)}, e.prepared...)...) {
+	}, append([]any{upload(e, p.normalised(), 1, 96, 96, 3)}, e.prepared...)...)
+	for i, out := range outputs {
 		if r := download[float64](out)[0] / vgg19[i].rms; r < 0.5 || r > 2 {
 			t.Errorf("%s: root mean square is %.2f of VGG19's", names[i], r)
 		}
@@ -480,6 +493,45 @@ func TestPairIsPlacedOnce(t *testing.T) {
 	}
 }
 
+// Neither Gram nor gain, nor measuring between the trials, is a reason to place a pair again.
+func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
+	pair, c := small()
+	c.Steps = 1
+	e := smallEngine(t, device.Go)
+	var placed *placedPair
+	for _, mode := range []Gram{GramSum, GramMean} {
+		for _, gain := range []float64{1, 3} {
+			c.Gram, c.StyleGain = mode, gain
+			last, err := Last(e.Fit(t.Context(), pair, c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Compare(last.Pair(), Picture{Name: "output", Image: last.Picture()}); err != nil {
+				t.Fatal(err)
+			}
+			if placed == nil {
+				placed = e.pair
+			}
+			if e.pair != placed {
+				t.Errorf("Gram %s, gain %g: placed again", mode, gain)
+			}
+		}
+	}
+	if got := compiledAs(e, "targets "); len(got) != 2 { // content and style picture
+		t.Errorf("compiled for targets: %q", got)
+	}
+}
+
+// targetsOf are contentLayer's map of a picture and FᵀF of the maps of StyleLayers, as the engine computes them.
+func targetsOf(e *Engine, p Picture) (values [][]float64) {
+	e.prepare()
+	x := upload(e, p.normalised(), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
+	for _, v := range e.call("targets", e.targetsGraph, append([]any{x}, e.prepared...)...) {
+		values = append(values, download[float64](v))
+	}
+	return values
+}
+
 // Compare gives what the formulas give for the maps and Gram matrices that a fit's targets are made of.
 func TestCompare(t *testing.T) {
 	e := smallEngine(t, device.Go)
@@ -489,11 +541,12 @@ func TestCompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets := func(p Picture) [][]float64 {
-		x := upload(e, p.normalised(), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
-		var values [][]float64
-		for _, v := range e.exec("targets mean", e.targetsGraph(GramMean)).MustCall(append([]any{x}, e.prepared...)...) {
-			values = append(values, download[float64](v))
+	targets := func(p Picture) [][]float64 { // with Gram matrices for 500x500
+		values := targetsOf(e, p)
+		for i, g := range values[1:] {
+			for k := range g {
+				g[k] *= layerPixels(i, 500, 500) / layerPixels(i, p.Bounds().Dx(), p.Bounds().Dy())
+			}
 		}
 		return values
 	}
@@ -507,7 +560,7 @@ func TestCompare(t *testing.T) {
 	want := Losses{Content: distance(of[0], content[0])}
 	for i, w := range Default.LayerWeights {
 		channels := math.Sqrt(float64(len(style[i+1])))
-		want.Style += w * distance(of[i+1], style[i+1]) / (channels * referencePixels(i))
+		want.Style += w * distance(of[i+1], style[i+1]) / (channels * layerPixels(i, 500, 500))
 	}
 	if math.Abs(got[0].Content-want.Content) > 1e-4*want.Content || math.Abs(got[0].Style-want.Style) > 1e-4*want.Style {
 		t.Errorf("%+v, want %+v", got[0], want)
@@ -520,9 +573,9 @@ func TestCompare(t *testing.T) {
 		if other {
 			p.Content, p.Style = output, pair.Content
 		}
-		own, grey, err := e.Baseline(p)
-		if err != nil || grey.Content <= 0 || grey.Style <= 0 || other == (own == want) {
-			t.Errorf("other pair %t: %+v and %+v, want %+v for the first: %v", other, own, grey, want, err)
+		b, err := e.Baseline(p)
+		if err != nil || b.Grey.Content <= 0 || b.Grey.Style <= 0 || other == (b.Content == want) {
+			t.Errorf("other pair %t: %+v, want %+v for the first: %v", other, b, want, err)
 		}
 	}
 	if _, err := e.Compare(pair, pair.Style); err == nil || !strings.Contains(err.Error(), "as the content picture") {

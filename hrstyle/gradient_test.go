@@ -78,7 +78,7 @@ func TestVGGGradient(t *testing.T) {
 				x[i] = random.NormFloat64()
 			}
 			run := func(x []float64, build func(v *vggGraph) *Node) []float64 {
-				exec := e.exec(fmt.Sprintf("%p", build), func(in []*Node) []*Node {
+				exec := MustNewExec(e.Device.Backend, func(in []*Node) []*Node {
 					v := e.vggGraph(in[1:])
 					v.forward(in[0])
 					return []*Node{build(v)}

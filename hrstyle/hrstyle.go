@@ -23,9 +23,12 @@ package hrstyle
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"hrlab/hrstyle/device"
 
@@ -47,6 +50,9 @@ type Config struct {
 	StyleSize int `json:"style_size"`
 	// Gram is how Gram matrices are taken.
 	Gram Gram `json:"gram"`
+	// StyleGain multiplies the style picture's Gram matrices, which are what the style loss aims at: above 1 at colours
+	// and contrasts beyond the style picture's. It is finite and above 0.
+	StyleGain float64 `json:"style_gain"`
 
 	// Steps is the number of updates, 0 or more; losses and pictures exist for steps 0 to Steps.
 	Steps int `json:"steps"`
@@ -77,13 +83,27 @@ type Config struct {
 // AsContent is the StyleSize that is the same as Size.
 const AsContent = -1
 
+// UnmarshalJSON reads what Config is written as; what was written before there was a StyleGain has a gain of 1.
+func (c *Config) UnmarshalJSON(text []byte) error {
+	type fields Config
+	read := fields(*c)
+	read.StyleGain = 1
+	err := json.Unmarshal(text, &read)
+	*c = Config(read)
+	return err
+}
+
 // Reference is the authors' run: 500x500 whatever the aspect ratio, the style picture at its own size, Gram sums.
 var Reference = Config{
-	Size: 500, Square: true, StyleSize: 0, Gram: GramSum,
+	Size: 500, Square: true, StyleSize: 0, Gram: GramSum, StyleGain: 1,
 	Steps: 1000, ContentWeight: 150, StyleWeight: 1, LayerWeights: [5]float64{0.1, 0.2, 0.4, 0.8, 1.6},
 	LearningRate: 5e-3, DecayFactor: 0.9, DecayEvery: 200,
 	ReportEvery: 10,
 }
+
+// AuthorsGain is the StyleGain that Reference hides: the authors' style pictures, 600x1067 or 800x800, have this many times
+// the pixels of the output, and GramSum sums over them. With it, GramMean aims at what their runs aim at, at every size.
+const AuthorsGain = 2.56
 
 // Default is Reference with the aspect ratio kept and no hidden weights: Gram matrices a pixel, both pictures of the
 // same size.
@@ -109,6 +129,7 @@ func (c Config) Validate() error {
 		{size(c.Size), "size", c.Size, sizes},
 		{size(c.StyleSize) || c.StyleSize == 0 || c.StyleSize == AsContent, "style-size", c.StyleSize, sizes + ", 0 (the picture's own) or -1 (as size)"},
 		{c.Gram == GramSum || c.Gram == GramMean, "gram", c.Gram, "sum, mean"},
+		{weight(c.StyleGain) && c.StyleGain > 0, "style-gain", c.StyleGain, "a finite number above 0"},
 		{c.Steps >= 0, "steps", c.Steps, "0 or more"},
 		{weight(c.ContentWeight), "content-weight", c.ContentWeight, weights},
 		{weight(c.StyleWeight), "style-weight", c.StyleWeight, weights},
@@ -142,10 +163,10 @@ type Engine struct {
 	VGG    *VGG // nil with Options.VGG none
 
 	dtype    dtypes.DType
-	execs    map[string]*graph.Exec
+	compiled []compiled  // those used last, the very last at the end
 	prepared []any       // VGG19's kernels, flipped kernels and biases on the device, once a fit needed them
 	pair     *placedPair // of the last fit
-	baseline baseline    // of the last pair that was asked for
+	baseline Baseline    // of the last pair that was asked for
 }
 
 // ErrNoVGG says that there are no VGG19 weights in the user's cache directory.
@@ -165,7 +186,7 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 		dev.Finalize()
 		return nil, err
 	}
-	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32, execs: map[string]*graph.Exec{}}, nil
+	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32}, nil
 }
 
 // OpenVGG reads the weights that Options.VGG names, without a device; none are nil.
@@ -183,8 +204,8 @@ func OpenVGG(source string) (*VGG, error) {
 
 // Close frees the device.
 func (e *Engine) Close() {
-	for _, exec := range e.execs {
-		exec.Finalize()
+	for _, c := range e.compiled {
+		c.exec.Finalize()
 	}
 	for _, t := range e.prepared {
 		t.(*tensors.Tensor).MustFinalizeAll()
@@ -193,12 +214,37 @@ func (e *Engine) Close() {
 	e.Device.Finalize()
 }
 
-// exec returns the executor called name, made by build the first time; it compiles once a set of input shapes.
-func (e *Engine) exec(name string, build func(inputs []*graph.Node) []*graph.Node) *graph.Exec {
-	if e.execs[name] == nil {
-		e.execs[name] = graph.MustNewExec(e.Device.Backend, build).WithName(name).SetMaxCache(-1)
+// compiled is a graph that is compiled for inputs of certain shapes.
+type compiled struct {
+	key  string // name and shapes
+	exec *graph.Exec
+}
+
+// maxCompiled is how many compiled graphs an engine keeps. A fit has four, and as many at another size; a folder of
+// pictures may have hundreds of sizes.
+const maxCompiled = 32
+
+// call runs the graph called name, which build makes, on inputs. It is compiled for their shapes, unless it is among the
+// maxCompiled that were used last.
+func (e *Engine) call(name string, build func(inputs []*graph.Node) []*graph.Node, inputs ...any) []*tensors.Tensor {
+	shapes := []string{name}
+	for _, in := range inputs {
+		shapes = append(shapes, in.(*tensors.Tensor).Shape().String())
 	}
-	return e.execs[name]
+	key := strings.Join(shapes, " ")
+	var this compiled
+	if at := slices.IndexFunc(e.compiled, func(c compiled) bool { return c.key == key }); at >= 0 {
+		this = e.compiled[at]
+		e.compiled = slices.Delete(e.compiled, at, at+1)
+	} else {
+		this = compiled{key, graph.MustNewExec(e.Device.Backend, build).WithName(name)}
+	}
+	if len(e.compiled) == maxCompiled {
+		e.compiled[0].exec.Finalize()
+		e.compiled = slices.Delete(e.compiled, 0, 1)
+	}
+	e.compiled = append(e.compiled, this)
+	return this.exec.MustCall(inputs...)
 }
 
 // upload puts values on the device, in the engine's type.

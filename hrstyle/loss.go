@@ -1,6 +1,8 @@
 package hrstyle
 
 import (
+	"image"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -11,44 +13,67 @@ const (
 	// GramSum is the paper's: FᵀF, a sum over pixels, so that the sizes of both pictures act as hidden weights.
 	GramSum Gram = "sum"
 	// GramMean divides by the number of pixels and scales to a picture of 500x500: weights mean the same at every
-	// size, and the same as GramSum's where both pictures are 500x500.
+	// size, and the same as GramSum's where both pictures are 500x500. What GramSum makes of a style picture of
+	// another size is then a StyleGain: its pixels divided by the output's.
 	GramMean Gram = "mean"
 )
 
-// referencePixels is the number of pixels of a map after so many pools, were the picture 500x500.
-func referencePixels(pools int) float64 {
-	side := 500 >> pools
-	return float64(side * side)
+// layerPixels is the number of pixels that the map of StyleLayers[layer] has for a w x h picture: there are layer pools
+// before it, each of which leaves out an odd last row or column.
+func layerPixels(layer, w, h int) float64 { return float64((w >> layer) * (h >> layer)) }
+
+// pixels are those that a style term is divided by: the map's own for GramSum, those of a 500x500 picture for GramMean.
+func (mode Gram) pixels(layer int, own float64) float64 {
+	if mode == GramMean {
+		return layerPixels(layer, 500, 500)
+	}
+	return own
 }
 
-// pixels of a map [1,H,W,C].
-func pixels(m *Node) float64 { return float64(m.Shape().Dim(1) * m.Shape().Dim(2)) }
+// scale is what makes mode's Gram matrix of a map's FᵀF; own is the map's number of pixels.
+func (mode Gram) scale(layer int, own float64) float64 { return mode.pixels(layer, own) / own }
 
-// gram is the Gram matrix [C,C] of the map [1,H,W,C] of StyleLayers[layer]; there are layer pools before it.
-func gram(m *Node, layer int, mode Gram) *Node {
+// gram is FᵀF [C,C] of the map F [1,H,W,C].
+func gram(m *Node) *Node {
 	f := Reshape(m, -1, m.Shape().Dim(3)) // [P,C]
-	g := Einsum("pc,pd->cd", f, f)
-	if mode == GramMean {
-		g = MulScalar(g, referencePixels(layer)/pixels(m))
+	return Einsum("pc,pd->cd", f, f)
+}
+
+// targetScales are what a pair's placed style targets, FᵀF of a style picture of this size, are multiplied by: they
+// depend on Gram and StyleGain, the targets do not, and so neither means another placing nor another compilation.
+func (c Config) targetScales(style image.Point) (scales [len(StyleLayers)]float64) {
+	for i := range scales {
+		scales[i] = c.StyleGain * c.Gram.scale(i, layerPixels(i, style.X, style.Y))
 	}
-	return g
+	return scales
+}
+
+// scaled multiplies every target by its own of scales [5].
+func scaled(targets []*Node, scales *Node) (list []*Node) {
+	for i, t := range targets {
+		list = append(list, Mul(t, Reshape(SliceAxis(scales, 0, AxisRange(i, i+1)))))
+	}
+	return list
 }
 
 // contentLoss is the mean squared difference of two maps (arXiv 1904.11617, equation 2, with PyTorch's mean).
 func contentLoss(m, target *Node) *Node { return ReduceAllMean(Square(Sub(m, target))) }
 
 // styleLoss is Σ wₗ·mean((Gₗ − Sₗ)²)/(C·P) over StyleLayers (equations 3 and 4, as the authors' code normalises them):
-// P is the map's own number of pixels for GramSum, that of a 500x500 picture for GramMean. weights is [5].
+// P is the map's own number of pixels for GramSum, that of a 500x500 picture for GramMean. targets are the Sₗ [C,C],
+// weights is [5].
 func styleLoss(maps map[string]*Node, targets []*Node, weights *Node, mode Gram) *Node {
 	var terms []*Node
 	for i, name := range StyleLayers {
 		m := maps[name]
-		p := pixels(m)
-		if mode == GramMean {
-			p = referencePixels(i)
-		}
-		d := ReduceAllMean(Square(Sub(gram(m, i, mode), targets[i])))
-		terms = append(terms, DivScalar(d, float64(m.Shape().Dim(3))*p))
+		own := float64(m.Shape().Dim(1) * m.Shape().Dim(2))
+		d := Sub(MulScalar(gram(m), mode.scale(i, own)), targets[i])
+		terms = append(terms, styleTerm(d, mode.pixels(i, own)))
 	}
 	return ReduceAllSum(Mul(weights, Stack(terms, 0)))
+}
+
+// styleTerm is mean(D²)/(C·P) of a difference D of Gram matrices [C,C].
+func styleTerm(d *Node, p float64) *Node {
+	return DivScalar(ReduceAllMean(Square(d)), float64(d.Shape().Dim(0))*p)
 }

@@ -30,7 +30,7 @@ func openTest(t testing.TB, kind device.Kind, dtype dtypes.DType, vgg *VGG) *Eng
 		}
 		t.Skip(err)
 	}
-	e := &Engine{Device: dev, VGG: vgg, dtype: dtype, execs: map[string]*Exec{}}
+	e := &Engine{Device: dev, VGG: vgg, dtype: dtype}
 	t.Cleanup(e.Close)
 	return e
 }
@@ -113,7 +113,7 @@ func tapGraph(e *Engine, names *[]string) func([]*Node) []*Node {
 			put("feature."+name, n)
 		}
 		for i, name := range StyleLayers {
-			put("gram."+name, gram(in.vgg.maps[name], i, GramSum))
+			put("gram."+name, gram(in.vgg.maps[name]))
 			put("gram_style."+name, Identity(in.grams[i]))
 		}
 		for _, p := range parameters {
@@ -153,7 +153,7 @@ func (g golden) compareTensors(p *problem, tolerance, gradientTolerance float64)
 	var names []string
 	exec := MustNewExec(p.engine.Device.Backend, tapGraph(p.engine, &names))
 	defer exec.Finalize()
-	knobs := upload(p.engine, p.config.knobs(0), knobCount)
+	knobs := upload(p.engine, p.knobs(0), knobCount)
 	out := exec.MustCall(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
 	worst, largest := map[string]float64{}, 0.0
 	for _, par := range parameters {

@@ -64,6 +64,7 @@ type configFlags struct {
 	loopFlags
 	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
 	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
+	StyleGain     *float64 `placeholder:"1" help:"Multiplies the style picture's Gram matrices: above 1 aims at stronger colours than it has. 2.56 is what the paper's sizes of pictures amount to."`
 	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
 }
 
@@ -92,6 +93,7 @@ func (f configFlags) config() (hrstyle.Config, error) {
 	c, err := f.loopFlags.config()
 	set(&c.ContentWeight, f.ContentWeight)
 	set(&c.StyleWeight, f.StyleWeight)
+	set(&c.StyleGain, f.StyleGain)
 	set(&c.LearningRate, f.LearningRate)
 	return c, err
 }
@@ -173,7 +175,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	var last hrstyle.Step
 	var lost error // of the JSON lines: no reason to end a fit
-	for step, stepErr := range track.record(ctx, pair, fit) {
+	for step, stepErr := range track.record(ctx, fit) {
 		last, err = step, stepErr
 		if err != nil {
 			break

@@ -19,7 +19,7 @@ type reportCmd struct {
 	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
 }
 
-// Run writes the report.
+// Run writes the report, without the pictures that cannot be read.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := (&runsCmd{DB: r.DB}).open(ctx)
 	if err != nil {
@@ -51,10 +51,21 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	for _, p := range report.Pairs {
+		if why := p.NoSuggestion(); why != "" {
+			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
+		}
 		if p.Suggested != nil {
-			fmt.Fprintf(c.messages, "%s: suggested are content weight %s, style weight %s (run %d)\n", p.Name, p.Suggested.Param("content_weight"), p.Suggested.Param("style_weight"), p.Suggested.ID)
+			fmt.Fprintf(c.messages, "%s: suggested are %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
 		}
 	}
 	fmt.Fprintln(c.messages, r.Out)
+	for _, fault := range report.Faults {
+		fmt.Fprintln(c.messages, fault)
+	}
+	if len(report.Faults) > 0 {
+		return fmt.Errorf("%s: %w", r.Out, errLeftOut)
+	}
 	return nil
 }
+
+var errLeftOut = errors.New("outputs are left out, because their files are missing or damaged; hrlab runs check says more")

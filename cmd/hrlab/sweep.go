@@ -29,6 +29,7 @@ type sweepCmd struct {
 	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content 50, 100 by style 1, 10; table: content 0.8 to 8000; wide: both around."`
 	ContentWeight *string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
 	StyleWeight   *string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
+	StyleGain     *string `placeholder:"1,2.56" help:"Values of the style gain, which multiplies the style picture's Gram matrices (paper and table: 2.56 with --gram mean)."`
 	LearningRate  *string `placeholder:"0.005" help:"Values of the learning rate."`
 	loopFlags
 	ReportEvery *int `placeholder:"10" help:"Steps from one report to the next."`
@@ -66,6 +67,7 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 	}{
 		{"content-weight", s.ContentWeight, experiments.ContentWeight},
 		{"style-weight", s.StyleWeight, experiments.StyleWeight},
+		{"style-gain", s.StyleGain, experiments.StyleGain},
 		{"learning-rate", s.LearningRate, experiments.LearningRate},
 	} {
 		if flag.text == nil {
@@ -78,7 +80,7 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 		put(flag.axis(values...))
 	}
 	if len(order) == 0 {
-		return nil, errors.New("nothing to sweep: give --preset, --content-weight, --style-weight or --learning-rate")
+		return nil, errors.New("nothing to sweep: give --preset, --content-weight, --style-weight, --style-gain or --learning-rate")
 	}
 	if s.Repeats < 1 || s.Patience < 0 {
 		return nil, fmt.Errorf("repeats %d, patience %d; allowed: 1 or more, 0 or more", s.Repeats, s.Patience)
@@ -298,7 +300,7 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 // dryRun prints the trials and times a few steps of the first.
 func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pair hrstyle.Pair, pairs int, trials []experiments.Trial) error {
 	for i, t := range trials {
-		fmt.Fprintf(c.out, "%4d  content weight %g, style weight %g, learning rate %g, seed %d, %d steps\n", i+1, t.Config.ContentWeight, t.Config.StyleWeight, t.Config.LearningRate, t.Config.Seed, t.Config.Steps)
+		fmt.Fprintf(c.out, "%4d  content weight %g, style weight %g, style gain %g, learning rate %g, seed %d, %d steps\n", i+1, t.Config.ContentWeight, t.Config.StyleWeight, t.Config.StyleGain, t.Config.LearningRate, t.Config.Seed, t.Config.Steps)
 	}
 	config := trials[0].Config
 	config.Steps, config.ReportEvery = min(3, config.Steps), 1
@@ -336,7 +338,7 @@ type sweepProgress struct {
 	work                    int           // steps made here, of which the time left is judged
 	began                   time.Time
 	fitted, skipped, failed int
-	rates, seeds            bool // trials differ in learning rate, in seed
+	gains, rates, seeds     bool // trials differ in style gain, in learning rate, in seed
 
 	bars         *mpb.Progress // nil where messages is no terminal
 	sweep, trial *mpb.Bar
@@ -348,6 +350,7 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
+		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
 		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
 		p.seeds = p.seeds || t.Config.Seed != trials[0].Config.Seed
 	}
@@ -400,6 +403,9 @@ func (p *sweepProgress) done() int {
 // settings names a trial by what varies, and by its weights.
 func (p *sweepProgress) settings(c hrstyle.Config) string {
 	text := fmt.Sprintf("content %g, style %g", c.ContentWeight, c.StyleWeight)
+	if p.gains {
+		text += fmt.Sprintf(", style gain %g", c.StyleGain)
+	}
 	if p.rates {
 		text += fmt.Sprintf(", learning rate %g", c.LearningRate)
 	}

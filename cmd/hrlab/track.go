@@ -66,11 +66,11 @@ func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrst
 	return err
 }
 
-func (t *tracked) record(ctx context.Context, pair hrstyle.Pair, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
+func (t *tracked) record(ctx context.Context, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	if t.run == nil {
 		return fit
 	}
-	return t.lab.Record(ctx, t.run, pair, fit)
+	return t.lab.Record(ctx, t.run, fit)
 }
 
 // close closes the store.

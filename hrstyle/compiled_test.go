@@ -1,0 +1,56 @@
+package hrstyle
+
+import (
+	"image"
+	"reflect"
+	"testing"
+
+	"hrlab/hrstyle/device"
+	"hrlab/hrstyle/sample"
+)
+
+// Pictures of many sizes leave no more than maxCompiled graphs, those used last; one that was dropped is compiled again, even
+// in the middle of a fit.
+func TestCompiledGraphsAreBounded(t *testing.T) {
+	pair, c := small()
+	e := smallEngine(t, device.Go)
+	want := collect(t, e.Fit(t.Context(), pair, c))
+	g := want[len(want)-1].Generator()
+	apply := func(n int) *image.NRGBA64 {
+		t.Helper()
+		out, err := e.Apply(g, Picture{Name: "odd", Image: sample.Content(16+4*n, 16)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var first *image.NRGBA64
+	for step, err := range e.Fit(t.Context(), pair, c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.N == 0 {
+			first = apply(0)
+			for n := range maxCompiled + 8 {
+				apply(n)
+				if len(e.compiled) > maxCompiled {
+					t.Fatalf("%d compiled graphs after %d sizes, allowed %d", len(e.compiled), n+1, maxCompiled)
+				}
+			}
+			if got := compiledAs(e, "step "); len(got) != 0 {
+				t.Errorf("kept in spite of %d others: %q", maxCompiled+8, got)
+			}
+		}
+		if step.Total != want[step.N].Total {
+			t.Errorf("step %d: %g, undisturbed %g", step.N, step.Total, want[step.N].Total)
+		}
+	}
+	if again := apply(0); !reflect.DeepEqual(again.Pix, first.Pix) {
+		t.Error("another picture once its graph was compiled again")
+	}
+	before := len(e.compiled)
+	apply(0)
+	if last := e.compiled[before-1].key; len(e.compiled) != before || last[:6] != "apply " {
+		t.Errorf("%d compiled graphs, then %d; the last is %s", before, len(e.compiled), last)
+	}
+}
