@@ -37,7 +37,11 @@ func workerProcess(db string) error {
 
 func sweepProcess(db string) error {
 	return inLab(db, func(ctx context.Context, l Lab) error {
-		_, err := l.Sweep(ctx, "killed", testPair, killedTrials(), 0, nil)
+		_, err := l.Sweep(ctx, "killed", testPair, killedTrials(), 0, func(p Progress) {
+			if p.Step.Ok() && !p.Ended {
+				fmt.Println(p.Step.N) // the parent counts them
+			}
+		})
 		return err
 	})
 }

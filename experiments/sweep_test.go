@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"image"
@@ -15,7 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
@@ -173,13 +173,21 @@ func TestSweepKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, after := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond} {
+	for _, steps := range []int{5, 17} { // killed in the first trial, then in the second
 		c := exec.Command(os.Args[0])
 		c.Env = append(os.Environ(), "HRLAB_TEST_SWEEP="+lab.Tracker.Path())
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(after)
+		for lines := bufio.NewScanner(out); steps > 0 && lines.Scan(); steps-- {
+		}
+		if steps > 0 {
+			t.Fatalf("the sweep ended %d steps early", steps)
+		}
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}

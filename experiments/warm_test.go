@@ -279,7 +279,7 @@ func TestAnnounce(t *testing.T) {
 	if err := looker.RLock(); err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(100*time.Millisecond, func() { _ = looker.Unlock() })
+	go func() { _ = looker.Unlock() }()
 	open := func() (*hrstyle.Engine, error) { return lab.Engine, nil }
 	_, release, err := Announce(lab.Tracker, hrstyle.Options{}, open)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func quiet(string, int64, int64) {}
@@ -39,14 +38,13 @@ func TestInstallStopped(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	began := time.Now()
 	_, err := InstallCPU(ctx, func(stage string, _, _ int64) {
 		if strings.HasPrefix(stage, "fetch") {
 			cancel()
 		}
 	})
-	if err == nil || ctx.Err() == nil || time.Since(began) > time.Minute {
-		t.Errorf("stopped while fetching: %v after %v", err, time.Since(began))
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("stopped while fetching: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(root, ".hrlab-tmp-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
