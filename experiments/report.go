@@ -275,6 +275,14 @@ func (p *PairReport) NoSuggestion() string {
 	return "nothing is suggested: no run has both content kept and style match"
 }
 
+// WhySuggested says what the suggested run is.
+func (p *PairReport) WhySuggested() string {
+	if p.Front <= 2 {
+		return "which keeps most: so short a Pareto front has no knee"
+	}
+	return "the knee of the Pareto front"
+}
+
 // Within says that a run's measure differs from the suggested run's by no more than seeds alone make it.
 func (p *PairReport) Within(run *RunReport, name string) bool {
 	spread, ok := p.Spread[name]
@@ -423,11 +431,7 @@ func (r *Report) Markdown(path string) error {
 			fmt.Fprintf(&out, "%s.\n\n", why)
 		}
 		if p.Suggested != nil {
-			why := "the knee of the Pareto front"
-			if p.Front <= 2 {
-				why = "which keeps most: so short a Pareto front has no knee"
-			}
-			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), why)
+			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), p.WhySuggested())
 		}
 		if len(p.Columns) > 0 {
 			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))

@@ -129,13 +129,16 @@ func Matrix(report *experiments.Report) {
 }
 
 // Pareto shows what each run of an experiment keeps of the content picture and takes of the style picture. The front is
-// the line, the suggested run is ringed.
+// the line, the suggested run is ringed; where none can be suggested it says why.
 func Pareto(report *experiments.Report) {
 	for _, p := range report.Pairs {
 		Chart(p.Pareto())
+		line := p.NoSuggestion()
 		if s := p.Suggested; s != nil {
-			line := fmt.Sprintf("suggested: content weight %s, style weight %s (run %d): the knee of the front", s.Param("content_weight"), s.Param("style_weight"), s.ID)
-			display("<p>"+line+"</p>", line)
+			line = fmt.Sprintf("suggested: content weight %s, style weight %s (run %d): %s", s.Param("content_weight"), s.Param("style_weight"), s.ID, p.WhySuggested())
+		}
+		if line != "" {
+			display("<p>"+template.HTMLEscapeString(line)+"</p>", line)
 		}
 	}
 }
