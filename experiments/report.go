@@ -62,6 +62,7 @@ type PairReport struct {
 	Effects       []Effect
 	Spread        map[string]float64 // by measure, where runs were repeated
 	NotDefined    []string           // measures, and why finished runs have none
+	Others        bool               // settings other than the weights vary
 	Gain          bool               // some runs have a style gain other than 1
 	curves        []tracker.Series
 }
@@ -208,6 +209,7 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 		p.Columns = append(p.Columns, "style "+weight)
 	}
 	others := slices.DeleteFunc(Varied(finished), func(name string) bool { return rank(name) < 2 })
+	p.Others = len(others) > 0
 	for i := range p.Runs { // in the order of the content weight
 		run := &p.Runs[i]
 		var other []string
@@ -451,13 +453,13 @@ func (r *Report) Markdown(path string) error {
 		curves, err2 := pngBytes(p.Losses("content"))
 		styles, err3 := pngBytes(p.Losses("style"))
 		fmt.Fprintf(&out, "\n%s\n%s\n%s\n\n", put(fmt.Sprintf("%d-pareto.png", i), "Pareto front", pareto, err), put(fmt.Sprintf("%d-content.png", i), "content loss", curves, err2), put(fmt.Sprintf("%d-style.png", i), "style loss", styles, err3))
-		fmt.Fprint(&out, "| run | content weight | style weight | seed |")
+		fmt.Fprint(&out, "| run | content weight | style weight | seed | other settings |")
 		for _, m := range measures {
 			fmt.Fprintf(&out, " %s |", m.Title)
 		}
-		fmt.Fprintf(&out, "\n|---|---|---|---|%s\n", strings.Repeat("---|", len(measures)))
+		fmt.Fprintf(&out, "\n|---|---|---|---|---|%s\n", strings.Repeat("---|", len(measures)))
 		for i, run := range p.Runs {
-			fmt.Fprintf(&out, "| %d | %s | %s | %s |", run.ID, run.Param("content_weight"), run.Param("style_weight"), run.Param("seed"))
+			fmt.Fprintf(&out, "| %d | %s | %s | %s | %s |", run.ID, run.Param("content_weight"), run.Param("style_weight"), run.Param("seed"), cmp.Or(run.Other, "–"))
 			for _, m := range measures {
 				fmt.Fprintf(&out, " %s |", p.Shown(i, m.Name))
 			}

@@ -69,6 +69,8 @@ func (e Encoding) Note(path string) string {
 // CheckWritable says why a file could not be written to path, by creating and removing one beside it.
 func CheckWritable(path string) error {
 	switch info, err := os.Stat(path); {
+	case path == "":
+		return errors.New("the name of a file to write is empty")
 	case err != nil:
 	case info.IsDir():
 		return fmt.Errorf("%s: is a directory; name a file", path)

@@ -101,7 +101,10 @@ var Torchvision = safetensors.Source{
 // CachedVGG is where Options.VGG auto looks for VGG19's weights; beside it is their sha256 as they were fetched.
 func CachedVGG() (string, error) {
 	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), err
+	if err != nil {
+		return "", fmt.Errorf("no directory for VGG19's weights: set HOME, name a file by --vgg FILE, or take --vgg random (%w)", err)
+	}
+	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), nil
 }
 
 // FetchVGG puts VGG19's weights up to conv5_1 into the user's cache directory, unless they are there unharmed: from Torchvision,

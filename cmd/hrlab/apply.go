@@ -228,6 +228,9 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 
 // outputs names a file for every picture.
 func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
+	if a.Out == "" {
+		return nil, errors.New("the name of a file to write is empty")
+	}
 	info, err := os.Stat(a.Out)
 	switch folder := err == nil && info.IsDir() || strings.HasSuffix(a.Out, "/"); {
 	case folder || a.Out != "-" && filepath.Ext(a.Out) == "":

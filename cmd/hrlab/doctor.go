@@ -29,10 +29,7 @@ type finding struct {
 
 // Run prints a line a thing, and last one line for a bug report.
 func (d *doctorCmd) Run(ctx context.Context, c *console) error {
-	findings, err := examine(ctx)
-	if err != nil {
-		return err
-	}
+	findings := examine(ctx)
 	if d.JSON {
 		object := map[string]any{}
 		for _, f := range findings {
@@ -49,14 +46,16 @@ func (d *doctorCmd) Run(ctx context.Context, c *console) error {
 	for _, f := range findings {
 		name := f.name
 		for _, line := range f.lines {
-			fmt.Fprintf(c.out, "%-24s %s\n", name, line)
+			if _, err := fmt.Fprintf(c.out, "%-24s %s\n", name, line); err != nil {
+				return err
+			}
 			name = ""
 		}
 	}
 	return nil
 }
 
-func examine(ctx context.Context) (findings []finding, err error) {
+func examine(ctx context.Context) (findings []finding) {
 	say := func(name, format string, args ...any) {
 		line := fmt.Sprintf(format, args...)
 		if n := len(findings); n > 0 && findings[n-1].name == name {
@@ -105,15 +104,12 @@ func examine(ctx context.Context) (findings []finding, err error) {
 		say("device", "%s (%s)", d.Name, d.Why)
 		d.Finalize()
 	}
-	path, err := hrstyle.CachedVGG()
-	if err != nil {
-		return nil, err
-	}
 	var weights string
 	if v, err := hrstyle.OpenVGG("auto"); err != nil {
 		weights = oneLine(err)
 		say("VGG19", "%s", weights)
 	} else {
+		path, _ := hrstyle.CachedVGG() // it was read
 		weights = v.Label
 		say("VGG19", "%s: %s", path, weights)
 	}
@@ -125,7 +121,7 @@ func examine(ctx context.Context) (findings []finding, err error) {
 		say("versions", "%s", v)
 	}
 	say("for a bug report", "%s; %s/%s; %s; VGG19 %s", strings.Join(all, ", "), runtime.GOOS, runtime.GOARCH, chosen, weights)
-	return findings, nil
+	return findings
 }
 
 // versions lists the program, Go and the modules that results depend on.

@@ -151,13 +151,16 @@ func popText(ctx *kong.DecodeContext) (string, error) {
 }
 
 // oneLine is an error's text without line breaks, each part said once: one cause may fail several things that are done to
-// the end all the same, and libraries' errors may carry stack traces after the first line.
+// the end all the same, and libraries' errors may carry stack traces after the first line. A part of a text is what colons or
+// semicolons bound, so that half of a name with a line break is none.
 func oneLine(err error) string {
+	bounded := func(text string) string { return ": " + strings.ReplaceAll(text, "; ", ": ") + ": " }
+	within := func(part, whole string) bool { return strings.Contains(bounded(whole), bounded(part)) }
 	var said []string
 	for line := range strings.Lines(err.Error()) {
 		line = strings.Join(strings.Fields(line), " ")
-		if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, line) }) {
-			said = slices.DeleteFunc(said, func(s string) bool { return strings.Contains(line, s) })
+		if line != "" && !slices.ContainsFunc(said, func(s string) bool { return within(line, s) }) {
+			said = slices.DeleteFunc(said, func(s string) bool { return within(s, line) })
 			said = append(said, line)
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"hrlab/experiments"
@@ -135,23 +137,25 @@ func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 		if err != nil {
 			return err
 		}
+		var text strings.Builder
 		if paused {
-			fmt.Fprintln(c.out, "paused: hrlab queue resume ends it")
+			fmt.Fprintln(&text, "paused: hrlab queue resume ends it")
 		}
 		for _, status := range slices.Sorted(maps.Keys(trials)) {
-			fmt.Fprintf(c.out, "%-10s %d\n", status, trials[status])
+			fmt.Fprintf(&text, "%-10s %d\n", status, trials[status])
 		}
 		if len(trials) == 0 {
-			fmt.Fprintln(c.out, "empty")
+			fmt.Fprintln(&text, "empty")
 		}
 		waiting := map[string]int{}
 		for _, u := range unfit {
 			waiting[fmt.Sprintf("for another worker than %s: %s", u.Worker, u.Why)]++
 		}
 		for _, why := range slices.Sorted(maps.Keys(waiting)) {
-			fmt.Fprintf(c.out, "%d wait %s\n", waiting[why], why)
+			fmt.Fprintf(&text, "%d wait %s\n", waiting[why], why)
 		}
-		return nil
+		_, err = io.WriteString(c.out, text.String())
+		return err
 	})
 }
 

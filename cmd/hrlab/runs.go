@@ -632,6 +632,9 @@ type runsBackupCmd struct {
 
 // Run copies. A backup that lacks files which are missing or damaged is exit code 1.
 func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	if b.Out == "" {
+		return errors.New("the name of a file to write is empty")
+	}
 	return r.with(ctx, func(s *tracker.Store) error { return incomplete(c, b.Out, s.Backup(ctx, b.Out)) })
 }
 
