@@ -89,10 +89,11 @@ func parseSort(sort string, first int) (keys string, args []any, err error) {
 		if err != nil {
 			return "", nil, err
 		}
-		for _, column := range []string{f.number, f.text} {
-			if column != "" {
-				list = append(list, fmt.Sprintf(sqlSortKey, p.expression(column, f.key), direction))
-			}
+		if f.number != "" {
+			list = append(list, fmt.Sprintf(sqlSortNumber, p.expression(f.number, f.key), direction))
+		}
+		if f.text != "" {
+			list = append(list, fmt.Sprintf(sqlSortText, p.expression(f.text, f.key), direction))
 		}
 		switch t := p.next(); {
 		case t.kind == end:

@@ -119,6 +119,7 @@ func TestSort(t *testing.T) {
 		"params.content_weight":  "ant bee dog% Cat_x", // numbers first, then texts
 		"-params.content_weight": "dog% bee ant Cat_x",
 		"metrics.style":          "bee ant dog% Cat_x", // NaN last
+		"-metrics.style":         "ant bee dog% Cat_x", // infinity before it alone
 		"-created":               "dog% Cat_x bee ant",
 		"status,-started":        "bee dog% Cat_x ant",
 		"-experiment,name":       "Cat_x dog% ant bee",

@@ -102,7 +102,8 @@ const (
 	sqlFieldMetric     = `(SELECT %s FROM summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d))`
 	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
 	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
-	sqlSortKey         = `%[1]s IS NULL, %[1]s%[2]s, `
+	sqlSortText        = `%[1]s IS NULL, %[1]s%[2]s, `
+	sqlSortNumber      = `COALESCE(ABS(%[1]s) > 1.7976931348623157e308, TRUE), %[1]s%[2]s, ` // what is missing or not finite comes last
 
 	// Of several runs; %s is a list of parameters.
 	sqlParamsOf    = `SELECT run, key, text, number FROM param WHERE run IN (%s)`

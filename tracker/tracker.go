@@ -38,7 +38,7 @@
 // of ASCII in either case), joined by and, or, not and parentheses. Values are numbers, words such as boat.jpg, or text
 // in quotes of either kind, where a backslash takes what follows as it is; times are 2006-01-02 or 2006-01-02T15:04:05.
 // A comparison with something that a run does not have, or that is NaN, is false. [Query.Sort] lists fields by comma;
-// one with - before it sorts downwards; runs without the field come last.
+// one with - before it sorts downwards; runs without the field, or with a value that is not finite, come last.
 //
 // # Text
 //
