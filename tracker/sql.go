@@ -103,7 +103,7 @@ const (
 	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
 	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
 	sqlSortText        = `%[1]s IS NULL, %[1]s%[2]s, `
-	sqlSortNumber      = `COALESCE(ABS(%[1]s) > 1.7976931348623157e308, TRUE), %[1]s%[2]s, ` // what is missing or not finite comes last
+	sqlSortNumber      = `COALESCE(ABS(%[1]s) > 1.7976931348623157e308, TRUE), %[1]s IS NULL, %[1]s%[2]s, ` // what is missing or not finite comes last
 
 	// Of several runs; %s is a list of parameters.
 	sqlParamsOf    = `SELECT run, key, text, number FROM param WHERE run IN (%s)`
