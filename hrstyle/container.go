@@ -93,7 +93,8 @@ func (c *container) note(format string, args ...any) {
 
 // openJPEG reads the segments up to the first scan (ITU-T T.81, annex B; ICC.1:2022, annex B.4).
 func openJPEG(data []byte) (c container, err error) {
-	parts, count, adobe := map[byte][]byte{}, byte(0), false
+	parts, count := map[byte][]byte{}, byte(0)
+	var adobe, restarts, single bool // single: scans may have one colour
 	at := 2
 	for at+4 <= len(data) {
 		marker := data[at+1]
@@ -126,10 +127,12 @@ func openJPEG(data []byte) (c container, err error) {
 			}
 			c.h, c.w, c.channels = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:])), int(body[5])
 			each := 1.
-			if marker == 0xc2 { // progressive: all coefficients, four bytes each
+			if single = marker == 0xc2; single { // progressive: all coefficients, four bytes each
 				each = 5
 			}
 			c.memory = float64(c.w) * float64(c.h) * (copied + each*float64(c.channels))
+		case marker == 0xdd:
+			restarts = true
 		case marker == 0xee && bytes.HasPrefix(body, []byte("Adobe")):
 			adobe = true
 		case marker == 0xe1 && bytes.HasPrefix(body, exifPrefix) && c.exif == nil:
@@ -151,6 +154,7 @@ func openJPEG(data []byte) (c container, err error) {
 		}
 		c.profile = append(c.profile, parts[i+1]...)
 	}
+	single = single || at+4 < len(data) && int(data[at+4]) < c.channels
 	whole := bytes.Contains(data[at:], []byte("\xff\xd9"))
 	if !whole {
 		c.note(noteCut)
@@ -159,6 +163,9 @@ func openJPEG(data []byte) (c container, err error) {
 		img, err := decodeJPEG(data, c.channels == 4 && !adobe)
 		if err != nil && !whole {
 			return nil, errCut
+		}
+		if _, malformed := errors.AsType[jpeg.FormatError](err); malformed && restarts && single { // the decoder miscounts them
+			return nil, jpeg.UnsupportedError("restart markers in scans of one colour")
 		}
 		if coded, ok := img.(*image.YCbCr); ok {
 			return fromYCbCr(coded, false), err

@@ -297,7 +297,8 @@ func exifOfTIFF(file []byte) []byte {
 		d := &all[i]
 		d.entries = slices.DeleteFunc(d.entries, func(e exifEntry) bool {
 			pointed := slices.ContainsFunc(all, func(d exifDirectory) bool { return d.pointer == e.at })
-			return !keeps(d.tag, e.tag) || !e.readable || e.tag == tagMakerNote || isPointer(e.tag) && !pointed
+			coded := d.tag == 0 && (e.tag == tagWidth || e.tag == tagHeight) // which other formats have elsewhere
+			return !keeps(d.tag, e.tag) || coded || !e.readable || e.tag == tagMakerNote || isPointer(e.tag) && !pointed
 		})
 		at[d.pointer] = end
 		end += 2 + 12*len(d.entries) + 4
@@ -315,6 +316,8 @@ func exifOfTIFF(file []byte) []byte {
 			case isPointer(e.tag):
 				b.set(entry, typeLong, at[e.at])
 			case !e.inside():
+				out = append(out, make([]byte, len(out)%2)...) // values begin at even bytes (TIFF 6.0, section 2)
+				entry = out[to+2+12*i:]
 				b.order.PutUint32(entry[8:], uint32(len(out)))
 				out = append(out, b.data[e.value:][:e.size]...)
 			}

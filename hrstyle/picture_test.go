@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,6 +242,8 @@ func TestUnsupportedPictures(t *testing.T) {
 		t.Fatalf("%s has no tag %d", name, tag)
 		return nil
 	}
+	// Progressive, with an interval of restarts that its scans have no markers for.
+	restarts := slices.Insert(bytes.Clone(all["progressive.jpg"]), 2, []byte("\xff\xdd\x00\x04\x00\x02")...)
 	for _, c := range []struct {
 		data []byte
 		want string
@@ -250,6 +253,7 @@ func TestUnsupportedPictures(t *testing.T) {
 		{change("444.jpg", "\xff\xc0\x00\x11", "\xff\xc3\x00\x11"), "lossless JPEG is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11", "\xff\xc5\x00\x11"), "hierarchical JPEG is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11\x08\x00\x15\x00\x1d\x03\x01\x11", "\xff\xc0\x00\x11\x08\x00\x15\x00\x1d\x03\x01\x31"), "unsupported JPEG feature: luma/chroma subsampling ratio; export it as PNG"},
+		{restarts, "unsupported JPEG feature: restart markers in scans of one colour; export it as PNG"},
 		{change("plain.bmp", "\x01\x00\x18\x00\x00", "\x01\x00\x18\x00\x04"), "BMP with 24 bits a pixel and compression 4 is not supported: export it as PNG"},
 		{change("plain.tiff", "II*\x00", "II+\x00"), "BigTIFF is not supported: export it as PNG"},
 		{tag("tiles.tiff", 259, 259, 6), "TIFF with old JPEG is not supported: export it as PNG"},

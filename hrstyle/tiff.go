@@ -176,8 +176,11 @@ func (t *tiff) supported() error {
 		t.colours = 3
 	case inYCbCr:
 		t.colours = 3
-		if t.compression != asJPEG {
+		switch {
+		case t.compression != asJPEG:
 			return unsupported("TIFF in YCbCr that is not JPEG")
+		case t.samples != t.colours:
+			return unsupported("TIFF in YCbCr with alpha")
 		}
 	case inInks:
 		t.colours = 4
@@ -351,9 +354,13 @@ func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
 		if t.predictor == 2 {
 			raw = slices.Clone(raw)
 		}
-	case fax3, fax4:
-		kind := map[int]ccitt.SubFormat{fax3: ccitt.Group3, fax4: ccitt.Group4}[t.compression]
-		from = ccitt.NewReader(bytes.NewReader(raw), ccitt.MSB, kind, t.blockW, rows, &ccitt.Options{Invert: true})
+	case fax3:
+		var err error
+		if raw, err = faxRows(raw, t.blockW, stride, rows*stride); err != nil {
+			return nil, fmt.Errorf("strip or tile %d: %w", i+1, err)
+		}
+	case fax4:
+		from = ccitt.NewReader(bytes.NewReader(raw), ccitt.MSB, ccitt.Group4, t.blockW, rows, &ccitt.Options{Invert: true})
 	case asLZW:
 		from = lzw.NewReader(bytes.NewReader(raw), lzw.MSB, 8)
 	case deflate, oldDeflate:
@@ -396,6 +403,49 @@ func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
 	return raw, nil
 }
 
+// faxRows decodes the rows of a Group 3 fax one by one, up to size bytes. Each begins with an end of line, 11 zeros and a one, which more zeros
+// may stand before to fill up bytes (T.4, 4.1.2): the decoder expects none.
+func faxRows(raw []byte, width, stride, size int) (out []byte, err error) {
+	var row []byte
+	zeros, n := 0, 0 // in a row, and bits of row
+	decode := func() error {
+		at := len(out)
+		out = append(out, make([]byte, stride)...)
+		_, err := io.ReadFull(ccitt.NewReader(bytes.NewReader(row), ccitt.MSB, ccitt.Group3, width, 1, &ccitt.Options{Invert: true}), out[at:])
+		return err
+	}
+	const begin = "\x00\x10" // an end of line
+	ones := false            // whether there is more in row: six ends of lines end the picture
+	for i := 0; i < 8*len(raw) && len(out) < size; i++ {
+		bit := raw[i/8] >> (7 - i%8) & 1
+		end := bit == 1 && zeros >= 11
+		if zeros++; bit == 1 {
+			zeros = 0
+		}
+		if end {
+			if ones {
+				if err := decode(); err != nil {
+					return nil, err
+				}
+			}
+			row, n, ones = append(row[:0], begin...), 12, false
+			continue
+		}
+		if n == 0 { // before the first row
+			continue
+		}
+		if n%8 == 0 {
+			row = append(row, 0)
+		}
+		row[n/8] |= bit << (7 - n%8)
+		n, ones = n+1, ones || bit == 1
+	}
+	if ones && len(out) < size {
+		err = decode()
+	}
+	return out, err
+}
+
 // unpackBits is Apple's PackBits, up to size bytes.
 func unpackBits(raw []byte, size int) (out []byte) {
 	out = make([]byte, 0, size)
@@ -428,7 +478,7 @@ func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
 	if size.Width != t.blockW || size.Height < rows || size.Height > t.blockH+16 {
 		return nil, errors.New("a strip or tile of another size")
 	}
-	img, err := decodeJPEG(raw, t.photometric == inInks)
+	img, err := decodeJPEG(raw, samples == 4) // inks, or colours and alpha: as they stand
 	if err != nil {
 		return nil, err
 	}

@@ -201,10 +201,6 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 				pictures = append(pictures, filepath.Join(path, name))
 			}
 		}
-		if len(pictures) == before {
-			skipped = append(skipped, fmt.Sprintf("%s: a folder without pictures (%s)", path, strings.Join(hrstyle.PictureExtensions(), ", ")))
-			continue
-		}
 		var parts []string
 		for _, part := range []struct {
 			names []string
@@ -216,8 +212,15 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 				parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(part.names, ", "), part.what))
 			}
 		}
+		var said []string
+		if len(pictures) == before {
+			said = append(said, fmt.Sprintf("a folder without pictures (%s)", strings.Join(hrstyle.PictureExtensions(), ", ")))
+		}
 		if parts != nil {
-			skipped = append(skipped, path+": skipped "+strings.Join(parts, "; "))
+			said = append(said, "skipped "+strings.Join(parts, "; "))
+		}
+		if said != nil {
+			skipped = append(skipped, path+": "+strings.Join(said, "; "))
 		}
 	}
 	if len(pictures) == 0 {

@@ -514,9 +514,11 @@ at = inks_jpeg.index(b"\xff\xee")
 inks_jpeg = inks_jpeg[:at] + inks_jpeg[at + 16 :]
 jpeg_tiff("jpeg-inks.tiff", 5, 4, inks_jpeg)
 tiff("pages.tiff", None, np.stack([a, 255 - a]), photometric="rgb")
+save("jpeg-alpha.tiff", Image.merge("RGBA", (*blocks.split(), blocks.getchannel(1))), compression="jpeg", quality=100)
 save("jpeg-ycbcr.tiff", blocks, compression="jpeg", quality=100)
 save("grey-alpha.tiff", alpha.convert("LA"))
 save("palette.tiff", rgb.quantize(64))
 save("bits.tiff", rgb.convert("1"))
 save("fax3.tiff", rgb.convert("1"), compression="group3")
+save("fax3-filled.tiff", rgb.convert("1"), compression="group3", tiffinfo={292: 4})  # ends of lines end at whole bytes
 save("fax4.tiff", rgb.convert("1"), compression="group4")
