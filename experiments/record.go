@@ -242,6 +242,9 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 	case errors.Is(ended, tracker.ErrTaken):
 		return errors.Join(kept, ended)
 	}
+	if err != nil && strings.Contains(err.Error(), ended.Error()) { // the caller has it
+		return errors.Join(kept, errOpen)
+	}
 	if kept != nil && strings.Contains(ended.Error(), kept.Error()) {
 		kept = nil
 	}

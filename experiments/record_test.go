@@ -233,3 +233,19 @@ func BenchmarkRecord(b *testing.B) {
 	}
 	b.ReportMetric(100*recording.Seconds()/whole.Seconds(), "%-of-the-fit")
 }
+
+// Where nothing can be written, not even the end of the run, why is said once.
+func TestSaidOnce(t *testing.T) {
+	lab := testLab(t)
+	config := testConfig()
+	config.Steps = 1
+	_, err := lab.Sweep(t.Context(), "full", testPair, List(config), 0, func(p Progress) {
+		if p.Step.N == 0 && !p.Ended {
+			do(t, lab.Tracker, "CREATE TRIGGER fault BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'no room'); END")
+		}
+	})
+	do(t, lab.Tracker, "DROP TRIGGER fault")
+	if before, after, ok := strings.Cut(err.Error(), errOpen.Error()); !ok || after != "" || !strings.Contains(before, "no room") {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"slices"
@@ -393,5 +394,57 @@ func TestFollowDeleted(t *testing.T) {
 	}
 	if id := strconv.FormatInt(ids[3], 10); q.store.Restore(ctx, ids[3]) != nil || !isOpen(t, q, ids[3]) {
 		t.Errorf("run %s is restored, and nobody takes it", id)
+	}
+}
+
+// A file that is missing, of one trial, does not end the look at the others.
+func TestFollowWithoutFile(t *testing.T) {
+	q, ids := noEngine(t, 3)
+	ctx := t.Context()
+	if err := q.store.Delete(ctx, ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.store.GC(ctx); err != nil {
+		t.Fatal(err)
+	}
+	finish := func(id int64) {
+		t.Helper()
+		run, err := q.store.Take(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(
+			run.Log(ctx, 1, map[string]float64{"total": 1, "content": 1, "style": 1, "seconds": 1}),
+			run.LogPicture(ctx, 1, Output, image.NewGray(image.Rect(0, 0, 8, 8))),
+			run.LogArtifact(ctx, Output, strings.NewReader("a picture")),
+			os.RemoveAll(q.store.Path()+".artifacts"),
+			run.Finish(ctx, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []string
+	_, err := q.Follow(ctx, ids, manyTrials(3), func(p Progress) {
+		told = append(told, fmt.Sprint(p.Run, p.Ended))
+		switch p.Run {
+		case ids[1]:
+			finish(ids[0])
+		case ids[0]:
+			finish(ids[2])
+			if p.Err == nil || !strings.Contains(p.Err.Error(), `run 1: artifact "output": `) {
+				t.Error(p.Err)
+			}
+		}
+	})
+	if want := []string{"2 true", "1 true", "3 true"}; !slices.Equal(told, want) || !errors.Is(err, ErrTrials) {
+		t.Errorf("told %q: %v", told, err)
+	}
+}
+
+// A trial that was stopped is a cancellation, told in plain words.
+func TestStoppedInWords(t *testing.T) {
+	err := failure(tracker.Info{ID: 3, Status: tracker.Stopped})
+	if !errors.Is(err, context.Canceled) || err.Error() != "run 3 was stopped" {
+		t.Error(err)
 	}
 }

@@ -277,11 +277,18 @@ func over(info tracker.Info) bool {
 	return info.Status == tracker.Finished || info.Status == tracker.Failed || info.Status == tracker.Stopped || !info.Deleted.IsZero()
 }
 
+// stoppedError is the cancellation of a run.
+type stoppedError int64
+
+func (e stoppedError) Error() string { return fmt.Sprintf("run %d was stopped", int64(e)) }
+
+func (stoppedError) Unwrap() error { return context.Canceled }
+
 // failure is why a run that is over did not finish.
 func failure(info tracker.Info) error {
 	switch info.Status {
 	case tracker.Stopped:
-		return fmt.Errorf("run %d was stopped: %w", info.ID, context.Canceled)
+		return stoppedError(info.ID)
 	case tracker.Failed:
 		return fmt.Errorf("run %d: %s", info.ID, info.Error)
 	}
@@ -556,7 +563,11 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 				p.Skipped = "finished before"
 			} else {
 				steps, err := h.lab.stepsAfter(ctx, info, p.Step, ended)
-				if err != nil {
+				switch {
+				case err != nil && ended && ctx.Err() == nil: // others may have their files
+					end(p, err)
+					continue
+				case err != nil:
 					return nil, err
 				}
 				if len(steps) > 0 {

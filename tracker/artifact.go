@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -122,22 +123,39 @@ func (s *Store) artifactFile(digest string) string {
 	return path
 }
 
+// hasArtifacts says whether there is a directory of artifacts, or a link to one.
+func (s *Store) hasArtifacts() bool {
+	_, err := os.Lstat(s.artifacts())
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// makeArtifacts makes the directory of artifacts where it is missing. Only who writes does so: one that was moved away is
+// put back by its name.
+func (s *Store) makeArtifacts() error {
+	err := os.Mkdir(s.artifacts(), 0o777)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return syncDirectory(filepath.Dir(s.artifacts()))
+}
+
 // lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
-// writes any.
+// writes any. Without a directory of them there is nothing to lock.
 func (s *Store) lockArtifacts(ctx context.Context, alone bool) (unlock func(), err error) {
-	if err := os.Mkdir(s.artifacts(), 0o777); err == nil {
-		err = syncDirectory(filepath.Dir(s.artifacts()))
-		if err != nil {
-			return nil, err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return nil, err
+	if !s.hasArtifacts() {
+		return func() {}, nil
 	}
 	return lock(ctx, filepath.Join(s.artifacts(), ".lock"), alone)
 }
 
 // keep writes content to the file of its digest, on the disk before record names it.
 func (s *Store) keep(ctx context.Context, content io.Reader, record func(digest string, size int64) error) error {
+	if err := s.makeArtifacts(); err != nil {
+		return s.plain(err)
+	}
 	unlock, err := s.lockArtifacts(ctx, false)
 	if err != nil {
 		return s.plain(err)
@@ -151,16 +169,16 @@ func (s *Store) keep(ctx context.Context, content io.Reader, record func(digest 
 }
 
 func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err error) {
+	defer func() {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(filepath.Base(failed.Path), temporary) {
+			failed.Path = s.artifacts() // one cause is one text, whatever the temporary name
+		}
+	}()
 	file, err := os.CreateTemp(s.artifacts(), temporary+"*")
 	if err != nil {
 		return "", 0, err
 	}
 	defer os.Remove(file.Name()) //nolint:errcheck // it is not there any more if all went well
-	defer func() {
-		if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Path == file.Name() {
-			failed.Path = s.artifacts() // one cause is one text, whatever the temporary name
-		}
-	}()
 	defer file.Close()
 	hash := sha256.New()
 	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {

@@ -92,23 +92,9 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	if err != nil {
 		return Freed{}, err
 	}
-	unlock, err := s.lockArtifacts(ctx, true)
-	if err != nil {
-		return freed, s.plain(err)
+	if s.hasArtifacts() { // one that is made from now on has nothing to free
+		err = s.freeFiles(ctx, &freed)
 	}
-	defer unlock()
-	named := map[string]bool{}
-	if err := s.eachArtifact(ctx, func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
-		return freed, err
-	}
-	err = s.eachFile(func(path string, size int64) error {
-		if named[filepath.Base(path)] || !ours(path) {
-			return nil
-		}
-		freed.Files++
-		freed.Bytes += size
-		return os.Remove(path)
-	})
 	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
 		if err == nil {
 			_, err = s.writer.ExecContext(ctx, statement)
@@ -116,6 +102,27 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	}
 	freed.Bytes += max(0, before-s.databaseSize())
 	return freed, s.plain(err)
+}
+
+// freeFiles removes the artifacts that no run names.
+func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
+	unlock, err := s.lockArtifacts(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	named := map[string]bool{}
+	if err := s.eachArtifact(ctx, func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
+		return err
+	}
+	return s.eachFile(func(path string, size int64) error {
+		if named[filepath.Base(path)] || !ours(path) {
+			return nil
+		}
+		freed.Files++
+		freed.Bytes += size
+		return os.Remove(path)
+	})
 }
 
 // purge removes a run and all it has.
@@ -153,8 +160,11 @@ func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) 
 	return nil
 }
 
-// eachFile calls f for every file in the directory of artifacts, which may be a link to another.
+// eachFile calls f for every file in the directory of artifacts, which may be a link to another, if it is there.
 func (s *Store) eachFile(f func(path string, size int64) error) error {
+	if !s.hasArtifacts() {
+		return nil
+	}
 	return filepath.WalkDir(s.artifacts()+"/", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || entry.Name() == ".lock" {
 			return err
@@ -440,8 +450,10 @@ func incomplete(missing []error) error {
 // Other processes go on writing meanwhile. Artifacts that are missing or damaged are in an [IncompleteError]. After any
 // other error there is no file at path, and the same backup may be made again.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s: is there already; name another file", path)
+	for _, file := range []string{path, path + "-wal", path + "-journal"} { // SQLite would take these for parts of the copy
+		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: is there already; name another file", file)
+		}
 	}
 	unlock, err := s.lockArtifacts(ctx, false) // no file is freed meanwhile
 	if err != nil {

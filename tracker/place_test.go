@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -245,6 +246,51 @@ func TestLinkedArtifacts(t *testing.T) {
 	}
 	if freed, err := s.GC(t.Context()); err != nil || freed.Files != 1 {
 		t.Errorf("%+v %v", freed, err)
+	}
+	whole(t, s)
+}
+
+// A directory of artifacts that was moved away can be moved back: who looks for files, or frees some, makes none in its
+// place.
+func TestDirectoryPutBack(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")), r.LogArtifact(ctx, "b", strings.NewReader("other")))
+	away := s.path + ".away"
+	must(t, os.Rename(s.artifacts(), away))
+	if _, err := s.ReadArtifact(ctx, r.ID, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if findings := check(t, s); len(findings) != 2 || !findings[0].Missing {
+		t.Errorf("%v", findings)
+	}
+	if err := s.Backup(ctx, s.path+".copy"); err == nil {
+		t.Error("a backup without files says nothing")
+	}
+	must(t, r.DropArtifact(ctx, "b"))
+	if freed, err := s.GC(ctx); err != nil || freed.Files != 0 {
+		t.Errorf("%+v %v", freed, err)
+	}
+	if _, err := os.Lstat(s.artifacts()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in place of the directory: %v", err)
+	}
+	must(t, os.RemoveAll(s.artifacts()), os.Rename(away, s.artifacts()))
+	if freed, err := s.GC(ctx); err != nil || freed.Files != 1 {
+		t.Errorf("%+v %v", freed, err)
+	}
+	whole(t, s)
+}
+
+// What keeps an artifact from being written is told in the same words each time.
+func TestReadOnlyArtifacts(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")))
+	mount(t, s.artifacts(), s.artifacts(), "", syscall.MS_BIND, "")
+	must(t, syscall.Mount("", s.artifacts(), "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	first, second := r.LogArtifact(ctx, "b", strings.NewReader("b")), r.LogArtifact(ctx, "b", strings.NewReader("b"))
+	if !errors.Is(first, syscall.EROFS) || second == nil || first.Error() != second.Error() {
+		t.Errorf("%v\n%v", first, second)
 	}
 	whole(t, s)
 }

@@ -387,9 +387,12 @@ func TestBackup(t *testing.T) {
 	}
 	close(stop)
 	must(t, <-done)
-	path := filepath.Join(dir, "0.db")
-	if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "is there already") {
-		t.Error(err)
+	for _, suffix := range []string{"", "-wal", "-journal"} { // left of another database, SQLite would add it to the copy
+		path := filepath.Join(t.TempDir(), "copy.db")
+		must(t, os.WriteFile(path+suffix, nil, 0o666))
+		if err := s.Backup(ctx, path); err == nil || !strings.Contains(err.Error(), "copy.db"+suffix+": is there already") {
+			t.Error(err)
+		}
 	}
 }
 
