@@ -63,6 +63,10 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintln(c.messages, weights+p.Skipped)
 		case p.Run == 0:
 			fmt.Fprintln(c.messages, oneLine(p.Err)+"; trying again")
+		case p.Ended && errors.Is(p.Err, tracker.ErrLeft):
+			fmt.Fprintln(c.messages, weights+tracker.ErrLeft.Error())
+		case p.Ended && errors.Is(p.Err, context.Canceled):
+			fmt.Fprintln(c.messages, weights+"cancelled")
 		case p.Ended && p.Err != nil:
 			fmt.Fprintln(c.messages, weights+oneLine(p.Err))
 		case p.Ended:
