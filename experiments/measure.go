@@ -8,15 +8,7 @@ import (
 	"slices"
 
 	"hrlab/hrstyle"
-)
-
-// Names of the measures, which are metrics of a run at its last step: see the package comment.
-const (
-	SSIM           = "ssim"
-	EdgeSSIM       = "edge_ssim"
-	StyleMatch     = "style_match"
-	ContentKept    = "content_kept"
-	ColourDistance = "colour_distance"
+	"hrlab/report"
 )
 
 // Measures are those of an output of pair, which is at the size that was fitted; those that are not defined for the pair
@@ -37,11 +29,11 @@ func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64
 	of := losses[0]
 	a, b := luma(pair.Content), luma(output)
 	measures := map[string]float64{
-		SSIM:           ssim(a, b),
-		EdgeSSIM:       ssim(a.sobel(), b.sobel()),
-		StyleMatch:     1 - of.Style/base.Content.Style,
-		ContentKept:    1 - of.Content/base.Grey.Content,
-		ColourDistance: colourDistance(output, pair.Style),
+		report.SSIM:           ssim(a, b),
+		report.EdgeSSIM:       ssim(a.sobel(), b.sobel()),
+		report.StyleMatch:     1 - of.Style/base.Content.Style,
+		report.ContentKept:    1 - of.Content/base.Grey.Content,
+		report.ColourDistance: colourDistance(output, pair.Style),
 	}
 	for name := range undefined(pair, base) {
 		delete(measures, name)
@@ -58,10 +50,10 @@ const least = 1e-4
 func undefined(pair hrstyle.Pair, base hrstyle.Baseline) map[string]string {
 	why := map[string]string{}
 	if !(base.Content.Style > least*base.Zero.Style) {
-		why[StyleMatch] = "the content picture has the style picture's look already, so that there is nothing to take from it"
+		why[report.StyleMatch] = "the content picture has the style picture's look already, so that there is nothing to take from it"
 	}
 	if flat(pair.Content) || !(base.Grey.Content > least*base.Zero.Content) {
-		why[ContentKept] = "the content picture is flat, so that there is nothing to keep of it"
+		why[report.ContentKept] = "the content picture is flat, so that there is nothing to keep of it"
 	}
 	return why
 }

@@ -8,6 +8,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/report"
 
 	"golang.org/x/image/draw"
 )
@@ -78,16 +79,16 @@ func TestMeasures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]float64{SSIM: 1, EdgeSSIM: 1, ContentKept: 1, StyleMatch: 0, ColourDistance: colourDistance(pair.Content, pair.Style)} {
+	for name, want := range map[string]float64{report.SSIM: 1, report.EdgeSSIM: 1, report.ContentKept: 1, report.StyleMatch: 0, report.ColourDistance: colourDistance(pair.Content, pair.Style)} {
 		near(t, "the content picture's "+name, content[name], want, 1e-6)
 	}
 	style, err := lab.Measures(pair, pair.Style)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "the style picture's style match", style[StyleMatch], 1, 1e-6)
-	near(t, "the style picture's colour distance", style[ColourDistance], 0, 0)
-	if style[SSIM] > 0.9 || style[ContentKept] > 0.9 {
+	near(t, "the style picture's style match", style[report.StyleMatch], 1, 1e-6)
+	near(t, "the style picture's colour distance", style[report.ColourDistance], 0, 0)
+	if style[report.SSIM] > 0.9 || style[report.ContentKept] > 0.9 {
 		t.Errorf("the style picture keeps the content: %v", style)
 	}
 	if _, err := lab.Measures(pair, sample.Content(16, 16)); err == nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -31,13 +32,6 @@ type About struct {
 	Name       string // CONTENT_STYLE, by the pictures' names, where empty
 	Tags       map[string]string
 }
-
-// Names of a run's artifacts.
-const (
-	Output     = "output"     // a PNG
-	Generator  = "generator"  // see [hrstyle.LoadGenerator]
-	Checkpoint = "checkpoint" // of the last moments of a run that is not finished, see [hrstyle.LoadCheckpoint]
-)
 
 // checkpointPause is the time from one checkpoint of a run to the next: so much work a killed process loses.
 const checkpointPause = 10 * time.Second
@@ -185,7 +179,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				recorded = step.N
 			}
 			if err == nil && time.Since(saved) >= checkpointPause {
-				err, saved = keepArtifact(ctx, run, Checkpoint, step.Checkpoint().Encode), time.Now()
+				err, saved = keepArtifact(ctx, run, report.Checkpoint, step.Checkpoint().Encode), time.Now()
 			}
 			if err != nil {
 				yield(last, errors.Join(err, finish(err)))
@@ -206,7 +200,7 @@ func record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
 	ctx = context.WithoutCancel(ctx) // a stop is no reason to lose the step it comes at
 	return errors.Join(
 		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
-		run.LogPicture(ctx, int64(step.N), Output, step.Picture()),
+		run.LogPicture(ctx, int64(step.N), report.Output, step.Picture()),
 	)
 }
 
@@ -226,7 +220,7 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 	ended := error(nil)
 	switch {
 	case err == nil && kept == nil:
-		if kept = run.Finish(ctx, nil, Checkpoint); kept != nil {
+		if kept = run.Finish(ctx, nil, report.Checkpoint); kept != nil {
 			ended = run.Finish(ctx, kept)
 		}
 	case kept == nil || errors.Is(err, tracker.ErrLeft):
@@ -258,16 +252,16 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 		return nil
 	}
 	how := hrstyle.Encoding{Comment: last.Describe()}
-	kept := keepArtifact(ctx, run, Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) })
+	kept := keepArtifact(ctx, run, report.Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) })
 	if kept == nil {
-		kept = keepArtifact(ctx, run, Generator, last.Generator().Encode)
+		kept = keepArtifact(ctx, run, report.Generator, last.Generator().Encode)
 	}
 	if kept == nil && err == nil {
 		if kept = l.measure(ctx, run, last); kept == nil {
 			return nil
 		}
 	}
-	saved := keepArtifact(ctx, run, Checkpoint, last.Checkpoint().Encode)
+	saved := keepArtifact(ctx, run, report.Checkpoint, last.Checkpoint().Encode)
 	if kept == nil {
 		kept = saved
 	}
@@ -285,13 +279,10 @@ func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) e
 		return err
 	}
 	for name, why := range undefined(last.Pair(), base) {
-		err = errors.Join(err, run.Tag(ctx, name+notDefined, why))
+		err = errors.Join(err, run.Tag(ctx, name+report.NotDefined, why))
 	}
 	return errors.Join(err, run.Log(ctx, int64(last.N), measures))
 }
-
-// notDefined after the name of a measure is the tag of a run for whose pair it is not defined; it says why.
-const notDefined = "_not_defined"
 
 // keepArtifact makes an artifact of what encode returns: by way of memory, since a folder for temporary files may be missing or full.
 func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode func() ([]byte, error)) error {
@@ -307,7 +298,7 @@ func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode fun
 
 // LoadCheckpoint reads the checkpoint of a run.
 func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Checkpoint, error) {
-	c, err := fromArtifact(ctx, store, run, Checkpoint, hrstyle.LoadCheckpoint)
+	c, err := fromArtifact(ctx, store, run, report.Checkpoint, hrstyle.LoadCheckpoint)
 	if err == nil {
 		c.Config.Checkpoint = "" // the artifact is not written over
 	}
@@ -316,7 +307,7 @@ func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrst
 
 // LoadGenerator reads the generator of a run.
 func LoadGenerator(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Generator, error) {
-	return fromArtifact(ctx, store, run, Generator, hrstyle.LoadGenerator)
+	return fromArtifact(ctx, store, run, report.Generator, hrstyle.LoadGenerator)
 }
 
 func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, name string, load func(path string) (T, error)) (value T, err error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -143,7 +144,7 @@ func TestKept(t *testing.T) {
 			}
 		}
 		artifacts, err := lab.Tracker.Artifacts(t.Context(), runs[0].ID)
-		if err != nil || len(artifacts) != 2 || artifacts[0].Name != Generator || artifacts[1].Name != Output {
+		if err != nil || len(artifacts) != 2 || artifacts[0].Name != report.Generator || artifacts[1].Name != report.Output {
 			t.Errorf("%s: %v %v", c.name, artifacts, err)
 		}
 	}
@@ -168,7 +169,7 @@ func TestCheckpointGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, Checkpoint)
+		file, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, report.Checkpoint)
 		if err != nil {
 			t.Fatal(err)
 		}

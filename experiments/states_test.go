@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -415,8 +416,8 @@ func TestFollowWithoutFile(t *testing.T) {
 		}
 		err = errors.Join(
 			run.Log(ctx, 1, map[string]float64{"total": 1, "content": 1, "style": 1, "seconds": 1}),
-			run.LogPicture(ctx, 1, Output, image.NewGray(image.Rect(0, 0, 8, 8))),
-			run.LogArtifact(ctx, Output, strings.NewReader("a picture")),
+			run.LogPicture(ctx, 1, report.Output, image.NewGray(image.Rect(0, 0, 8, 8))),
+			run.LogArtifact(ctx, report.Output, strings.NewReader("a picture")),
 			os.RemoveAll(q.store.Path()+".artifacts"),
 			run.Finish(ctx, nil))
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -200,7 +201,7 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, 
 	if err != nil {
 		return run, nil, err
 	}
-	file, err := l.Tracker.OpenArtifact(ctx, info.ID, Checkpoint)
+	file, err := l.Tracker.OpenArtifact(ctx, info.ID, report.Checkpoint)
 	if errors.Is(err, tracker.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return run, nil, nil
 	}

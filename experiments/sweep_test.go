@@ -19,6 +19,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -77,7 +78,7 @@ func TestSweep(t *testing.T) {
 	if first.Params["content_weight"].Number != 1 || first.Tags["pair"] != "day_dusk" || first.Experiment != "e" || first.Name != "day_dusk" {
 		t.Errorf("%+v", first)
 	}
-	for _, name := range []string{"total", "content", "style", SSIM, EdgeSSIM, StyleMatch, ContentKept, ColourDistance} {
+	for _, name := range []string{"total", "content", "style", report.SSIM, report.EdgeSSIM, report.StyleMatch, report.ContentKept, report.ColourDistance} {
 		if m, ok := first.Metrics[name]; !ok || m.LastStep != 4 {
 			t.Errorf("metric %s: %+v", name, m)
 		}
@@ -86,7 +87,7 @@ func TestSweep(t *testing.T) {
 	if err != nil || len(pictures) != 7 {
 		t.Errorf("%d pictures, want 5 outputs and the pair: %v", len(pictures), err)
 	}
-	file, err := lab.Tracker.OpenArtifact(t.Context(), first.ID, Output)
+	file, err := lab.Tracker.OpenArtifact(t.Context(), first.ID, report.Output)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestSweepGoesOn(t *testing.T) {
 		t.Errorf("steps %v", steps)
 	}
 	for i := range want {
-		for _, name := range []string{"total", SSIM} {
+		for _, name := range []string{"total", report.SSIM} {
 			if a, b := want[i].Metrics[name].Last, got[i].Metrics[name].Last; a != b {
 				t.Errorf("trial %d: %s %g, uninterrupted %g", i+1, name, b, a)
 			}
@@ -343,7 +344,7 @@ func TestPaperFigure(t *testing.T) {
 					t.Errorf("%s: style loss falls from %g to %g at weight %s", s.name, a, b, run.Params["content_weight"])
 				}
 			}
-			output, err := fromArtifact(t.Context(), store, run.ID, Output, hrstyle.LoadPicture)
+			output, err := fromArtifact(t.Context(), store, run.ID, report.Output, hrstyle.LoadPicture)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -433,40 +434,4 @@ type counted struct {
 func (c *counted) At(x, y int) color.Color {
 	c.reads++
 	return c.Image.At(x, y)
-}
-
-// A report keeps pairs apart whose names are the same, and shows every setting that varies.
-func TestReport(t *testing.T) {
-	lab := testLab(t)
-	other := hrstyle.Pair{Content: testPair.Style, Style: testPair.Content}
-	other.Content.Name, other.Style.Name = filepath.Join("other", testPair.Content.Name), filepath.Join("other", testPair.Style.Name)
-	c := testConfig()
-	c.Steps = 1
-	for _, pair := range []hrstyle.Pair{testPair, other} {
-		if _, err := lab.Sweep(t.Context(), "e", pair, Grid(c, Size(32, 40), ContentWeight(1, 100)), 0, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := NewReport(t.Context(), lab.Tracker, "e")
-	if err != nil || len(r.Pairs) != 2 || r.Pairs[0].Name == r.Pairs[1].Name {
-		t.Fatalf("%+v %v", r, err)
-	}
-	for _, p := range r.Pairs {
-		want := []string{"content 1, size 40", "content 1, size 32", "content 100, size 40", "content 100, size 32"}
-		slices.Sort(want)
-		if got := slices.Sorted(slices.Values(p.Columns)); !slices.Equal(got, want) || len(p.Matrix) != 1 || slices.Contains(p.Matrix[0], nil) {
-			t.Errorf("%v of %v: %v", p.Rows, p.Columns, p.Matrix)
-		}
-		if len(p.Effects) != 2*len(measures) {
-			t.Errorf("%d effects", len(p.Effects))
-		}
-	}
-	dir := t.TempDir()
-	if err := errors.Join(r.HTML(filepath.Join(dir, "r.html")), r.Markdown(filepath.Join(dir, "r.md"))); err != nil {
-		t.Fatal(err)
-	}
-	page, err := os.Stat(filepath.Join(dir, "r.html"))
-	if err != nil || page.Size() > 100_000*8 {
-		t.Errorf("a page of %d bytes for 8 trials, want 100 kB each at most: %v", page.Size(), err)
-	}
 }

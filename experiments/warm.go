@@ -21,6 +21,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/gofrs/flock"
@@ -466,7 +467,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 		return nil, err
 	}
 	pictures = slices.DeleteFunc(pictures, func(p tracker.Picture) bool {
-		return p.Name != Output || last.Ok() && p.Step <= int64(last.N) || len(values[p.Step]) < 4
+		return p.Name != report.Output || last.Ok() && p.Step <= int64(last.N) || len(values[p.Step]) < 4
 	})
 	for i, p := range pictures {
 		v := values[p.Step]
@@ -479,7 +480,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 			return nil, fmt.Errorf("run %d, picture of step %d: %w", info.ID, p.Step, err)
 		}
 		if over && i == len(pictures)-1 {
-			output, err := fromArtifact(ctx, l.Tracker, info.ID, Output, hrstyle.LoadPicture)
+			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, hrstyle.LoadPicture)
 			switch {
 			case err == nil:
 				img = output.Image

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/gofrs/flock"
@@ -100,7 +101,7 @@ func TestWarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, run := range runs {
-		for _, m := range []string{"content", "style", StyleMatch, SSIM} {
+		for _, m := range []string{"content", "style", report.StyleMatch, report.SSIM} {
 			if got, want := run.Metrics[m].Last, expected[i].Metrics[m].Last; got != want {
 				t.Errorf("trial %d: %s is %v by the worker, %v here", i, m, got, want)
 			}
@@ -216,7 +217,7 @@ func TestWarmStop(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		if artifact, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, Output); err != nil {
+		if artifact, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, report.Output); err != nil {
 			t.Error(err)
 		} else {
 			_ = artifact.Close()

@@ -14,6 +14,7 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/google/renameio/v2"
@@ -73,7 +74,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	report, err := experiments.NewReport(ctx, store, experiment)
+	comparison, err := report.New(ctx, store, experiment)
 	if err != nil {
 		return err
 	}
@@ -81,14 +82,14 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.save(ctx, store, scaled, report.Pairs[0].Suggested), report.HTML(d.file("report.html")), d.table(ctx, c.out, store, report))
+	return errors.Join(d.save(ctx, store, scaled, comparison.Pairs[0].Suggested), comparison.HTML(d.file("report.html")), d.table(ctx, c.out, store, comparison))
 }
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
 // save writes the output and the generator of a run on pair, and the three pictures beside each other.
-func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *experiments.RunReport) error {
-	for artifact, file := range map[string]string{experiments.Output: "output.png", experiments.Generator: "generator.safetensors"} {
+func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *report.Run) error {
+	for artifact, file := range map[string]string{report.Output: "output.png", report.Generator: "generator.safetensors"} {
 		in, err := store.OpenArtifact(ctx, run.ID, artifact)
 		if err != nil {
 			return err
@@ -109,18 +110,18 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 }
 
 // table prints the losses of the suggested run and where everything is.
-func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, report *experiments.Report) error {
-	run := report.Pairs[0].Suggested
+func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, comparison *report.Report) error {
+	run := comparison.Pairs[0].Suggested
 	series, err := store.Series(ctx, []int64{run.ID}, []string{"content", "seconds", "style", "total"}, 0)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Suggested of %d: content weight %s, style weight %s. Its losses:\n", len(report.Pairs[0].Runs), run.Param("content_weight"), run.Param("style_weight"))
+	fmt.Fprintf(w, "Suggested of %d: content weight %s, style weight %s. Its losses:\n", len(comparison.Pairs[0].Runs), run.Param("content_weight"), run.Param("style_weight"))
 	fmt.Fprintf(w, "%6s %12s %12s %12s %9s\n", "step", "total", "content", "style", "seconds")
 	for i, step := range series[0].Steps {
 		fmt.Fprintf(w, "%6d %12.5g %12.5g %12.5g %9.1f\n", step, series[3].Values[i], series[0].Values[i], series[2].Values[i], series[1].Values[i])
 	}
-	if report.Random {
+	if comparison.Random {
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
 	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: %s\n",

@@ -15,6 +15,7 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -200,8 +201,8 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrsty
 	ctx = context.WithoutCancel(ctx)
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
 	how := f.encoding(last.Describe(), content)
-	picture := f.save(ctx, track, f.Out, experiments.Output, func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) })
-	failed := errors.Join(picture, f.save(ctx, track, f.Generator, experiments.Generator, last.Generator().Save))
+	picture := f.save(ctx, track, f.Out, report.Output, func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) })
+	failed := errors.Join(picture, f.save(ctx, track, f.Generator, report.Generator, last.Generator().Save))
 	if lost != nil {
 		lost = fmt.Errorf("--json %w", lost)
 		if track.run != nil {
@@ -211,7 +212,7 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrsty
 	}
 	from := ""
 	switch _, statErr := os.Stat(checkpoint); {
-	case track.has(ctx, experiments.Checkpoint):
+	case track.has(ctx, report.Checkpoint):
 		from = strconv.FormatInt(track.run.ID, 10)
 	case statErr == nil:
 		from = checkpoint

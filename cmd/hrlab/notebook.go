@@ -203,6 +203,7 @@ import (
 	_ "hrlab/experiments"
 	_ "hrlab/hrstyle"
 	_ "hrlab/notebooks/nb"
+	_ "hrlab/report"
 	_ "hrlab/tracker"
 )
 `

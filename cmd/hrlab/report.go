@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -39,18 +39,18 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 		r.Experiment = newest[0].Experiment
 	}
-	report, err := experiments.NewReport(ctx, store, r.Experiment)
+	comparison, err := report.New(ctx, store, r.Experiment)
 	if err != nil {
 		return err
 	}
-	write := report.HTML
+	write := comparison.HTML
 	if r.Format == "markdown" || r.Format == "" && strings.EqualFold(filepath.Ext(r.Out), ".md") {
-		write = report.Markdown
+		write = comparison.Markdown
 	}
 	if err := write(r.Out); err != nil {
 		return err
 	}
-	for _, p := range report.Pairs {
+	for _, p := range comparison.Pairs {
 		if why := p.NoSuggestion(); why != "" {
 			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
 		}
@@ -59,10 +59,10 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 	fmt.Fprintln(c.messages, r.Out)
-	for _, fault := range report.Faults {
+	for _, fault := range comparison.Faults {
 		fmt.Fprintln(c.messages, fault)
 	}
-	if len(report.Faults) > 0 {
+	if len(comparison.Faults) > 0 {
 		return fmt.Errorf("%s: %w", r.Out, errLeftOut)
 	}
 	return nil

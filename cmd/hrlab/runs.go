@@ -19,8 +19,8 @@ import (
 	"time"
 	"unicode"
 
-	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/google/renameio/v2"
@@ -104,7 +104,7 @@ func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		fmt.Fprintln(t, "ID\tSTATUS\tEXPERIMENT\tNAME\tCONTENT W.\tSTYLE W.\tSTEP\tCONTENT\tSTYLE\tKEPT\tMATCH\tWHEN")
 		for _, i := range runs {
 			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Status, short(i.Experiment), short(i.Name), short(i.Params["content_weight"].Text), short(i.Params["style_weight"].Text),
-				step(i, "total"), last(i, "content"), last(i, "style"), last(i, experiments.ContentKept), last(i, experiments.StyleMatch), i.Created.Local().Format("2006-01-02 15:04"))
+				step(i, "total"), last(i, "content"), last(i, "style"), last(i, report.ContentKept), last(i, report.StyleMatch), i.Created.Local().Format("2006-01-02 15:04"))
 		}
 		return t.Flush()
 	})
@@ -384,7 +384,7 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 	}
 	var pictures [2]hrstyle.Picture
 	for i, id := range []int64{a, b} {
-		file, err := s.OpenArtifact(ctx, id, experiments.Output)
+		file, err := s.OpenArtifact(ctx, id, report.Output)
 		if err != nil {
 			return err
 		}
@@ -397,7 +397,7 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
 		return fmt.Errorf("the outputs of runs %d and %d are of other sizes, %v and %v", a, b, p, q)
 	}
-	return hrstyle.SavePicture(out, experiments.Difference(pictures[0], pictures[1]), how)
+	return hrstyle.SavePicture(out, report.Difference(pictures[0], pictures[1]), how)
 }
 
 type runsGetCmd struct {
@@ -455,7 +455,7 @@ func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]b
 	}
 	var steps []string
 	for _, p := range pictures {
-		if p.Name == experiments.Output {
+		if p.Name == report.Output {
 			if p.Step == n {
 				return s.Thumbnail(ctx, p.Digest)
 			}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"hrlab/experiments"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/janpfeifer/gonb/gonbui/protocol"
@@ -18,16 +19,16 @@ import (
 // Explore shows sliders over the two weights, and at once the output of the nearest run of the experiment. Everything is
 // in the page: it works in a saved notebook, and without scripts it is a table of the outputs. Where there is a kernel a
 // button queues the fit with the very weights of the sliders, for [Lab]'s worker with these vgg.
-func Explore(report *experiments.Report, vgg string) {
-	for _, p := range report.Pairs {
+func Explore(r *report.Report, vgg string) {
+	for _, p := range r.Pairs {
 		e := explorer{ID: id(), Pair: p}
 		for i := range p.Runs {
-			r := &p.Runs[i]
-			content, style := r.Params["content_weight"].Number, r.Params["style_weight"].Number
-			if r.Status != tracker.Finished || r.Output == nil || content <= 0 || style <= 0 { // sliders are logarithmic
+			run := &p.Runs[i]
+			content, style := run.Params["content_weight"].Number, run.Params["style_weight"].Number
+			if run.Status != tracker.Finished || run.Output == nil || content <= 0 || style <= 0 { // sliders are logarithmic
 				continue
 			}
-			e.Runs = append(e.Runs, r)
+			e.Runs = append(e.Runs, run)
 			e.Content.add(content)
 			e.Style.add(style)
 		}
@@ -47,8 +48,8 @@ func Explore(report *experiments.Report, vgg string) {
 // explorer is what the page of Explore is made of.
 type explorer struct {
 	ID             string
-	Pair           *experiments.PairReport
-	Runs           []*experiments.RunReport
+	Pair           *report.Pair
+	Runs           []*report.Run
 	Content, Style span
 	Kernel, Cell   string
 }

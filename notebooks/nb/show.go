@@ -16,8 +16,8 @@ import (
 	"strconv"
 	"strings"
 
-	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/janpfeifer/gonb/gonbui"
@@ -115,23 +115,23 @@ func Chart(p *plot.Plot) { display(render("chart", chart(p)), "[chart: "+p.Title
 // chart draws p as a picture: JupyterLab takes SVG elements, but not pictures, out of notebooks that it does not trust. A
 // picture does not know the colours around it, so lines and texts are of a grey that can be read on black and on white.
 func chart(p *plot.Plot) template.URL {
-	svg := strings.ReplaceAll(string(Must(experiments.SVG(p))), "currentColor", "#808080")
+	svg := strings.ReplaceAll(string(Must(report.SVG(p))), "currentColor", "#808080")
 	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg))) //nolint:gosec // base64
 }
 
 // Matrix shows the outputs of an experiment by content weight (down) and style weight (across).
-func Matrix(report *experiments.Report) {
+func Matrix(r *report.Report) {
 	var text strings.Builder
-	for _, p := range report.Pairs {
+	for _, p := range r.Pairs {
 		fmt.Fprintf(&text, "[%s: %d outputs by content and style weight]\n", p.Name, len(p.Rows)*len(p.Columns))
 	}
-	display(render("matrix", report), text.String())
+	display(render("matrix", r), text.String())
 }
 
 // Pareto shows what each run of an experiment keeps of the content picture and takes of the style picture. The front is
 // the line, the suggested run is ringed; where none can be suggested it says why.
-func Pareto(report *experiments.Report) {
-	for _, p := range report.Pairs {
+func Pareto(r *report.Report) {
+	for _, p := range r.Pairs {
 		Chart(p.Pareto())
 		line := p.NoSuggestion()
 		if s := p.Suggested; s != nil {
@@ -152,10 +152,10 @@ func Table[T any](rows []T, columns ...string) {
 	case []tracker.Info:
 		if len(columns) == 0 {
 			columns = []string{"id", "status"}
-			for _, name := range experiments.Varied(list) {
+			for _, name := range report.Varied(list) {
 				columns = append(columns, "params."+name)
 			}
-			for _, name := range []string{experiments.ContentKept, experiments.StyleMatch, experiments.SSIM, experiments.ColourDistance} {
+			for _, name := range []string{report.ContentKept, report.StyleMatch, report.SSIM, report.ColourDistance} {
 				columns = append(columns, "metrics."+name)
 			}
 		}

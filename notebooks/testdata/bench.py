@@ -14,7 +14,7 @@ import time
 
 from jupyter_client.manager import KernelManager
 
-IMPORTS = 'import (\n"hrlab/experiments"\n"hrlab/hrstyle"\n"hrlab/notebooks/nb"\n"hrlab/tracker"\n)\n'
+IMPORTS = 'import (\n"hrlab/experiments"\n"hrlab/hrstyle"\n"hrlab/notebooks/nb"\n"hrlab/report"\n"hrlab/tracker"\n)\n'
 FIT = """%%%%
 ctx := nb.Context()
 config := hrstyle.Default
@@ -79,9 +79,9 @@ ready = timed(kernel)
 atexit.register(lambda: manager.shutdown_kernel())
 row("kernel ready", ready, 1)
 time.sleep(1)  # a subscription to outputs takes a moment, and what comes before is lost
-cell("%noautoget\n" + IMPORTS + '%%\nfmt.Println(nb.Param("x", 1), experiments.Output, hrstyle.Default.Size, tracker.Finished)')
+cell("%noautoget\n" + IMPORTS + '%%\nfmt.Println(nb.Param("x", 1), report.Output, hrstyle.Default.Size, tracker.Finished)')
 row("trivial cell, warm", best(lambda: cell(f"%%\nfmt.Println({next(another)})")), 0.3)
-row("cell that imports hrlab and queries the tracker", best(lambda: cell(f'%%\nctx := nb.Context()\nfmt.Println({next(another)}, len(nb.Must(nb.Tracker(ctx).Runs(ctx, tracker.Query{{}}))), experiments.Output)')), 0.8)
+row("cell that imports hrlab and queries the tracker", best(lambda: cell(f'%%\nctx := nb.Context()\nfmt.Println({next(another)}, len(nb.Must(nb.Tracker(ctx).Runs(ctx, tracker.Query{{}}))), report.Output)')), 0.8)
 row("first picture of a 10-step fit at 128 px, the worker's first", fit('nb.Lab(ctx, "auto")'), 10)
 row("the same, worker warm", best(lambda: fit('nb.Lab(ctx, "auto")')), 3)
 row("the same, in the cell", best(lambda: fit('nb.LabHere(ctx, "auto")')), 10)

@@ -1,20 +1,24 @@
-package experiments
+// Package report compares the recorded runs of an experiment and shows them: on a page, in Markdown, as charts. It needs
+// what the tracker has of them alone, no device and no queue.
+//
+//	r, err := report.New(ctx, store, "boat")
+//	err = r.HTML("boat.html")
+//
+// [Front] finds the runs than which none keeps more content and matches more style, [Knee] the one of them where giving
+// more of either costs most of the other, which is what is suggested. [Effects] says how much each setting moves each
+// measure, [Spread] how much the seed does. What the measures are is said at their names.
+package report
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	_ "embed" // the page
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"html/template"
 	"image"
 	"image/jpeg"
 	_ "image/png" // outputs are PNG
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,24 +26,14 @@ import (
 
 	"hrlab/tracker"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/image/draw"
 )
-
-// measures are those that a report shows, in its order, with the words it has for them.
-var measures = []struct{ Name, Title, Best string }{
-	{ContentKept, "content kept", "high"},
-	{StyleMatch, "style match", "high"},
-	{SSIM, "SSIM", "high"},
-	{EdgeSSIM, "edge SSIM", "high"},
-	{ColourDistance, "colour distance", "low"},
-}
 
 // Report is what a report shows of the runs of an experiment.
 type Report struct {
 	Experiment string
 	Made       time.Time
-	Pairs      []*PairReport
+	Pairs      []*Pair
 	VGG        []string // labels of the weights used
 	Random     bool     // some are random filters
 	Commands   []string // that made the runs
@@ -47,16 +41,16 @@ type Report struct {
 	Faults     []string // pictures that are left out, because their files are missing or damaged: run, file and what is wrong
 }
 
-// PairReport is the part on one pair of pictures.
-type PairReport struct {
+// Pair is the part on one pair of pictures.
+type Pair struct {
 	Name           string
 	Content, Style []byte // JPEGs, as fitted; nil where not recorded
-	Runs           []RunReport
+	Runs           []Run
 	// Rows and Columns are the heads of the matrix of finished runs: content weights, with the other settings that
 	// vary, and style weights; the other way round where there is one style weight.
 	Rows, Columns []string
-	Matrix        [][]*RunReport // [row][column], nil where there is none
-	Suggested     *RunReport
+	Matrix        [][]*Run // [row][column], nil where there is none
+	Suggested     *Run
 	Finished      int // runs
 	Front         int // of these on the Pareto front
 	Effects       []Effect
@@ -67,8 +61,8 @@ type PairReport struct {
 	curves        []tracker.Series
 }
 
-// RunReport is one run.
-type RunReport struct {
+// Run is one run.
+type Run struct {
 	tracker.Info
 	Output  []byte // a JPEG; nil where the run has none
 	Seeds   int    // of the runs with the same settings, of which this is the first
@@ -77,7 +71,7 @@ type RunReport struct {
 }
 
 // Measure is the last value of a measure, for people.
-func (r *RunReport) Measure(name string) string {
+func (r *Run) Measure(name string) string {
 	v := measure(r.Info, name)
 	if math.IsNaN(v) {
 		return "–"
@@ -86,28 +80,28 @@ func (r *RunReport) Measure(name string) string {
 }
 
 // Param is a parameter as it was written.
-func (r *RunReport) Param(name string) string {
+func (r *Run) Param(name string) string {
 	v, _ := param(r.Info, name)
 	return v.Text
 }
 
 // Label names a run by its weights, and by what else varies.
-func (r *RunReport) Label() string {
+func (r *Run) Label() string {
 	return join(r.Param("content_weight")+" : "+r.Param("style_weight"), r.Other)
 }
 
 // Settings are the run's weights, and what else varies, in words.
-func (r *RunReport) Settings() string {
+func (r *Run) Settings() string {
 	return join("content weight "+r.Param("content_weight")+", style weight "+r.Param("style_weight"), r.Other)
 }
 
 // row is the run's row of the matrix.
-func (r *RunReport) row() string { return join("content "+r.Param("content_weight"), r.Other) }
+func (r *Run) row() string { return join("content "+r.Param("content_weight"), r.Other) }
 
 func join(weights, other string) string { return strings.TrimSuffix(weights+", "+other, ", ") }
 
-// NewReport gathers the runs of an experiment.
-func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*Report, error) {
+// New gathers the runs of an experiment.
+func New(ctx context.Context, store *tracker.Store, experiment string) (*Report, error) {
 	runs, err := store.Runs(ctx, tracker.Query{Experiment: experiment, Sort: "params.content_weight,params.style_weight,params.seed,id"})
 	if err != nil {
 		return nil, err
@@ -116,9 +110,9 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		return nil, fmt.Errorf("experiment %q: %w: it has no runs; hrlab runs list shows those there are", experiment, tracker.ErrNotFound)
 	}
 	r := &Report{Experiment: experiment, Made: time.Now()}
-	pairs := map[[3]string]*PairReport{} // by the digests of pictures and VGG19 weights: names may be the same
+	pairs := map[[3]string]*Pair{} // by the digests of pictures and VGG19 weights: names may be the same
 	for _, info := range runs {
-		run := RunReport{Info: info, Seeds: 1}
+		run := Run{Info: info, Seeds: 1}
 		run.Output, err = outputJPEG(ctx, store, info.ID)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -132,7 +126,7 @@ func NewReport(ctx context.Context, store *tracker.Store, experiment string) (*R
 		}
 		key := [3]string{environment["input.content"], environment["input.style"], environment["input.vgg"]}
 		if pairs[key] == nil {
-			pairs[key] = &PairReport{Name: info.Tags["pair"], Spread: map[string]float64{}}
+			pairs[key] = &Pair{Name: info.Tags["pair"], Spread: map[string]float64{}}
 			r.Pairs = append(r.Pairs, pairs[key])
 		}
 		pairs[key].Runs = append(pairs[key].Runs, run)
@@ -178,11 +172,11 @@ func (r *Report) tellApart() {
 	}
 }
 
-func (p *PairReport) files() string {
+func (p *Pair) files() string {
 	return p.Runs[0].Param("content") + ", " + p.Runs[0].Param("style")
 }
 
-func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err error) {
+func (p *Pair) gather(ctx context.Context, store *tracker.Store) (err error) {
 	if p.Content, err = thumbnail(ctx, store, p.Runs, "content"); err != nil {
 		return err
 	}
@@ -191,7 +185,7 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 	}
 	var finished []tracker.Info
 	var ids []int64
-	first := map[string]*RunReport{} // by settings
+	first := map[string]*Run{} // by settings
 	for i := range p.Runs {
 		run := &p.Runs[i]
 		if run.Status != tracker.Finished {
@@ -224,22 +218,22 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 		row := slices.Index(p.Rows, run.row())
 		if row < 0 {
 			row = len(p.Rows)
-			p.Rows, p.Matrix = append(p.Rows, run.row()), append(p.Matrix, make([]*RunReport, len(p.Columns)))
+			p.Rows, p.Matrix = append(p.Rows, run.row()), append(p.Matrix, make([]*Run, len(p.Columns)))
 		}
 		if cell := &p.Matrix[row][slices.Index(styles, run.Param("style_weight"))]; *cell == nil {
 			*cell = run
 		}
 	}
 	if len(p.Columns) == 1 {
-		var row []*RunReport
+		var row []*Run
 		for _, cells := range p.Matrix {
 			row = append(row, cells[0])
 		}
-		p.Rows, p.Columns, p.Matrix = p.Columns, p.Rows, [][]*RunReport{row}
+		p.Rows, p.Columns, p.Matrix = p.Columns, p.Rows, [][]*Run{row}
 	}
 	for _, m := range measures {
 		for _, info := range finished {
-			if why := info.Tags[m.Name+notDefined]; why != "" {
+			if why := info.Tags[m.Name+NotDefined]; why != "" {
 				p.NotDefined = appendNew(p.NotDefined, m.Title+" is not defined: "+why)
 			}
 		}
@@ -267,7 +261,7 @@ func (p *PairReport) gather(ctx context.Context, store *tracker.Store) (err erro
 }
 
 // NoSuggestion says why no weights are suggested; empty where some are, and where no run has come to its end.
-func (p *PairReport) NoSuggestion() string {
+func (p *Pair) NoSuggestion() string {
 	switch {
 	case p.Suggested != nil || p.Finished == 0:
 		return ""
@@ -278,7 +272,7 @@ func (p *PairReport) NoSuggestion() string {
 }
 
 // WhySuggested says what the suggested run is.
-func (p *PairReport) WhySuggested() string {
+func (p *Pair) WhySuggested() string {
 	if p.Front <= 2 {
 		return "which keeps most: so short a Pareto front has no knee"
 	}
@@ -286,13 +280,13 @@ func (p *PairReport) WhySuggested() string {
 }
 
 // Within says that a run's measure differs from the suggested run's by no more than seeds alone make it.
-func (p *PairReport) Within(run *RunReport, name string) bool {
+func (p *Pair) Within(run *Run, name string) bool {
 	spread, ok := p.Spread[name]
 	return ok && p.Suggested != nil && run.ID != p.Suggested.ID && math.Abs(measure(run.Info, name)-measure(p.Suggested.Info, name)) <= 2*spread
 }
 
 // Shown is a measure of the i-th run for people, marked where the difference says nothing.
-func (p *PairReport) Shown(i int, name string) string {
+func (p *Pair) Shown(i int, name string) string {
 	text := p.Runs[i].Measure(name)
 	if p.Within(&p.Runs[i], name) {
 		text = "≈ " + text
@@ -300,20 +294,8 @@ func (p *PairReport) Shown(i int, name string) string {
 	return text
 }
 
-// values lists what a parameter is in runs, in the order of the numbers.
-func values(runs []tracker.Info, name string) (list []string) {
-	sorted := slices.Clone(runs)
-	slices.SortStableFunc(sorted, func(a, b tracker.Info) int { return cmp.Compare(a.Params[name].Number, b.Params[name].Number) })
-	for _, r := range sorted {
-		if text := r.Params[name].Text; len(list) == 0 || list[len(list)-1] != text {
-			list = append(list, text)
-		}
-	}
-	return list
-}
-
 // thumbnail is the first picture called name that one of runs has.
-func thumbnail(ctx context.Context, store *tracker.Store, runs []RunReport, name string) ([]byte, error) {
+func thumbnail(ctx context.Context, store *tracker.Store, runs []Run, name string) ([]byte, error) {
 	for _, r := range runs {
 		pictures, err := store.Pictures(ctx, r.ID)
 		if err != nil {
@@ -364,118 +346,4 @@ func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, e
 			return buf.Bytes(), nil
 		}
 	}
-}
-
-//go:embed report.html
-var page string
-
-// HTML writes one page that needs nothing else: no network, no other file.
-func (r *Report) HTML(path string) error {
-	t, err := template.New("report").Funcs(template.FuncMap{
-		"picture": func(jpeg []byte) template.URL {
-			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
-		},
-		"svg":      SVG,
-		"measures": func() any { return measures },
-		"gainNote": func() string { return gainNote },
-		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
-		"title":    measureTitle,
-		"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
-	}).Parse(page)
-	if err != nil {
-		return err
-	}
-	var buf bytes.Buffer
-	if err := t.Execute(&buf, r); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, buf.Bytes(), 0o666)
-}
-
-// gainNote says what measures mean where a style gain is used.
-const gainNote = "Measures are against the style picture itself (a style gain of 1), whatever the gain of a fit was: a fit with a gain aims beyond the style picture, so that its style match falls, even below 0, where it takes more of the style's colours than the style picture has. What is suggested goes by these measures: with a gain, look at the outputs."
-
-func measureTitle(name string) string {
-	for _, m := range measures {
-		if m.Name == name {
-			return m.Title
-		}
-	}
-	return name
-}
-
-// Markdown writes a file for a README and, in a folder beside it called as the file with -files, its pictures and charts.
-func (r *Report) Markdown(path string) error {
-	folder := strings.TrimSuffix(path, filepath.Ext(path)) + "-files"
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return err
-	}
-	var out strings.Builder
-	var failed error
-	// put writes a file into the folder and returns the text that shows it.
-	put := func(name, alt string, data []byte, err error) string {
-		if err == nil {
-			err = renameio.WriteFile(filepath.Join(folder, name), data, 0o666)
-		}
-		failed = errors.Join(failed, err)
-		return fmt.Sprintf("![%s](%s/%s)", alt, filepath.Base(folder), name)
-	}
-	fmt.Fprintf(&out, "# %s\n\n", r.Experiment)
-	if r.Random {
-		fmt.Fprint(&out, "**Made with random filters in place of VGG19: other weights mean other things.**\n\n")
-	}
-	for i, p := range r.Pairs {
-		fmt.Fprintf(&out, "## %s\n\n", p.Name)
-		if p.Content != nil && p.Style != nil {
-			fmt.Fprintf(&out, "| content | style |\n|---|---|\n| %s | %s |\n\n", put(fmt.Sprintf("%d-content.jpg", i), "content", p.Content, nil), put(fmt.Sprintf("%d-style.jpg", i), "style", p.Style, nil))
-		}
-		if why := p.NoSuggestion(); why != "" {
-			fmt.Fprintf(&out, "%s.\n\n", why)
-		}
-		if p.Suggested != nil {
-			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), p.WhySuggested())
-		}
-		if len(p.Columns) > 0 {
-			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
-		}
-		for row, cells := range p.Matrix {
-			fmt.Fprintf(&out, "| %s |", p.Rows[row])
-			for _, run := range cells {
-				cell := ""
-				if run != nil && run.Output != nil {
-					cell = put(fmt.Sprintf("run%d.jpg", run.ID), run.Label(), run.Output, nil)
-				}
-				fmt.Fprintf(&out, " %s |", cell)
-			}
-			fmt.Fprintln(&out)
-		}
-		pareto, err := pngBytes(p.Pareto())
-		curves, err2 := pngBytes(p.Losses("content"))
-		styles, err3 := pngBytes(p.Losses("style"))
-		fmt.Fprintf(&out, "\n%s\n%s\n%s\n\n", put(fmt.Sprintf("%d-pareto.png", i), "Pareto front", pareto, err), put(fmt.Sprintf("%d-content.png", i), "content loss", curves, err2), put(fmt.Sprintf("%d-style.png", i), "style loss", styles, err3))
-		fmt.Fprint(&out, "| run | content weight | style weight | seed | other settings |")
-		for _, m := range measures {
-			fmt.Fprintf(&out, " %s |", m.Title)
-		}
-		fmt.Fprintf(&out, "\n|---|---|---|---|---|%s\n", strings.Repeat("---|", len(measures)))
-		for i, run := range p.Runs {
-			fmt.Fprintf(&out, "| %d | %s | %s | %s | %s |", run.ID, run.Param("content_weight"), run.Param("style_weight"), run.Param("seed"), cmp.Or(run.Other, "–"))
-			for _, m := range measures {
-				fmt.Fprintf(&out, " %s |", p.Shown(i, m.Name))
-			}
-			fmt.Fprintln(&out)
-		}
-		if p.Gain {
-			fmt.Fprintf(&out, "\n%s\n", gainNote)
-		}
-		fmt.Fprintln(&out)
-	}
-	for _, fault := range r.Faults {
-		fmt.Fprintf(&out, "Left out: %s\n\n", fault)
-	}
-	fmt.Fprintf(&out, "VGG19: %s. Made by:\n\n    %s\n", strings.Join(r.VGG, ", "), strings.Join(r.Commands, "\n    "))
-	if failed != nil {
-		return failed
-	}
-	return renameio.WriteFile(path, []byte(out.String()), 0o666)
 }

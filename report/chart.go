@@ -1,4 +1,4 @@
-package experiments
+package report
 
 import (
 	"bytes"
@@ -57,7 +57,7 @@ func shade(i, n int) color.Color {
 }
 
 // Losses are the curves of one unweighted loss of all finished runs.
-func (p *PairReport) Losses(name string) *plot.Plot {
+func (p *Pair) Losses(name string) *plot.Plot {
 	chart := newChart(name+" loss", "step", "")
 	chart.Y.Scale, chart.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	labels := map[int64]string{}
@@ -109,7 +109,7 @@ func (p *PairReport) Losses(name string) *plot.Plot {
 const tooNear = 0.04
 
 // Pareto shows content kept against style match of all finished runs, the front as a line, and the suggested run.
-func (p *PairReport) Pareto() *plot.Plot {
+func (p *Pair) Pareto() *plot.Plot {
 	chart := newChart("what each run keeps and takes", "content kept", "style match")
 	var front, others plotter.XYs
 	labels := plotter.XYLabels{}

@@ -1,11 +1,13 @@
-package experiments
+package report
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"hrlab/tracker"
@@ -88,18 +90,6 @@ func TestEffectsAndSpread(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	runs := []tracker.Info{made(1, 0, 0, 0, "0"), made(2, 0, 0, 8, "0"), made(3, 0, 0, 20, "0")}
-	for weight, want := range map[float64]int64{0: 1, 7: 2, 13: 3, 1e6: 3} {
-		if r, ok := Nearest(runs, weight, 1); !ok || r.ID != want {
-			t.Errorf("nearest to %g is run %d, want %d", weight, r.ID, want)
-		}
-	}
-	if _, ok := Nearest(nil, 1, 1); ok {
-		t.Error("nearest of none")
-	}
-}
-
 func TestDifference(t *testing.T) {
 	a, b := image.NewGray(image.Rect(3, 3, 5, 4)), image.NewGray(image.Rect(0, 0, 2, 1))
 	a.SetGray(3, 3, color.Gray{30})
@@ -127,5 +117,92 @@ func TestGainOfOldRuns(t *testing.T) {
 	}
 	if e := Effects([]tracker.Info{old, one, more}, ContentKept); len(e) != 1 || math.Abs(e[0].Effect-0.35) > 1e-12 {
 		t.Errorf("%+v", e)
+	}
+}
+
+// Values that are not finite, or were divided by noise, as databases of before may have them, take part in nothing.
+func TestCompareOnlyDefined(t *testing.T) {
+	good := []tracker.Info{made(1, 0.9, 0.1, 1, "0"), made(2, 0.5, 0.8, 8, "0"), made(3, 0.52, 0.78, 8, "1"), made(4, 0.1, 0.9, 9, "0")}
+	runs := slices.Clone(good)
+	for i, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5.09e14} {
+		runs = append(runs, made(int64(10+i), 1, v, 1, "2"), made(int64(20+i), v, 1, 8, "3"), made(int64(30+i), v, v, 20, "4"))
+	}
+	runs = append(runs, tracker.Info{ID: 40, Params: good[0].Params}) // without measures
+	if a, b := fmt.Sprint(ids(Front(good))), fmt.Sprint(ids(Front(runs))); a != b {
+		t.Errorf("front %s, want %s", b, a)
+	}
+	want, _ := Knee(Front(good))
+	if knee, ok := Knee(Front(runs)); !ok || knee.ID != want.ID {
+		t.Errorf("knee %d, want %d", knee.ID, want.ID)
+	}
+	for _, e := range append(Effects(runs, ContentKept, StyleMatch), Effects(runs[len(good):], ContentKept, StyleMatch)...) {
+		if math.IsNaN(e.Effect) || math.IsInf(e.Effect, 0) || math.Abs(e.Effect) > 1 {
+			t.Errorf("%+v", e)
+		}
+	}
+	if s := Spread(runs, StyleMatch); !(s > 0 && s < 1) {
+		t.Errorf("spread %g", s)
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5.09e14} {
+		r := Run{Info: made(1, v, v, 1, "0")}
+		if text := r.Measure(StyleMatch); text != "–" {
+			t.Errorf("%g is shown as %s", v, text)
+		}
+	}
+	if e := Effects([]tracker.Info{made(1, 0.9, 0.1, 1, "0"), made(2, math.NaN(), 0.2, 8, "0")}, ContentKept); len(e) != 0 {
+		t.Errorf("an effect of one value: %+v", e)
+	}
+}
+
+func ids(runs []tracker.Info) (list []int64) {
+	for _, r := range runs {
+		list = append(list, r.ID)
+	}
+	return list
+}
+
+// Charts can be drawn of whatever curves and measures there are.
+func TestCharts(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	for name, values := range map[string][]float64{
+		"nothing":    {},
+		"one point":  {3},
+		"small":      {0.5},
+		"all equal":  {0.25, 0.25, 0.25},
+		"zeros":      {0, 0},
+		"some zeros": {1, 0, 0.5, 0},
+		"negative":   {-1, 2},
+		"not finite": {nan, inf, -inf, 3},
+		"none":       {nan, inf},
+		"tiny":       {1e-300, 2e-300},
+		"huge":       {1e300, 1e-300},
+		"the limits": {math.MaxFloat64, math.SmallestNonzeroFloat64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			steps := make([]int64, len(values))
+			for i := range steps {
+				steps[i] = int64(i)
+			}
+			p := &Pair{curves: []tracker.Series{{Run: 1, Metric: "style", Steps: steps, Values: values}}}
+			for i, v := range append(values, nan) {
+				info := made(int64(i), v, v, 1, "0")
+				info.Status = tracker.Finished
+				p.Runs = append(p.Runs, Run{Info: info, OnFront: i == 0 && measure(info, ContentKept) == v})
+			}
+			p.Suggested = &p.Runs[0]
+			for _, chart := range []string{"losses", "pareto"} {
+				drawn := p.Losses("style")
+				if chart == "pareto" {
+					drawn = p.Pareto()
+				}
+				svg, err := SVG(drawn)
+				if err != nil || strings.Contains(string(svg), "NaN") || strings.Contains(string(svg), "Inf") {
+					t.Errorf("%s: %v %.300s", chart, err, svg)
+				}
+				if _, err := pngBytes(drawn); err != nil {
+					t.Errorf("%s: %v", chart, err)
+				}
+			}
+		})
 	}
 }

@@ -1,0 +1,61 @@
+package report
+
+import (
+	"math"
+
+	"hrlab/tracker"
+)
+
+// Effect is how much an axis moves a measure: the difference of the largest and the smallest of the measure's means over
+// the runs with one value of the axis (a main effect in the design of experiments).
+type Effect struct {
+	Axis, Measure string
+	Effect        float64
+}
+
+// Effects are those of every varied parameter on every one of the measures that runs with two of its values have.
+func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
+	for _, axis := range Varied(runs) {
+		for _, m := range measures {
+			sums, counts := map[string]float64{}, map[string]float64{}
+			for _, r := range runs {
+				if v := measure(r, m); !math.IsNaN(v) {
+					value, _ := param(r, axis)
+					sums[value.Text] += v
+					counts[value.Text]++
+				}
+			}
+			low, high := math.Inf(1), math.Inf(-1)
+			for value, sum := range sums {
+				low, high = min(low, sum/counts[value]), max(high, sum/counts[value])
+			}
+			if len(sums) > 1 {
+				effects = append(effects, Effect{axis, m, high - low})
+			}
+		}
+	}
+	return effects
+}
+
+// Spread is the standard deviation of a measure over runs that differ in nothing but the seed, pooled over all such
+// groups; NaN where no run was repeated. A difference of two runs below twice that says nothing.
+func Spread(runs []tracker.Info, name string) float64 {
+	groups := map[string][]float64{}
+	for _, r := range runs {
+		if v := measure(r, name); !math.IsNaN(v) {
+			groups[settings(r)] = append(groups[settings(r)], v)
+		}
+	}
+	squares, freedom := 0.0, 0
+	for _, values := range groups {
+		mean := 0.0
+		for _, v := range values {
+			mean += v / float64(len(values))
+		}
+		for _, v := range values {
+			squares += (v - mean) * (v - mean)
+		}
+		freedom += len(values) - 1
+	}
+	return math.Sqrt(squares / float64(freedom)) // 0/0 is NaN
+}

@@ -1,0 +1,50 @@
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"hrlab/tracker"
+)
+
+// Front is the Pareto front of content_kept against style_match: the runs than which no other is better in one and at
+// least as good in the other, from the most content kept to the best style match. Of equal ones the first counts; runs
+// without these measures do not.
+func Front(runs []tracker.Info) (front []tracker.Info) {
+	sorted := slices.DeleteFunc(slices.Clone(runs), func(r tracker.Info) bool {
+		return math.IsNaN(measure(r, ContentKept)) || math.IsNaN(measure(r, StyleMatch))
+	})
+	slices.SortStableFunc(sorted, func(a, b tracker.Info) int {
+		return cmp.Or(cmp.Compare(measure(b, ContentKept), measure(a, ContentKept)), cmp.Compare(measure(b, StyleMatch), measure(a, StyleMatch)))
+	})
+	best := math.Inf(-1)
+	for _, r := range sorted {
+		if s := measure(r, StyleMatch); s > best {
+			front, best = append(front, r), s
+		}
+	}
+	return front
+}
+
+// Knee is the run of a front that is furthest from the straight line between the front's ends, with both measures
+// scaled to 0 to 1 over the front (Satopää, Albrecht, Irwin, Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCSW 2011).
+// A front of two has no knee: then, as of one, it is the first. ok is false for an empty front.
+func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
+	if len(front) == 0 {
+		return knee, false
+	}
+	first, last := front[0], front[len(front)-1]
+	knee = first
+	content := measure(first, ContentKept) - measure(last, ContentKept)
+	style := measure(last, StyleMatch) - measure(first, StyleMatch)
+	best := 0.0
+	for _, r := range front {
+		// On the line the two scaled measures sum up to 1.
+		d := (measure(r, ContentKept)-measure(last, ContentKept))/content + (measure(r, StyleMatch)-measure(first, StyleMatch))/style - 1
+		if d > best+1e-12 {
+			knee, best = r, d
+		}
+	}
+	return knee, true
+}

@@ -1,0 +1,38 @@
+package report
+
+import (
+	"bytes"
+	_ "embed" // the page
+	"encoding/base64"
+	"html/template"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+//go:embed report.html
+var page string
+
+// HTML writes one page that needs nothing else: no network, no other file.
+func (r *Report) HTML(path string) error {
+	t, err := template.New("report").Funcs(template.FuncMap{
+		"picture": func(jpeg []byte) template.URL {
+			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
+		},
+		"svg":      SVG,
+		"measures": func() any { return measures },
+		"gainNote": func() string { return gainNote },
+		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
+		"title":    measureTitle,
+		"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
+	}).Parse(page)
+	if err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	if err := t.Execute(&buf, r); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, buf.Bytes(), 0o666)
+}
