@@ -16,30 +16,13 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// encodingFlags say how pictures are written.
-type encodingFlags struct {
-	Bits    int `default:"8" help:"Bits a channel in PNG: 8 or 16."`
-	Quality int `default:"95" help:"Quality of JPEG, 1 to 100."`
-}
-
-func (f encodingFlags) encoding(comment string, from hrstyle.Picture) hrstyle.Encoding {
-	return hrstyle.Encoding{Bits: f.Bits, Quality: f.Quality, Comment: comment, Exif: from.Exif()}
-}
-
-func (f encodingFlags) check(path string) error {
-	if f.Quality == 0 {
-		return errors.New("quality 0: allowed: 1 to 100")
-	}
-	return f.encoding("", hrstyle.Picture{}).Check(path)
-}
-
 type applyCmd struct {
-	Generator string   `placeholder:"FILE" help:"A generator that hrlab fit saved."`
-	RunName   string   `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
-	DB        string   `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database."`
-	Pictures  []string `arg:"" name:"picture" help:"Pictures to run it on, folders of them, or - for standard input."`
-	Out       string   `required:"" placeholder:"DIR|FILE|-" help:"A directory for the results, named as the pictures are; a file, or - for standard output, where there is one picture."`
-	Format    string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
+	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
+	RunName   string `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
+	dbFlags
+	Pictures []string `arg:"" name:"picture" help:"Pictures to run it on, folders of them, or - for standard input."`
+	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory for the results, named as the pictures are; a file, or - for standard output, where there is one picture."`
+	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
@@ -111,7 +94,7 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	case a.Generator != "":
 		return hrstyle.LoadGenerator(a.Generator)
 	}
-	store, info, err := findRun(ctx, a.DB, a.RunName)
+	store, info, err := a.findRun(ctx, a.RunName)
 	if err != nil {
 		return nil, err
 	}
@@ -158,15 +141,6 @@ func (a *applyCmd) source() string {
 		return "of run " + a.RunName
 	}
 	return filepath.Base(a.Generator)
-}
-
-// loadPicture loads a picture and says what was done to it.
-func loadPicture(c *console, path string) (hrstyle.Picture, error) {
-	p, err := hrstyle.LoadPicture(path)
-	for _, note := range p.Notes {
-		fmt.Fprintln(c.messages, path, note)
-	}
-	return p, err
 }
 
 // inFolders puts the pictures in a folder in its place, and says what of it is skipped: what is no picture by its name,

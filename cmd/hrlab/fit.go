@@ -2,108 +2,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
 )
-
-// engineFlags choose what a verb runs on.
-type engineFlags struct {
-	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
-	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory, and fetches them (52 MB) the first time."`
-}
-
-// open opens the engine and says on what it runs.
-func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, error) {
-	options := hrstyle.Options{Device: f.Device, VGG: f.VGG}
-	engine, err := hrstyle.Open(ctx, options)
-	if errors.Is(err, hrstyle.ErrNoVGG) {
-		if err := fetchVGG(ctx, c, ""); err != nil {
-			return nil, err
-		}
-		engine, err = hrstyle.Open(ctx, options)
-	}
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(c.messages, "device: %s (%s)\n", engine.Device.Name, engine.Device.Why)
-	if v := engine.VGG; v != nil {
-		fmt.Fprintln(c.messages, "VGG19:", v.Label)
-	}
-	return engine, nil
-}
-
-// loopFlags are the fields of hrstyle.Config that fit and sweep take alike; what is not given comes from Default, or
-// Reference.
-type loopFlags struct {
-	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
-	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
-	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
-	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
-	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
-	Steps        *int      `placeholder:"1000" help:"Updates to make."`
-	LayerWeights []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
-	WeightDecay  *float64  `placeholder:"0" help:"L2 weight decay."`
-	Seed         *int64    `placeholder:"0" help:"Seed of the initial generator."`
-	Init         *string   `placeholder:"FILE" help:"Start from this generator instead."`
-}
-
-// configFlags are those of one fit.
-type configFlags struct {
-	loopFlags
-	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
-	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
-	StyleGain     *float64 `placeholder:"1" help:"Multiplies the style picture's Gram matrices: above 1 aims at stronger colours than it has. 2.56 is what the paper's sizes of pictures amount to."`
-	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
-}
-
-// config applies the flags to Default or Reference.
-func (f loopFlags) config() (hrstyle.Config, error) {
-	c := hrstyle.Default
-	if f.Reference {
-		c = hrstyle.Reference
-	}
-	set(&c.Size, f.Size)
-	set(&c.Square, f.Square)
-	set(&c.StyleSize, f.StyleSize)
-	set(&c.Steps, f.Steps)
-	set(&c.WeightDecay, f.WeightDecay)
-	set(&c.Seed, f.Seed)
-	set(&c.Init, f.Init)
-	set(&c.Gram, (*hrstyle.Gram)(f.Gram))
-	if n := len(f.LayerWeights); n > 0 && n != len(c.LayerWeights) {
-		return c, fmt.Errorf("layer-weights: %d numbers; allowed: 5 (conv1_1, conv2_1, conv3_1, conv4_1, conv5_1)", n)
-	}
-	copy(c.LayerWeights[:], f.LayerWeights)
-	return c, nil
-}
-
-func (f configFlags) config() (hrstyle.Config, error) {
-	c, err := f.loopFlags.config()
-	set(&c.ContentWeight, f.ContentWeight)
-	set(&c.StyleWeight, f.StyleWeight)
-	set(&c.StyleGain, f.StyleGain)
-	set(&c.LearningRate, f.LearningRate)
-	return c, err
-}
-
-func set[T any](field, flag *T) {
-	if flag != nil {
-		*field = *flag
-	}
-}
 
 type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
@@ -206,7 +117,7 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrsty
 	if lost != nil {
 		lost = fmt.Errorf("--json %w", lost)
 		if track.run != nil {
-			lost = fmt.Errorf("%w; run %d has them: hrlab runs export --where 'id = %d' --format csv --out FILE%s", lost, track.run.ID, track.run.ID, f.otherDB())
+			lost = fmt.Errorf("%w; run %d has them: hrlab runs export --where 'id = %d' --format csv --out FILE%s", lost, track.run.ID, track.run.ID, f.asFlag())
 		}
 		failed = errors.Join(failed, lost)
 	}
@@ -255,7 +166,7 @@ func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string
 		return nil
 	}
 	if track.has(ctx, artifact) {
-		return fmt.Errorf("%w; run %d has it: hrlab runs get %d %s --out FILE%s", err, track.run.ID, track.run.ID, artifact, f.otherDB())
+		return fmt.Errorf("%w; run %d has it: hrlab runs get %d %s --out FILE%s", err, track.run.ID, track.run.ID, artifact, f.asFlag())
 	}
 	dir, tempErr := os.MkdirTemp("", "hrlab-")
 	if tempErr != nil {
@@ -270,14 +181,6 @@ func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string
 		return err
 	}
 	return fmt.Errorf("%w; it is in %s", err, other)
-}
-
-// otherDB is the flag that names the database, where it is not the usual one.
-func (f *fitCmd) otherDB() string {
-	if f.DB == "hrlab.db" {
-		return ""
-	}
-	return " " + option("db", f.DB)
 }
 
 // uncancelled is what of an error is no cancellation.
@@ -342,7 +245,7 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 
 // loadRun finds the run to resume and its checkpoint.
 func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoint, int64, error) {
-	store, info, err := findRun(ctx, f.DB, f.Resume)
+	store, info, err := f.findRun(ctx, f.Resume)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -389,94 +292,6 @@ func (f *fitCmd) checkOutputs(checkpoint string) error {
 	return nil
 }
 
-// openJSON opens the file of JSON lines, which a resumed fit appends to.
-func (f *fitCmd) openJSON(c *console) (io.WriteCloser, error) {
-	switch mode := os.O_TRUNC; f.JSON {
-	case "":
-		return nopCloser{io.Discard}, nil
-	case "-":
-		return nopCloser{c.out}, nil
-	default:
-		if f.Resume != "" {
-			mode = os.O_APPEND
-		}
-		file, err := os.OpenFile(f.JSON, os.O_CREATE|os.O_WRONLY|mode, 0o666)
-		if err != nil {
-			return nil, fmt.Errorf("--json %w", err)
-		}
-		return lineFile{file}, nil
-	}
-}
-
-// lineFile is a file of lines: one that does not fit is taken back.
-type lineFile struct{ *os.File }
-
-func (f lineFile) Write(line []byte) (int, error) {
-	n, err := f.File.Write(line)
-	if n > 0 && err != nil {
-		if end, seekErr := f.Seek(0, io.SeekCurrent); seekErr == nil {
-			_ = f.Truncate(end - int64(n))
-		}
-	}
-	return n, err
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// apart says which output would overwrite an input or another output; empty names are none.
-func apart(outputs, inputs []string) error {
-	read, written := map[any]bool{}, map[any]bool{}
-	for _, in := range inputs {
-		for _, key := range fileKeys(in) {
-			read[key] = in != "-"
-		}
-	}
-	for _, out := range outputs {
-		keys := fileKeys(out)
-		for _, key := range keys {
-			switch {
-			case read[key]:
-				return fmt.Errorf("%s: is read and would be overwritten; name another file", out)
-			case written[key]:
-				return fmt.Errorf("%s: would be written twice; name another file", out)
-			}
-		}
-		for _, key := range keys {
-			written[key] = true
-		}
-	}
-	return nil
-}
-
-// fileKeys are what tells a file from others: its place, with the links in its directory's name followed, and the number
-// that the disk has for it where it is there; none for an empty name.
-func fileKeys(path string) (keys []any) {
-	if path == "" {
-		return nil
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		if dir, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
-			abs = filepath.Join(dir, filepath.Base(abs))
-		}
-		keys = append(keys, abs)
-	}
-	if info, err := os.Stat(path); err == nil {
-		if file, ok := info.Sys().(*syscall.Stat_t); ok {
-			keys = append(keys, [2]any{file.Dev, file.Ino})
-		}
-	}
-	return keys
-}
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
-
 // resumeCommand is the command line that goes on with this fit: with every flag that the checkpoint does not have.
 func (f *fitCmd) resumeCommand(from string) string {
 	command := []string{"hrlab fit", option("resume", from), option("out", f.Out)}
@@ -497,48 +312,4 @@ func (f *fitCmd) resumeCommand(from string) string {
 		command = append(command, "--no-track")
 	}
 	return strings.Join(command, " ")
-}
-
-// option is a flag with its value for a POSIX shell. A value that begins with two hyphens would be taken for a flag.
-func option(name, value string) string {
-	if strings.HasPrefix(value, "--") {
-		return "--" + name + "=" + quote(value)
-	}
-	return "--" + name + " " + quote(value)
-}
-
-// quote quotes a word for a POSIX shell where it needs to be.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// stem is a file's name without directory and extension.
-func stem(path string) string {
-	if path == "-" {
-		return "stdin"
-	}
-	base := filepath.Base(path)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
-
-// line is a report: unweighted losses, and seconds since the first step began.
-type line struct {
-	Step    int     `json:"step"`
-	Total   float64 `json:"total"`
-	Content float64 `json:"content"`
-	Style   float64 `json:"style"`
-	Seconds float64 `json:"seconds"`
-	VGG     string  `json:"vgg,omitempty"` // "random" where the losses are not those of VGG19
-}
-
-// writeJSON writes a report as one line at once.
-func writeJSON(w io.Writer, s hrstyle.Step, vgg *hrstyle.VGG) error {
-	l := line{Step: s.N, Total: s.Total, Content: s.Content, Style: s.Style, Seconds: s.Elapsed.Seconds()}
-	if vgg.Random() {
-		l.VGG = "random"
-	}
-	return json.NewEncoder(w).Encode(l)
 }

@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
-	"slices"
-	"strings"
 	"syscall"
 
 	"hrlab/experiments"
@@ -21,7 +19,7 @@ import (
 	kongcompletion "github.com/jotaen/kong-completion"
 )
 
-// verbs is the command line: a verb a file.
+// verbs is the command line: one file per verb.
 type verbs struct {
 	Setup  setupCmd  `cmd:"" help:"Get what this machine lacks: the XLA:CPU plugin and VGG19's weights. Done once."`
 	Doctor doctorCmd `cmd:"" help:"Say what was found, what is missing and the command that mends it."`
@@ -109,60 +107,4 @@ func run(args []string) int {
 		return 1
 	}
 	return 2
-}
-
-// textFlag takes the value of a flag, or an argument, byte by byte: kong's own changes names that are not UTF-8, and takes
-// none that begin with a hyphen.
-func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
-	text, err := popText(ctx)
-	if err == nil {
-		target.SetString(text)
-	}
-	return err
-}
-
-// pairFlag adds KEY=VALUE to a map. The value is any text: kong's own takes ; and \ for something else.
-func pairFlag(ctx *kong.DecodeContext, target reflect.Value) error {
-	text, err := popText(ctx)
-	if err != nil {
-		return err
-	}
-	key, value, ok := strings.Cut(text, "=")
-	if !ok || key == "" {
-		return fmt.Errorf("%q: allowed: KEY=VALUE", text)
-	}
-	if target.IsNil() {
-		target.Set(reflect.MakeMap(target.Type()))
-	}
-	target.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(value))
-	return nil
-}
-
-// popText takes the next word of the command line. A word that begins with two hyphens is the next flag.
-func popText(ctx *kong.DecodeContext) (string, error) {
-	switch token := ctx.Scan.Pop(); {
-	case token.IsEOL():
-		return "", errors.New("a value is missing")
-	case token.Type == kong.UntypedToken && strings.HasPrefix(token.String(), "--"):
-		return "", fmt.Errorf("a value is missing before %s; one that begins so is given by =", token)
-	default:
-		return token.String(), nil
-	}
-}
-
-// oneLine is an error's text without line breaks, each part said once: one cause may fail several things that are done to
-// the end all the same, and libraries' errors may carry stack traces after the first line. A part of a text is what colons or
-// semicolons bound, so that half of a name with a line break is none.
-func oneLine(err error) string {
-	bounded := func(text string) string { return ": " + strings.ReplaceAll(text, "; ", ": ") + ": " }
-	within := func(part, whole string) bool { return strings.Contains(bounded(whole), bounded(part)) }
-	var said []string
-	for line := range strings.Lines(err.Error()) {
-		line = strings.Join(strings.Fields(line), " ")
-		if line != "" && !slices.ContainsFunc(said, func(s string) bool { return within(line, s) }) {
-			said = slices.DeleteFunc(said, func(s string) bool { return within(s, line) })
-			said = append(said, line)
-		}
-	}
-	return strings.Join(said, "; ")
 }

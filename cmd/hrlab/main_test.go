@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"flag"
 	"hash/crc32"
-	"io"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
-	"hrlab/tracker"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -114,81 +109,4 @@ func pictures(dir string) error {
 	binary.BigEndian.PutUint32(data[20:], 30000)
 	binary.BigEndian.PutUint32(data[29:], crc32.ChecksumIEEE(data[12:29]))
 	return os.WriteFile(filepath.Join(dir, "huge.png"), data, 0o666)
-}
-
-// Ctrl-C in a folder leaves the results that are finished, and nothing else.
-func TestApplyStops(t *testing.T) {
-	dir := t.TempDir()
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-	if err := os.Mkdir(in, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"a.png", "b.png", "c.png"} {
-		if err := hrstyle.SavePicture(filepath.Join(in, name), sample.Content(16, 16), hrstyle.Encoding{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	said := &strings.Builder{}
-	messages := writerFunc(func(text []byte) (int, error) {
-		if strings.HasPrefix(string(text), filepath.Join(out, "b.png")) {
-			cancel()
-		}
-		return said.Write(text)
-	})
-	apply := applyCmd{Generator: "../../hrstyle/testdata/hrnet_init.safetensors", Pictures: []string{in}, Out: out, Format: "png", Device: "go"}
-	apply.Bits, apply.Quality = 8, 95
-	if err := apply.Run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if !strings.HasSuffix(said.String(), "stopped: 2 of 3 pictures are done\n") {
-		t.Error(said)
-	}
-	entries, err := os.ReadDir(out)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("%v, %v", entries, err)
-	}
-	for _, e := range entries {
-		if _, err := hrstyle.LoadPicture(filepath.Join(out, e.Name())); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-type writerFunc func(text []byte) (int, error)
-
-func (f writerFunc) Write(text []byte) (int, error) { return f(text) }
-
-// Curves of any values are drawn, or nothing is.
-func TestPlot(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	for _, c := range []struct {
-		values []float64
-		want   string // of the text; empty: nothing is drawn
-	}{
-		{[]float64{1, 2}, "m, steps 0 to 1"},
-		{[]float64{3, 3, nan}, "m, steps 0 to 2"},
-		{[]float64{0, 0}, "m, steps 0 to 1"},
-		{[]float64{1, inf, -inf, 2}, "m, steps 0 to 3"},
-		{[]float64{1e300, -1e300}, "in units of 1e300"},
-		{[]float64{1e-8, 3e-8}, "in units of 1e-8"},
-		{[]float64{math.MaxFloat64, -math.MaxFloat64}, "in units of 1e308"},
-		{[]float64{1}, ""},
-		{nil, ""},
-		{[]float64{nan, nan, inf}, ""},
-	} {
-		steps := make([]int64, len(c.values))
-		for i := range steps {
-			steps[i] = int64(i)
-		}
-		text := plot(tracker.Series{Metric: "m", Steps: steps, Values: c.values})
-		if (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
-			t.Errorf("%v: %q, want %q", c.values, text, c.want)
-		}
-		for line := range strings.Lines(text) {
-			if utf8.RuneCountInString(line) > 80 {
-				t.Errorf("%v: %q is longer than a line", c.values, line)
-			}
-		}
-	}
 }

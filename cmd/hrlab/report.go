@@ -16,12 +16,12 @@ type reportCmd struct {
 	Experiment string `placeholder:"NAME" help:"The experiment to report on; the newest run's by default."`
 	Out        string `default:"report.html" placeholder:"FILE" help:"Where the report goes (.html, .md)."`
 	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the name of --out."`
-	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+	dbFlags
 }
 
 // Run writes the report, without the pictures that cannot be read.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
-	store, err := (&runsCmd{DB: r.DB}).open(ctx)
+	store, err := r.openThere(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,25 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"regexp"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/tracker"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 )
 
 type sweepCmd struct {
@@ -38,7 +28,7 @@ type sweepCmd struct {
 	Queue       bool `help:"Hand the trials to workers (hrlab worker) and show how they get on; Ctrl-C leaves them at it."`
 	DryRun      bool `help:"List the trials and how long they will take, by a step or two; record nothing."`
 	engineFlags
-	DB         string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+	dbFlags
 	Experiment string `default:"sweep" help:"The experiment that the runs belong to."`
 }
 
@@ -98,95 +88,6 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 	return trials, experiments.Validate(trials)
 }
 
-// pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
-// read when its turn comes.
-func (s *sweepCmd) pairs() (names [][]string, err error) {
-	switch {
-	case s.Pairs != "" && s.Content+s.Style != "":
-		return nil, errors.New("--pairs FILE or --content FILE and --style FILE, not both")
-	case s.Pairs != "":
-		if names, err = readPairs(s.Pairs); err != nil {
-			return nil, fmt.Errorf("--pairs %w", err)
-		}
-	case s.Content == "" || s.Style == "":
-		return nil, errors.New("--content FILE and --style FILE, or --pairs FILE, are needed")
-	default:
-		names = [][]string{{s.Content, s.Style}}
-	}
-	for _, name := range slices.Concat(names...) {
-		if err := readable(name); err != nil {
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
-// readable says why a picture cannot be read, without reading it: a pipe is read once.
-func readable(path string) error {
-	if path == "-" {
-		return nil
-	}
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().IsRegular() {
-		var file *os.File
-		if file, err = os.Open(path); err == nil {
-			return file.Close()
-		}
-	}
-	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-		return fmt.Errorf("%s: %w", path, pathErr.Err)
-	}
-	if err == nil && info.IsDir() {
-		return fmt.Errorf("%s: is a directory; name a picture", path)
-	}
-	return err
-}
-
-// loadPair reads a pair.
-func loadPair(c *console, names []string) (pair hrstyle.Pair, err error) {
-	if pair.Content, err = loadPicture(c, names[0]); err == nil {
-		pair.Style, err = loadPicture(c, names[1])
-	}
-	return pair, err
-}
-
-// afterField is white space between a field and the comma or line break after it, with the field where it is quoted.
-var afterField = regexp.MustCompile(`("(?:[^"]|"")*")[ \t]*|[ \t]+(,|\r?\n|\z)`)
-
-// readPairs reads a CSV file of two names a line, as spreadsheets and people write them: with a byte order mark, CRLF, white
-// space around fields, empty lines, and comments after #. White space inside of quotes belongs to the name.
-func readPairs(path string) (names [][]string, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if bytes.ContainsRune(data, 0) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return nil, fmt.Errorf("%s: is UTF-16, or no text; allowed: UTF-8", path)
-	}
-	data = afterField.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("$1$2"))
-	reader := csv.NewReader(bytes.NewReader(data))
-	reader.FieldsPerRecord, reader.TrimLeadingSpace, reader.Comment = 2, true, '#'
-	const allowed = "allowed: CONTENT,STYLE a line, in quotes where a name has a comma"
-	for {
-		fields, err := reader.Read()
-		switch {
-		case err == io.EOF && len(names) == 0:
-			return nil, fmt.Errorf("%s: no pair in it; %s", path, allowed)
-		case err == io.EOF:
-			return names, nil
-		case errors.Is(err, csv.ErrFieldCount) && strings.ContainsAny(fields[0], ";\t"):
-			return nil, fmt.Errorf("%s: %w: divided by a semicolon or tab; %s", path, err, allowed)
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w; %s", path, err, allowed)
-		}
-		if fields[0] == "" || fields[1] == "" {
-			line, _ := reader.FieldPos(0)
-			return nil, fmt.Errorf("%s: line %d: a name is missing; %s", path, line, allowed)
-		}
-		names = append(names, fields)
-	}
-}
-
 // Run fits every trial on every pair.
 func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	trials, err := s.trials()
@@ -241,10 +142,7 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []exp
 		}
 	}
 	show.close()
-	report := "hrlab report --experiment " + quote(s.Experiment) + " --out report.html"
-	if s.DB != "hrlab.db" {
-		report += " --db " + quote(s.DB)
-	}
+	report := "hrlab report --experiment " + quote(s.Experiment) + " --out report.html" + s.asFlag()
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
@@ -325,172 +223,4 @@ func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engin
 	total := first.Elapsed + time.Duration(steps*pairs)*each
 	_, err := fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", pairs, len(trials), steps*pairs, each.Seconds(), total.Round(time.Second))
 	return err
-}
-
-// sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
-type sweepProgress struct {
-	c                       *console
-	unhook                  func() bool   // from the context
-	mu                      sync.Mutex    // of what follows: another goroutine draws it
-	trials                  int           // on all pairs
-	all, over               int           // steps: of all trials, and of those that are over
-	at                      map[int64]int // the step that each run at work is at
-	work                    int           // steps made here, of which the time left is judged
-	began                   time.Time
-	fitted, skipped, failed int
-	gains, rates, seeds     bool // trials differ in style gain, in learning rate, in seed
-
-	bars         *mpb.Progress // nil where messages is no terminal
-	sweep, trial *mpb.Bar
-	text         string
-}
-
-// newSweepProgress begins to show a sweep. Once ctx is cancelled it says that the step at work is the last.
-func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
-	for _, t := range trials {
-		p.all += pairs * t.Config.Steps
-		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
-		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
-		p.seeds = p.seeds || t.Config.Seed != trials[0].Config.Seed
-	}
-	p.unhook = context.AfterFunc(ctx, func() {
-		const stopping = "stopping after this step; Ctrl-C again stops at once"
-		if !c.terminal {
-			fmt.Fprintln(c.messages, stopping)
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.text = stopping
-	})
-	if !c.terminal {
-		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
-		return p
-	}
-	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(16))
-	text := func(text func() string) decor.Decorator {
-		return decor.Any(func(decor.Statistics) string {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return text()
-		})
-	}
-	p.sweep = p.bars.AddBar(int64(p.all),
-		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
-		mpb.AppendDecorators(text(p.left)))
-	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("this one")), mpb.AppendDecorators(text(func() string { return p.text })))
-	return p
-}
-
-// left is the time that the rest will take, by what was fitted so far.
-func (p *sweepProgress) left() string {
-	if p.work == 0 {
-		return ""
-	}
-	rest := time.Duration(time.Since(p.began).Seconds() * float64(p.all-p.done()) / float64(p.work) * float64(time.Second))
-	return rest.Round(time.Second).String() + " left"
-}
-
-// done is the number of steps that are made, or need not be.
-func (p *sweepProgress) done() int {
-	steps := p.over
-	for _, n := range p.at {
-		steps += n
-	}
-	return steps
-}
-
-// settings names a trial by what varies, and by its weights.
-func (p *sweepProgress) settings(c hrstyle.Config) string {
-	text := fmt.Sprintf("content %g, style %g", c.ContentWeight, c.StyleWeight)
-	if p.gains {
-		text += fmt.Sprintf(", style gain %g", c.StyleGain)
-	}
-	if p.rates {
-		text += fmt.Sprintf(", learning rate %g", c.LearningRate)
-	}
-	if p.seeds {
-		text += fmt.Sprintf(", seed %d", c.Seed)
-	}
-	return text
-}
-
-func (p *sweepProgress) report(e experiments.Progress) {
-	if !e.Ended && e.Skipped != "" { // it waits for a worker
-		fmt.Fprintf(p.console().messages, "run %d, %s: %s\n", e.Run, p.settings(e.Config), e.Skipped)
-		return
-	}
-	if done := p.note(e); p.bars != nil {
-		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
-		p.trial.SetCurrent(int64(e.Step.N))
-		p.sweep.SetCurrent(int64(done))
-	}
-}
-
-// unread counts the trials of a pair that could not be read as failed.
-func (p *sweepProgress) unread(err error, trials []experiments.Trial) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failed += len(trials)
-	for _, t := range trials {
-		p.over += t.Config.Steps
-	}
-	return fmt.Errorf("%d of %d %w: %w", len(trials), len(trials), experiments.ErrTrials, err)
-}
-
-// console is where to write above the bars.
-func (p *sweepProgress) console() *console {
-	c := *p.c
-	if p.bars != nil {
-		c.messages = p.bars
-	}
-	return &c
-}
-
-// note counts, and returns the steps that are done. Without a terminal it writes a line for a trial that has ended.
-func (p *sweepProgress) note(e experiments.Progress) (done int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	weights := p.settings(e.Config)
-	switch {
-	case !e.Ended:
-		if n, ok := p.at[e.Run]; ok {
-			p.work += e.Step.N - n
-		} else if p.began.IsZero() {
-			p.began = time.Now() // compiled
-		}
-		p.at[e.Run] = e.Step.N
-		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
-	default:
-		p.over += e.Config.Steps
-		delete(p.at, e.Run)
-		line := fmt.Sprintf("run %d, %s: ", e.Run, weights)
-		switch {
-		case e.Err != nil:
-			p.failed++
-			line += oneLine(e.Err)
-		case e.Skipped != "":
-			p.skipped++
-			line += e.Skipped
-		default:
-			p.fitted++
-			line += fmt.Sprintf("total %.5g  content %.5g  style %.5g", e.Step.Total, e.Step.Content, e.Step.Style)
-		}
-		if p.bars == nil {
-			if left := p.left(); left != "" && p.over < p.all {
-				line += "  (" + left + ")"
-			}
-			fmt.Fprintln(p.c.messages, line)
-		}
-	}
-	return p.done()
-}
-
-func (p *sweepProgress) close() {
-	p.unhook()
-	if p.bars != nil {
-		p.trial.Abort(true)
-		p.sweep.Abort(false)
-		p.bars.Wait()
-	}
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"slices"
 
 	"hrlab/experiments"
@@ -15,7 +13,7 @@ import (
 
 // trackFlags say where runs are recorded.
 type trackFlags struct {
-	DB         string            `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+	dbFlags
 	NoTrack    bool              `help:"Do not record the run."`
 	Experiment string            `default:"default" help:"The experiment that the run belongs to."`
 	Name       string            `placeholder:"TEXT" help:"The run's name (default: CONTENT_STYLE)."`
@@ -27,24 +25,6 @@ type tracked struct {
 	store *tracker.Store
 	run   *tracker.Run
 	lab   experiments.Lab
-}
-
-// findRun looks for the run that --resume or --run names, unless there is a file of that name.
-func findRun(ctx context.Context, db, name string) (store *tracker.Store, info tracker.Info, err error) {
-	path, err := tracker.Path(db)
-	if err != nil {
-		return nil, info, err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, info, fmt.Errorf("%s: there is no such file, and no database %s (--db) with runs", name, db)
-	}
-	if store, err = tracker.Open(ctx, db); err != nil {
-		return nil, info, err
-	}
-	if info, err = store.Run(ctx, name); err != nil {
-		return nil, info, errors.Join(fmt.Errorf("%s: there is no such file, and %w", name, err), store.Close())
-	}
-	return store, info, nil
 }
 
 // start begins to record, or goes on with the run resumed, if it is not 0.

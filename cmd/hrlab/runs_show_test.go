@@ -3,14 +3,50 @@ package main
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"hrlab/tracker"
 )
+
+// Curves of any values are drawn, or nothing is.
+func TestPlot(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, c := range []struct {
+		values []float64
+		want   string // of the text; empty: nothing is drawn
+	}{
+		{[]float64{1, 2}, "m, steps 0 to 1"},
+		{[]float64{3, 3, nan}, "m, steps 0 to 2"},
+		{[]float64{0, 0}, "m, steps 0 to 1"},
+		{[]float64{1, inf, -inf, 2}, "m, steps 0 to 3"},
+		{[]float64{1e300, -1e300}, "in units of 1e300"},
+		{[]float64{1e-8, 3e-8}, "in units of 1e-8"},
+		{[]float64{math.MaxFloat64, -math.MaxFloat64}, "in units of 1e308"},
+		{[]float64{1}, ""},
+		{nil, ""},
+		{[]float64{nan, nan, inf}, ""},
+	} {
+		steps := make([]int64, len(c.values))
+		for i := range steps {
+			steps[i] = int64(i)
+		}
+		text := plot(tracker.Series{Metric: "m", Steps: steps, Values: c.values})
+		if (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
+			t.Errorf("%v: %q, want %q", c.values, text, c.want)
+		}
+		for line := range strings.Lines(text) {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%v: %q is longer than a line", c.values, line)
+			}
+		}
+	}
+}
 
 // A run shows the times that it has, whatever became of it.
 func TestShowTimes(t *testing.T) {
@@ -63,7 +99,7 @@ func TestShowTimes(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		show := runsShowCmd{Which: name}
-		if err := show.Run(t.Context(), &console{out: &out}, &runsCmd{DB: path}); err != nil {
+		if err := show.Run(t.Context(), &console{out: &out}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -114,7 +150,7 @@ func TestShowOddTexts(t *testing.T) {
 		"diff": func(c *console, r *runsCmd) error { return (&runsDiffCmd{A: "1", B: "2"}).Run(t.Context(), c, r) },
 	} {
 		var out bytes.Buffer
-		if err := show(&console{out: &out}, &runsCmd{DB: path}); err != nil {
+		if err := show(&console{out: &out}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
 			t.Fatal(err)
 		}
 		for l := range strings.Lines(out.String()) {
@@ -127,7 +163,7 @@ func TestShowOddTexts(t *testing.T) {
 		}
 	}
 	get := runsGetCmd{Which: odd, What: odd, Out: t.TempDir() + "/ä\n"}
-	if err := get.Run(t.Context(), &console{}, &runsCmd{DB: path}); err != nil {
+	if err := get.Run(t.Context(), &console{}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(get.Out); err != nil || string(data) != odd {

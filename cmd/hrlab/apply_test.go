@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+)
+
+// Ctrl-C in a folder leaves the results that are finished, and nothing else.
+func TestApplyStops(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.Mkdir(in, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.png", "b.png", "c.png"} {
+		if err := hrstyle.SavePicture(filepath.Join(in, name), sample.Content(16, 16), hrstyle.Encoding{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	said := &strings.Builder{}
+	messages := writerFunc(func(text []byte) (int, error) {
+		if strings.HasPrefix(string(text), filepath.Join(out, "b.png")) {
+			cancel()
+		}
+		return said.Write(text)
+	})
+	apply := applyCmd{Generator: "../../hrstyle/testdata/hrnet_init.safetensors", Pictures: []string{in}, Out: out, Format: "png", Device: "go"}
+	apply.Bits, apply.Quality = 8, 95
+	if err := apply.Run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if !strings.HasSuffix(said.String(), "stopped: 2 of 3 pictures are done\n") {
+		t.Error(said)
+	}
+	entries, err := os.ReadDir(out)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	for _, e := range entries {
+		if _, err := hrstyle.LoadPicture(filepath.Join(out, e.Name())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+type writerFunc func(text []byte) (int, error)
+
+func (f writerFunc) Write(text []byte) (int, error) { return f(text) }

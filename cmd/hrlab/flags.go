@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/alecthomas/kong"
+)
+
+// dbFlags name the database of runs.
+type dbFlags struct {
+	DB string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+}
+
+// openThere opens the database, which must be there.
+func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
+	path, err := tracker.Path(d.DB)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such database; hrlab fit and hrlab sweep make one, --db names another", d.DB)
+	}
+	return tracker.Open(ctx, d.DB)
+}
+
+// with opens the database, which must be there, for f.
+func (d dbFlags) with(ctx context.Context, f func(s *tracker.Store) error) error {
+	s, err := d.openThere(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.Close())
+}
+
+// findRun looks for the run that --resume or --run names, unless there is a file of that name.
+func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store, info tracker.Info, err error) {
+	path, err := tracker.Path(d.DB)
+	if err != nil {
+		return nil, info, err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, info, fmt.Errorf("%s: there is no such file, and no database %s (--db) with runs", name, d.DB)
+	}
+	if store, err = tracker.Open(ctx, d.DB); err != nil {
+		return nil, info, err
+	}
+	if info, err = store.Run(ctx, name); err != nil {
+		return nil, info, errors.Join(fmt.Errorf("%s: there is no such file, and %w", name, err), store.Close())
+	}
+	return store, info, nil
+}
+
+// asFlag is the flag that names the database, with a space before it; empty where it is the usual one.
+func (d dbFlags) asFlag() string {
+	if d.DB == "hrlab.db" {
+		return ""
+	}
+	return " " + option("db", d.DB)
+}
+
+// engineFlags choose what a verb runs on.
+type engineFlags struct {
+	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory, and fetches them (52 MB) the first time."`
+}
+
+// open opens the engine and says on what it runs.
+func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, error) {
+	options := hrstyle.Options{Device: f.Device, VGG: f.VGG}
+	engine, err := hrstyle.Open(ctx, options)
+	if errors.Is(err, hrstyle.ErrNoVGG) {
+		if err := fetchVGG(ctx, c, ""); err != nil {
+			return nil, err
+		}
+		engine, err = hrstyle.Open(ctx, options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.messages, "device: %s (%s)\n", engine.Device.Name, engine.Device.Why)
+	if v := engine.VGG; v != nil {
+		fmt.Fprintln(c.messages, "VGG19:", v.Label)
+	}
+	return engine, nil
+}
+
+// loopFlags are the fields of hrstyle.Config that fit and sweep take alike; what is not given comes from Default, or
+// Reference.
+type loopFlags struct {
+	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
+	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
+	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
+	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
+	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
+	Steps        *int      `placeholder:"1000" help:"Updates to make."`
+	LayerWeights []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
+	WeightDecay  *float64  `placeholder:"0" help:"L2 weight decay."`
+	Seed         *int64    `placeholder:"0" help:"Seed of the initial generator."`
+	Init         *string   `placeholder:"FILE" help:"Start from this generator instead."`
+}
+
+// config applies the flags to Default or Reference.
+func (f loopFlags) config() (hrstyle.Config, error) {
+	c := hrstyle.Default
+	if f.Reference {
+		c = hrstyle.Reference
+	}
+	set(&c.Size, f.Size)
+	set(&c.Square, f.Square)
+	set(&c.StyleSize, f.StyleSize)
+	set(&c.Steps, f.Steps)
+	set(&c.WeightDecay, f.WeightDecay)
+	set(&c.Seed, f.Seed)
+	set(&c.Init, f.Init)
+	set(&c.Gram, (*hrstyle.Gram)(f.Gram))
+	if n := len(f.LayerWeights); n > 0 && n != len(c.LayerWeights) {
+		return c, fmt.Errorf("layer-weights: %d numbers; allowed: 5 (conv1_1, conv2_1, conv3_1, conv4_1, conv5_1)", n)
+	}
+	copy(c.LayerWeights[:], f.LayerWeights)
+	return c, nil
+}
+
+// configFlags are those of one fit.
+type configFlags struct {
+	loopFlags
+	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
+	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
+	StyleGain     *float64 `placeholder:"1" help:"Multiplies the style picture's Gram matrices: above 1 aims at stronger colours than it has. 2.56 is what the paper's sizes of pictures amount to."`
+	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
+}
+
+func (f configFlags) config() (hrstyle.Config, error) {
+	c, err := f.loopFlags.config()
+	set(&c.ContentWeight, f.ContentWeight)
+	set(&c.StyleWeight, f.StyleWeight)
+	set(&c.StyleGain, f.StyleGain)
+	set(&c.LearningRate, f.LearningRate)
+	return c, err
+}
+
+func set[T any](field, flag *T) {
+	if flag != nil {
+		*field = *flag
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// encodingFlags say how pictures are written.
+type encodingFlags struct {
+	Bits    int `default:"8" help:"Bits a channel in PNG: 8 or 16."`
+	Quality int `default:"95" help:"Quality of JPEG, 1 to 100."`
+}
+
+func (f encodingFlags) encoding(comment string, from hrstyle.Picture) hrstyle.Encoding {
+	return hrstyle.Encoding{Bits: f.Bits, Quality: f.Quality, Comment: comment, Exif: from.Exif()}
+}
+
+func (f encodingFlags) check(path string) error {
+	if f.Quality == 0 {
+		return errors.New("quality 0: allowed: 1 to 100")
+	}
+	return f.encoding("", hrstyle.Picture{}).Check(path)
+}
+
+// textFlag takes the value of a flag, or an argument, byte by byte: kong's own changes names that are not UTF-8, and takes
+// none that begin with a hyphen.
+func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := popText(ctx)
+	if err == nil {
+		target.SetString(text)
+	}
+	return err
+}
+
+// pairFlag adds KEY=VALUE to a map. The value is any text: kong's own takes ; and \ for something else.
+func pairFlag(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := popText(ctx)
+	if err != nil {
+		return err
+	}
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return fmt.Errorf("%q: allowed: KEY=VALUE", text)
+	}
+	if target.IsNil() {
+		target.Set(reflect.MakeMap(target.Type()))
+	}
+	target.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(value))
+	return nil
+}
+
+// popText takes the next word of the command line. A word that begins with two hyphens is the next flag.
+func popText(ctx *kong.DecodeContext) (string, error) {
+	switch token := ctx.Scan.Pop(); {
+	case token.IsEOL():
+		return "", errors.New("a value is missing")
+	case token.Type == kong.UntypedToken && strings.HasPrefix(token.String(), "--"):
+		return "", fmt.Errorf("a value is missing before %s; one that begins so is given by =", token)
+	default:
+		return token.String(), nil
+	}
+}

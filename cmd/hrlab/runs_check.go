@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hrlab/tracker"
+)
+
+type runsCheckCmd struct {
+	DropMissing bool `help:"Replace what is missing or damaged by notes; without it, it is only named: a disk may not be mounted."`
+}
+
+// errUnsound says that something is missing, or was wrong.
+var errUnsound = errors.New("not all was well")
+
+// Run checks; what was wrong, mended or not, is exit code 1.
+func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		findings, err := s.Check(ctx, k.DropMissing)
+		wrong, missing, mended := 0, 0, 0
+		for _, f := range findings {
+			fmt.Fprintln(c.out, flat(f.String()))
+			switch {
+			case f.Leftover:
+			case f.Repair != "":
+				mended++
+			case f.Missing:
+				missing++
+			default:
+				wrong++
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case wrong > 0:
+			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
+		case missing > 0:
+			return fmt.Errorf("%s: %w: what is missing or damaged was left as it is; put it back, or let --drop-missing replace it by notes", r.DB, errUnsound)
+		case mended > 0:
+			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
+		}
+		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
+		return err
+	})
+}

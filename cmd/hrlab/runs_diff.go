@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"hrlab/hrstyle"
+	"hrlab/report"
+	"hrlab/tracker"
+)
+
+type runsDiffCmd struct {
+	A    string `arg:"" help:"A run."`
+	B    string `arg:"" help:"Another run."`
+	Out  string `placeholder:"FILE" help:"Write a picture of where their outputs differ: four times the difference."`
+	JSON bool   `name:"json" help:"As a JSON array."`
+}
+
+// Run compares.
+func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		a, err := s.Run(ctx, d.A)
+		if err != nil {
+			return err
+		}
+		b, err := s.Run(ctx, d.B)
+		if err != nil {
+			return err
+		}
+		diff, err := s.Diff(ctx, a.ID, b.ID)
+		if err != nil {
+			return err
+		}
+		if d.Out != "" {
+			if err := differencePicture(ctx, s, a.ID, b.ID, d.Out); err != nil {
+				return err
+			}
+		}
+		if d.JSON {
+			return json.NewEncoder(c.out).Encode(diff)
+		}
+		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(t, "\trun %d\trun %d\n", a.ID, b.ID)
+		for _, d := range diff {
+			fmt.Fprintf(t, "%s %s\t%s\t%s\n", d.What, flat(d.Key), cmp.Or(flat(d.A), "-"), cmp.Or(flat(d.B), "-"))
+		}
+		return t.Flush()
+	})
+}
+
+func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out string) error {
+	how := hrstyle.Encoding{Comment: fmt.Sprintf("hrlab: four times the difference of the outputs of runs %d and %d", a, b)}
+	if err := how.Check(out); err != nil {
+		return err
+	}
+	var pictures [2]hrstyle.Picture
+	for i, id := range []int64{a, b} {
+		file, err := s.OpenArtifact(ctx, id, report.Output)
+		if err != nil {
+			return err
+		}
+		path := file.Name()
+		file.Close()
+		if pictures[i], err = hrstyle.LoadPicture(path); err != nil {
+			return err
+		}
+	}
+	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
+		return fmt.Errorf("the outputs of runs %d and %d are of other sizes, %v and %v", a, b, p, q)
+	}
+	return hrstyle.SavePicture(out, report.Difference(pictures[0], pictures[1]), how)
+}

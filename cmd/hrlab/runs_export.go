@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/google/renameio/v2"
+)
+
+type runsExportCmd struct {
+	selection
+	Format string `default:"jsonl" enum:"csv,jsonl,tensorboard" help:"csv: the curves; jsonl: everything, for import; tensorboard: event files."`
+	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
+}
+
+// Run exports. An export that lacks files which are missing or damaged is exit code 1.
+func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		runs, err := e.runs(ctx, s)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.Format == "tensorboard" && e.Out == "-":
+			return errors.New("--out -: event files are many; name a directory")
+		case e.Format == "tensorboard":
+			if err := incomplete(c, e.Out, s.ExportTensorBoard(ctx, e.Out, runs)); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.messages, "%d runs; look at them: tensorboard --logdir %s\n", len(runs), quote(e.Out))
+			return nil
+		}
+		write := s.ExportJSON
+		if e.Format == "csv" {
+			write = s.ExportCSV
+		}
+		if e.Out == "-" {
+			return incomplete(c, "the export", write(ctx, c.out, runs))
+		}
+		if err := hrstyle.CheckWritable(e.Out); err != nil {
+			return err
+		}
+		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666))
+		if err != nil {
+			return err
+		}
+		defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
+		err = incomplete(c, e.Out, write(ctx, file, runs))
+		if err != nil && !errors.Is(err, errUnsound) {
+			return err
+		}
+		return errors.Join(err, file.CloseAtomicallyReplace())
+	})
+}
+
+type runsBackupCmd struct {
+	Out string `required:"" placeholder:"FILE" help:"The copy; its files go to FILE.artifacts."`
+}
+
+// Run copies. A backup that lacks files which are missing or damaged is exit code 1.
+func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	if b.Out == "" {
+		return errors.New("the name of a file to write is empty")
+	}
+	return r.with(ctx, func(s *tracker.Store) error { return incomplete(c, b.Out, s.Backup(ctx, b.Out)) })
+}
+
+// incomplete names what an export or a backup, which is at out, could not have. Other errors it leaves as they are.
+func incomplete(c *console, out string, err error) error {
+	partial, ok := errors.AsType[*tracker.IncompleteError](err)
+	if !ok {
+		return err
+	}
+	for _, missing := range partial.Missing {
+		fmt.Fprintln(c.messages, oneLine(missing))
+	}
+	return fmt.Errorf("%s: %w: these %d files of runs are missing or damaged; everything else is there", out, errUnsound, len(partial.Missing))
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hrlab/hrstyle"
+	"hrlab/report"
+	"hrlab/tracker"
+
+	"github.com/google/renameio/v2"
+)
+
+type runsGetCmd struct {
+	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
+	What  string `arg:"" help:"output, generator, checkpoint, or step:N for the thumbnail of step N."`
+	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes; - is standard output."`
+}
+
+// Run gets.
+func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
+	return r.with(ctx, func(s *tracker.Store) error {
+		i, err := s.Run(ctx, g.Which)
+		if err != nil {
+			return err
+		}
+		data, err := g.read(ctx, s, i.ID)
+		if err != nil {
+			return err
+		}
+		if g.Out == "-" {
+			_, err := c.out.Write(data)
+			return err
+		}
+		if err := hrstyle.CheckWritable(g.Out); err != nil {
+			return err
+		}
+		return renameio.WriteFile(linked(g.Out), data, 0o666)
+	})
+}
+
+func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]byte, error) {
+	number, isStep := strings.CutPrefix(g.What, "step:")
+	if !isStep {
+		data, err := s.ReadArtifact(ctx, run, g.What)
+		if errors.Is(err, tracker.ErrNotFound) {
+			err = fmt.Errorf("run %d has no %s%s", run, g.What, having(ctx, s, run))
+		}
+		return data, err
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s: allowed: step:N, N a whole number", g.What)
+	}
+	pictures, err := s.Pictures(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	for _, p := range pictures {
+		if p.Name == report.Output {
+			if p.Step == n {
+				return s.Thumbnail(ctx, p.Digest)
+			}
+			steps = append(steps, strconv.FormatInt(p.Step, 10))
+		}
+	}
+	return nil, fmt.Errorf("run %d has no picture of step %d; there are: %s", run, n, strings.Join(steps, ", "))
+}
+
+// having says what files a run has.
+func having(ctx context.Context, s *tracker.Store, run int64) string {
+	artifacts, err := s.Artifacts(ctx, run)
+	if err != nil || len(artifacts) == 0 {
+		return "; it has no files"
+	}
+	var names []string
+	for _, a := range artifacts {
+		names = append(names, a.Name)
+	}
+	return "; there are: " + strings.Join(names, ", ")
+}

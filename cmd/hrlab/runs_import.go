@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hrlab/tracker"
+)
+
+type runsImportCmd struct {
+	File string `arg:"" help:"An export in JSON Lines; - is standard input."`
+}
+
+// Run imports, into a new database where there is none.
+func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
+	in := os.Stdin
+	if m.File != "-" {
+		if in, err = os.Open(m.File); err != nil {
+			return fmt.Errorf("%s: %w", m.File, errors.Unwrap(err))
+		}
+		defer in.Close()
+	}
+	s, err := tracker.Open(ctx, r.DB)
+	if err != nil {
+		return err
+	}
+	ids, err := s.Import(ctx, in)
+	if err != nil {
+		err = fmt.Errorf("%s: %w; %d runs were imported", filepath.Base(m.File), err, len(ids))
+	} else {
+		fmt.Fprintf(c.messages, "%d runs imported\n", len(ids))
+	}
+	return errors.Join(err, s.Close())
+}

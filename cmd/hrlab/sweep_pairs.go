@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"hrlab/hrstyle"
+)
+
+// pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
+// read when its turn comes.
+func (s *sweepCmd) pairs() (names [][]string, err error) {
+	switch {
+	case s.Pairs != "" && s.Content+s.Style != "":
+		return nil, errors.New("--pairs FILE or --content FILE and --style FILE, not both")
+	case s.Pairs != "":
+		if names, err = readPairs(s.Pairs); err != nil {
+			return nil, fmt.Errorf("--pairs %w", err)
+		}
+	case s.Content == "" || s.Style == "":
+		return nil, errors.New("--content FILE and --style FILE, or --pairs FILE, are needed")
+	default:
+		names = [][]string{{s.Content, s.Style}}
+	}
+	for _, name := range slices.Concat(names...) {
+		if err := readable(name); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// loadPair reads a pair.
+func loadPair(c *console, names []string) (pair hrstyle.Pair, err error) {
+	if pair.Content, err = loadPicture(c, names[0]); err == nil {
+		pair.Style, err = loadPicture(c, names[1])
+	}
+	return pair, err
+}
+
+// afterField is white space between a field and the comma or line break after it, with the field where it is quoted.
+var afterField = regexp.MustCompile(`("(?:[^"]|"")*")[ \t]*|[ \t]+(,|\r?\n|\z)`)
+
+// readPairs reads a CSV file of two names a line, as spreadsheets and people write them: with a byte order mark, CRLF, white
+// space around fields, empty lines, and comments after #. White space inside of quotes belongs to the name.
+func readPairs(path string) (names [][]string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.ContainsRune(data, 0) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("%s: is UTF-16, or no text; allowed: UTF-8", path)
+	}
+	data = afterField.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("$1$2"))
+	reader := csv.NewReader(bytes.NewReader(data))
+	reader.FieldsPerRecord, reader.TrimLeadingSpace, reader.Comment = 2, true, '#'
+	const allowed = "allowed: CONTENT,STYLE a line, in quotes where a name has a comma"
+	for {
+		fields, err := reader.Read()
+		switch {
+		case err == io.EOF && len(names) == 0:
+			return nil, fmt.Errorf("%s: no pair in it; %s", path, allowed)
+		case err == io.EOF:
+			return names, nil
+		case errors.Is(err, csv.ErrFieldCount) && strings.ContainsAny(fields[0], ";\t"):
+			return nil, fmt.Errorf("%s: %w: divided by a semicolon or tab; %s", path, err, allowed)
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w; %s", path, err, allowed)
+		}
+		if fields[0] == "" || fields[1] == "" {
+			line, _ := reader.FieldPos(0)
+			return nil, fmt.Errorf("%s: line %d: a name is missing; %s", path, line, allowed)
+		}
+		names = append(names, fields)
+	}
+}

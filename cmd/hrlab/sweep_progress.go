@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"hrlab/experiments"
+	"hrlab/hrstyle"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
+type sweepProgress struct {
+	c                       *console
+	unhook                  func() bool   // from the context
+	mu                      sync.Mutex    // of what follows: another goroutine draws it
+	trials                  int           // on all pairs
+	all, over               int           // steps: of all trials, and of those that are over
+	at                      map[int64]int // the step that each run at work is at
+	work                    int           // steps made here, of which the time left is judged
+	began                   time.Time
+	fitted, skipped, failed int
+	gains, rates, seeds     bool // trials differ in style gain, in learning rate, in seed
+
+	bars         *mpb.Progress // nil where messages is no terminal
+	sweep, trial *mpb.Bar
+	text         string
+}
+
+// newSweepProgress begins to show a sweep. Once ctx is cancelled it says that the step at work is the last.
+func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
+	for _, t := range trials {
+		p.all += pairs * t.Config.Steps
+		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
+		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
+		p.seeds = p.seeds || t.Config.Seed != trials[0].Config.Seed
+	}
+	p.unhook = context.AfterFunc(ctx, func() {
+		const stopping = "stopping after this step; Ctrl-C again stops at once"
+		if !c.terminal {
+			fmt.Fprintln(c.messages, stopping)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.text = stopping
+	})
+	if !c.terminal {
+		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
+		return p
+	}
+	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(16))
+	text := func(text func() string) decor.Decorator {
+		return decor.Any(func(decor.Statistics) string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return text()
+		})
+	}
+	p.sweep = p.bars.AddBar(int64(p.all),
+		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
+		mpb.AppendDecorators(text(p.left)))
+	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("this one")), mpb.AppendDecorators(text(func() string { return p.text })))
+	return p
+}
+
+// left is the time that the rest will take, by what was fitted so far.
+func (p *sweepProgress) left() string {
+	if p.work == 0 {
+		return ""
+	}
+	rest := time.Duration(time.Since(p.began).Seconds() * float64(p.all-p.done()) / float64(p.work) * float64(time.Second))
+	return rest.Round(time.Second).String() + " left"
+}
+
+// done is the number of steps that are made, or need not be.
+func (p *sweepProgress) done() int {
+	steps := p.over
+	for _, n := range p.at {
+		steps += n
+	}
+	return steps
+}
+
+// settings names a trial by what varies, and by its weights.
+func (p *sweepProgress) settings(c hrstyle.Config) string {
+	text := fmt.Sprintf("content %g, style %g", c.ContentWeight, c.StyleWeight)
+	if p.gains {
+		text += fmt.Sprintf(", style gain %g", c.StyleGain)
+	}
+	if p.rates {
+		text += fmt.Sprintf(", learning rate %g", c.LearningRate)
+	}
+	if p.seeds {
+		text += fmt.Sprintf(", seed %d", c.Seed)
+	}
+	return text
+}
+
+func (p *sweepProgress) report(e experiments.Progress) {
+	if !e.Ended && e.Skipped != "" { // it waits for a worker
+		fmt.Fprintf(p.console().messages, "run %d, %s: %s\n", e.Run, p.settings(e.Config), e.Skipped)
+		return
+	}
+	if done := p.note(e); p.bars != nil {
+		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
+		p.trial.SetCurrent(int64(e.Step.N))
+		p.sweep.SetCurrent(int64(done))
+	}
+}
+
+// unread counts the trials of a pair that could not be read as failed.
+func (p *sweepProgress) unread(err error, trials []experiments.Trial) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed += len(trials)
+	for _, t := range trials {
+		p.over += t.Config.Steps
+	}
+	return fmt.Errorf("%d of %d %w: %w", len(trials), len(trials), experiments.ErrTrials, err)
+}
+
+// console is where to write above the bars.
+func (p *sweepProgress) console() *console {
+	c := *p.c
+	if p.bars != nil {
+		c.messages = p.bars
+	}
+	return &c
+}
+
+// note counts, and returns the steps that are done. Without a terminal it writes a line for a trial that has ended.
+func (p *sweepProgress) note(e experiments.Progress) (done int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	weights := p.settings(e.Config)
+	switch {
+	case !e.Ended:
+		if n, ok := p.at[e.Run]; ok {
+			p.work += e.Step.N - n
+		} else if p.began.IsZero() {
+			p.began = time.Now() // compiled
+		}
+		p.at[e.Run] = e.Step.N
+		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
+	default:
+		p.over += e.Config.Steps
+		delete(p.at, e.Run)
+		line := fmt.Sprintf("run %d, %s: ", e.Run, weights)
+		switch {
+		case e.Err != nil:
+			p.failed++
+			line += oneLine(e.Err)
+		case e.Skipped != "":
+			p.skipped++
+			line += e.Skipped
+		default:
+			p.fitted++
+			line += fmt.Sprintf("total %.5g  content %.5g  style %.5g", e.Step.Total, e.Step.Content, e.Step.Style)
+		}
+		if p.bars == nil {
+			if left := p.left(); left != "" && p.over < p.all {
+				line += "  (" + left + ")"
+			}
+			fmt.Fprintln(p.c.messages, line)
+		}
+	}
+	return p.done()
+}
+
+func (p *sweepProgress) close() {
+	p.unhook()
+	if p.bars != nil {
+		p.trial.Abort(true)
+		p.sweep.Abort(false)
+		p.bars.Wait()
+	}
+}
