@@ -70,7 +70,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	trials := Random(hrstyle.Default, 10_000, 1, ContentWeight(0.8, 8000), StyleWeight(0.1, 10))
+	trials := Repeat(List(hrstyle.Default), 10_000)
 	for b.Loop() {
 		store, err := tracker.Open(b.Context(), filepath.Join(b.TempDir(), "hrlab.db"))
 		if err != nil {

@@ -3,14 +3,11 @@ package experiments
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"image/jpeg"
 	"iter"
-	"maps"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,124 +16,8 @@ import (
 	"hrlab/tracker"
 )
 
-// Lab brings an engine and a tracker together. Like its engine it is for one goroutine at a time.
-type Lab struct {
-	Engine  *hrstyle.Engine
-	Tracker *tracker.Store
-	Warm    *Warm // fits where Engine is nil
-}
-
-// About says where a run belongs; every field may be empty.
-type About struct {
-	Experiment string // "default" where empty
-	Name       string // CONTENT_STYLE, by the pictures' names, where empty
-	Tags       map[string]string
-}
-
 // checkpointPause is the time from one checkpoint of a run to the next: so much work a killed process loses.
 const checkpointPause = 10 * time.Second
-
-// Start begins the run of a fit of pair with config, if memory holds that. Its parameters are those of config and the
-// pictures' names, its tag "fit" the digest of all that determines the result.
-func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
-	if err := l.Engine.Fits(pair, config); err != nil {
-		return nil, err
-	}
-	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config, 0)
-	if err != nil {
-		return nil, err
-	}
-	run.Environment = l.environment()
-	return l.Tracker.Start(ctx, run)
-}
-
-// Resume goes on with a run whose checkpoint has config: Steps, and what does not change the result, may be other than
-// when it began.
-func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*tracker.Run, error) {
-	env, err := l.Tracker.Environment(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	inputs := map[string]string{}
-	for name, digest := range env {
-		if input, ok := strings.CutPrefix(name, "input."); ok {
-			inputs[input] = digest
-		}
-	}
-	fit, err := fitDigest(config, inputs, 0) // it now goes to its end
-	if err != nil {
-		return nil, err
-	}
-	run, err := l.Tracker.Resume(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit), run.SetEnvironment(ctx, l.environment()))
-}
-
-func (l Lab) environment() map[string]string {
-	return map[string]string{"device": l.Engine.Device.Name}
-}
-
-// pairInputs are the digests that every fit of a pair has in common.
-func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
-	return map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": vgg.Digest}
-}
-
-// describe says what a run is about.
-func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
-	inputs = maps.Clone(inputs)
-	if config.Init != "" {
-		g, err := hrstyle.LoadGenerator(config.Init)
-		if err != nil {
-			return tracker.NewRun{}, err
-		}
-		inputs["init"] = g.Digest()
-	}
-	fit, err := fitDigest(config, inputs, patience)
-	if err != nil {
-		return tracker.NewRun{}, err
-	}
-	name := stem(pair.Content.Name) + "_" + stem(pair.Style.Name)
-	tags := map[string]string{"pair": name, "fit": fit}
-	maps.Copy(tags, about.Tags)
-	if about.Name != "" {
-		name = about.Name
-	}
-	return tracker.NewRun{
-		Experiment: about.Experiment, Name: name, Tags: tags, Inputs: inputs,
-		Params: struct {
-			hrstyle.Config
-			Content string `json:"content"`
-			Style   string `json:"style"`
-			VGG     string `json:"vgg"`
-			// Patience ends a fit early: see Lab.Sweep.
-			Patience int `json:"patience,omitempty"`
-		}{config, pair.Content.Name, pair.Style.Name, vgg.Label, patience},
-	}, nil
-}
-
-// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on. A style gain of 1 is left out:
-// runs are known by the digests that they had before there was one.
-func fitDigest(config hrstyle.Config, inputs map[string]string, patience int) (string, error) {
-	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
-	var gain *float64
-	if config.StyleGain != 1 {
-		gain = &config.StyleGain
-	}
-	text, err := json.Marshal(struct {
-		hrstyle.Config
-		StyleGain *float64 `json:"style_gain,omitempty"` // in place of Config's
-		Inputs    map[string]string
-		Patience  int `json:",omitempty"`
-	}{config, gain, inputs, patience})
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8]), err
-}
-
-func stem(name string) string {
-	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
-}
 
 // Record yields the steps of fit, after each is recorded in run: its losses, the seconds since the fit began and a
 // thumbnail, a checkpoint now and then. When the fit ends, however it does, so does the run, with its output and
@@ -317,4 +198,56 @@ func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, n
 	}
 	defer file.Close()
 	return load(file.Name())
+}
+
+// Recorded are the steps of a run that have a picture, as they are on record.
+func (l Lab) Recorded(ctx context.Context, run tracker.Info) ([]hrstyle.Step, error) {
+	return l.stepsAfter(ctx, run, hrstyle.Step{}, true)
+}
+
+// stepsAfter are the steps on record after last, whose metrics and pictures are both there. The last step of a run that
+// is over has the picture at its size.
+func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Step, over bool) (steps []hrstyle.Step, err error) {
+	series, err := l.Tracker.Series(ctx, []int64{info.ID}, []string{"content", "seconds", "style", "total"}, 0)
+	if err != nil {
+		return nil, err
+	}
+	values := map[int64]map[string]float64{}
+	for _, s := range series {
+		for i, n := range s.Steps {
+			if values[n] == nil {
+				values[n] = map[string]float64{}
+			}
+			values[n][s.Metric] = s.Values[i]
+		}
+	}
+	pictures, err := l.Tracker.Pictures(ctx, info.ID)
+	if err != nil {
+		return nil, err
+	}
+	pictures = slices.DeleteFunc(pictures, func(p tracker.Picture) bool {
+		return p.Name != report.Output || last.Ok() && p.Step <= int64(last.N) || len(values[p.Step]) < 4
+	})
+	for i, p := range pictures {
+		v := values[p.Step]
+		data, err := l.Tracker.Thumbnail(ctx, p.Digest)
+		if err != nil {
+			return nil, err
+		}
+		img, err := jpeg.Decode(bytes.NewReader(data))
+		if err != nil {
+			return nil, fmt.Errorf("run %d, picture of step %d: %w", info.ID, p.Step, err)
+		}
+		if over && i == len(pictures)-1 {
+			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, hrstyle.LoadPicture)
+			switch {
+			case err == nil:
+				img = output.Image
+			case !errors.Is(err, tracker.ErrNotFound):
+				return nil, err
+			}
+		}
+		steps = append(steps, hrstyle.Recorded(int(p.Step), v["total"], v["content"], v["style"], time.Duration(v["seconds"]*float64(time.Second)), img))
+	}
+	return steps, nil
 }

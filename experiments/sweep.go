@@ -6,29 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"maps"
 	"math"
 	"slices"
-	"strconv"
 
 	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
 )
-
-// Progress is a moment of a sweep: a trial that was skipped, a step of one, or the end of one.
-type Progress struct {
-	Trial, Trials int // this one counted from 1, and all
-	Run           int64
-	Config        hrstyle.Config
-	Step          hrstyle.Step // its last; not Ok where the trial was skipped
-	Skipped       string       // why
-	Ended         bool
-	Err           error // of a trial that ended
-}
-
-// ErrTrials says that trials of a sweep failed.
-var ErrTrials = errors.New("trials failed")
 
 // Sweep fits pair with the settings of every trial and records each fit as a run of the experiment. It skips what has
 // been finished, there or by another process that is at it, goes on with what was interrupted, and goes on past a trial
@@ -81,26 +65,6 @@ func upTo(n int) []int {
 		list[i] = i
 	}
 	return list
-}
-
-// failures says how many of n trials failed, by their places, and why the first did; nil where none did.
-func failures(failed map[int]error, n int) error {
-	if len(failed) == 0 {
-		return nil
-	}
-	first := slices.Min(slices.Collect(maps.Keys(failed)))
-	return fmt.Errorf("%d of %d %w: trial %d: %w", len(failed), n, ErrTrials, first+1, failed[first])
-}
-
-func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err error) {
-	for _, id := range ids {
-		info, err := l.Tracker.Run(ctx, strconv.FormatInt(id, 10))
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, info)
-	}
-	return runs, nil
 }
 
 // try brings one trial to its end.
@@ -234,4 +198,66 @@ func patient(fit iter.Seq2[hrstyle.Step, error], n int, least tracker.Metric) it
 			}
 		}
 	}
+}
+
+// Fit fits pair with config as a run of the experiment, and yields its steps as they are recorded. A fit that was
+// finished before is not done again: its steps are those on record. One that was interrupted goes on, and one that
+// another process is at is followed, and goes on here should that end. The error is that of [hrstyle.Engine.Fit]; when ctx
+// is done the run is stopped, and has its picture.
+//
+// Steps that this process did not make have neither generator nor checkpoint, and but for the last their pictures are
+// thumbnails: see [hrstyle.Recorded].
+func (l Lab) Fit(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) iter.Seq2[hrstyle.Step, error] {
+	return func(yield func(hrstyle.Step, error) bool) {
+		for last := -1; ; {
+			fit, err := l.recorded(ctx, experiment, pair, config)
+			if err != nil {
+				yield(hrstyle.Step{}, err)
+				return
+			}
+			over := true
+			for step, err := range fit {
+				if errors.Is(err, errAbandoned) {
+					over = false
+					break
+				}
+				if err == nil && step.N <= last { // seen before, from another process
+					continue
+				}
+				if last = max(last, step.N); !yield(step, err) {
+					return
+				}
+			}
+			if over {
+				return
+			}
+		}
+	}
+}
+
+// recorded starts or finds the run of a fit.
+func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) (iter.Seq2[hrstyle.Step, error], error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	if l.Engine == nil {
+		h, err := l.hand(ctx, experiment, pair, List(config), 0)
+		if err != nil {
+			return nil, err
+		}
+		return h.steps(ctx), nil
+	}
+	var p Progress
+	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, config, 0, &p)
+	switch {
+	case err != nil && run != nil:
+		return nil, errors.Join(err, run.Finish(ctx, err))
+	case err != nil:
+		return nil, err
+	case run == nil:
+		return newHanded(l, nil, []int64{p.Run}).steps(ctx), nil
+	case start != nil:
+		return l.Record(ctx, run, l.Engine.Resume(ctx, pair, start.Checkpoint)), nil
+	}
+	return l.Record(ctx, run, l.Engine.Fit(ctx, pair, config)), nil
 }

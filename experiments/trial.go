@@ -3,8 +3,8 @@ package experiments
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,23 +138,6 @@ func Grid(base hrstyle.Config, axes ...Axis) []Trial {
 	return trials
 }
 
-// Random is n trials whose values, of 6 digits, are drawn, evenly in their logarithms, between the least and the largest of
-// each axis, which must be above 0.
-func Random(base hrstyle.Config, n int, seed uint64, axes ...Axis) []Trial {
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible on purpose
-	trials := make([]Trial, n)
-	for i := range trials {
-		trials[i].Config = base
-		for _, a := range axes {
-			low, high := slices.Min(a.values), slices.Max(a.values)
-			v := low * math.Pow(high/low, random.Float64())
-			v, _ = shorter(v, 6, 6, math.Inf(1))
-			a.set(&trials[i].Config, min(max(v, low), high))
-		}
-	}
-	return trials
-}
-
 // List is a trial for every configuration.
 func List(configs ...hrstyle.Config) (trials []Trial) {
 	for _, c := range configs {
@@ -248,4 +231,27 @@ func ParseValues(axis, text string) ([]float64, error) {
 	}
 	values[0], values[n-1] = from, to // to the last digit
 	return values, nil
+}
+
+// Progress is a moment of a sweep: a trial that was skipped, a step of one, or the end of one.
+type Progress struct {
+	Trial, Trials int // this one counted from 1, and all
+	Run           int64
+	Config        hrstyle.Config
+	Step          hrstyle.Step // its last; not Ok where the trial was skipped
+	Skipped       string       // why
+	Ended         bool
+	Err           error // of a trial that ended
+}
+
+// ErrTrials says that trials of a sweep failed.
+var ErrTrials = errors.New("trials failed")
+
+// failures says how many of n trials failed, by their places, and why the first did; nil where none did.
+func failures(failed map[int]error, n int) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	first := slices.Min(slices.Collect(maps.Keys(failed)))
+	return fmt.Errorf("%d of %d %w: trial %d: %w", len(failed), n, ErrTrials, first+1, failed[first])
 }

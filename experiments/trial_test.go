@@ -147,26 +147,6 @@ func TestFitDigest(t *testing.T) {
 	}
 }
 
-func TestRandom(t *testing.T) {
-	trials := Random(hrstyle.Default, 1000, 3, ContentWeight(1, 10000))
-	below := 0
-	for _, tr := range trials {
-		w := tr.Config.ContentWeight
-		if w < 1 || w > 10000 || len(strings.ReplaceAll(fmt.Sprint(w), ".", "")) > 6 {
-			t.Fatalf("%v", w)
-		}
-		if w < 100 {
-			below++
-		}
-	}
-	if below < 400 || below > 600 {
-		t.Errorf("%d of 1000 below the middle in logarithms", below)
-	}
-	if again := Random(hrstyle.Default, 1000, 3, ContentWeight(1, 10000)); !slices.Equal(again, trials) {
-		t.Error("another draw with the same seed")
-	}
-}
-
 func TestParseValues(t *testing.T) {
 	for text, want := range map[string][]float64{
 		"80":             {80},

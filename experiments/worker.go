@@ -1,9 +1,7 @@
 package experiments
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,13 +34,6 @@ type misfit struct {
 	why    error
 	memory bool // is short: how short changes all the time
 	at     time.Time
-}
-
-// waiting is a trial that waits for a worker.
-type waiting struct {
-	id, run int64
-	job     job
-	broken  error // why the job cannot be read
 }
 
 // ErrUnfit says that trials are left in the queue which a worker could not do.
@@ -209,29 +200,6 @@ func (w *worker) note(ctx context.Context, why string, ids []int64) error {
 		w.noted[id] = why
 	}
 	return nil
-}
-
-// thisWorker names a process of this machine.
-func thisWorker(pid int) string {
-	host, _ := os.Hostname()
-	return fmt.Sprintf("%d on %s", pid, cmp.Or(host, "this machine"))
-}
-
-// waiting reads trials that wait for a worker, in their order.
-func (q *Queue) waiting(ctx context.Context, limit, offset int) (trials []waiting, err error) {
-	err = each(ctx, q.store.DB(), sqlWaiting, []any{limit, offset}, func(scan func(...any) error) error {
-		var t waiting
-		var args []byte
-		if err := scan(&t.id, &t.run, &args); err != nil {
-			return err
-		}
-		if err := json.Unmarshal(args, &t.job); err != nil {
-			t.broken = fmt.Errorf("the trial cannot be read: %w", err)
-		}
-		trials = append(trials, t)
-		return nil
-	})
-	return trials, err
 }
 
 // fits says why this worker cannot do a job that others may be able to do, and otherwise what would make it fail with

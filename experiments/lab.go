@@ -1,0 +1,170 @@
+package experiments
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"hrlab/hrstyle"
+	"hrlab/tracker"
+)
+
+// Lab brings an engine and a tracker together. Like its engine it is for one goroutine at a time.
+type Lab struct {
+	Engine  *hrstyle.Engine
+	Tracker *tracker.Store
+	Warm    *Warm // fits where Engine is nil
+}
+
+// About says where a run belongs; every field may be empty.
+type About struct {
+	Experiment string // "default" where empty
+	Name       string // CONTENT_STYLE, by the pictures' names, where empty
+	Tags       map[string]string
+}
+
+// Start begins the run of a fit of pair with config, if memory holds that. Its parameters are those of config and the
+// pictures' names, its tag "fit" the digest of all that determines the result.
+func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
+	if err := l.Engine.Fits(pair, config); err != nil {
+		return nil, err
+	}
+	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config, 0)
+	if err != nil {
+		return nil, err
+	}
+	run.Environment = l.environment()
+	return l.Tracker.Start(ctx, run)
+}
+
+// Resume goes on with a run whose checkpoint has config: Steps, and what does not change the result, may be other than
+// when it began.
+func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*tracker.Run, error) {
+	env, err := l.Tracker.Environment(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	inputs := map[string]string{}
+	for name, digest := range env {
+		if input, ok := strings.CutPrefix(name, "input."); ok {
+			inputs[input] = digest
+		}
+	}
+	fit, err := fitDigest(config, inputs, 0) // it now goes to its end
+	if err != nil {
+		return nil, err
+	}
+	run, err := l.Tracker.Resume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit), run.SetEnvironment(ctx, l.environment()))
+}
+
+func (l Lab) environment() map[string]string {
+	return map[string]string{"device": l.Engine.Device.Name}
+}
+
+// pairInputs are the digests that every fit of a pair has in common.
+func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
+	return map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": vgg.Digest}
+}
+
+// describe says what a run is about.
+func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
+	inputs = maps.Clone(inputs)
+	if config.Init != "" {
+		g, err := hrstyle.LoadGenerator(config.Init)
+		if err != nil {
+			return tracker.NewRun{}, err
+		}
+		inputs["init"] = g.Digest()
+	}
+	fit, err := fitDigest(config, inputs, patience)
+	if err != nil {
+		return tracker.NewRun{}, err
+	}
+	name := stem(pair.Content.Name) + "_" + stem(pair.Style.Name)
+	tags := map[string]string{"pair": name, "fit": fit}
+	maps.Copy(tags, about.Tags)
+	if about.Name != "" {
+		name = about.Name
+	}
+	return tracker.NewRun{
+		Experiment: about.Experiment, Name: name, Tags: tags, Inputs: inputs,
+		Params: struct {
+			hrstyle.Config
+			Content string `json:"content"`
+			Style   string `json:"style"`
+			VGG     string `json:"vgg"`
+			// Patience ends a fit early: see Lab.Sweep.
+			Patience int `json:"patience,omitempty"`
+		}{config, pair.Content.Name, pair.Style.Name, vgg.Label, patience},
+	}, nil
+}
+
+// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on. A style gain of 1 is left out:
+// runs are known by the digests that they had before there was one.
+func fitDigest(config hrstyle.Config, inputs map[string]string, patience int) (string, error) {
+	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
+	var gain *float64
+	if config.StyleGain != 1 {
+		gain = &config.StyleGain
+	}
+	text, err := json.Marshal(struct {
+		hrstyle.Config
+		StyleGain *float64 `json:"style_gain,omitempty"` // in place of Config's
+		Inputs    map[string]string
+		Patience  int `json:",omitempty"`
+	}{config, gain, inputs, patience})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), err
+}
+
+func stem(name string) string {
+	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+}
+
+func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err error) {
+	for _, id := range ids {
+		info, err := l.Tracker.Run(ctx, strconv.FormatInt(id, 10))
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, info)
+	}
+	return runs, nil
+}
+
+// over says whether a run has ended.
+func over(info tracker.Info) bool {
+	return info.Status == tracker.Finished || info.Status == tracker.Failed || info.Status == tracker.Stopped || !info.Deleted.IsZero()
+}
+
+// stoppedError is the cancellation of a run.
+type stoppedError int64
+
+func (e stoppedError) Error() string { return fmt.Sprintf("run %d was stopped", int64(e)) }
+
+func (stoppedError) Unwrap() error { return context.Canceled }
+
+// failure is why a run that is over did not finish.
+func failure(info tracker.Info) error {
+	switch info.Status {
+	case tracker.Stopped:
+		return stoppedError(info.ID)
+	case tracker.Failed:
+		return fmt.Errorf("run %d: %s", info.ID, info.Error)
+	}
+	if !info.Deleted.IsZero() {
+		return fmt.Errorf("run %d was deleted", info.ID)
+	}
+	return nil
+}
