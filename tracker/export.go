@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
-	_ "image/jpeg" // thumbnails
 	"io"
 	"math"
 	"os"
@@ -56,21 +55,6 @@ type pictureLine struct {
 type artifactLine struct {
 	Artifact
 	Data []byte `json:"data"`
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (v *Value) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err == nil {
-		*v = Value{Text: text}
-		return nil
-	}
-	number, err := strconv.ParseFloat(string(data), 64)
-	if err != nil {
-		return fmt.Errorf("%s is neither a number nor a text", data)
-	}
-	*v = Value{string(data), number, true}
-	return nil
 }
 
 // ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
@@ -228,14 +212,6 @@ func (r *Run) imported(ctx context.Context, of *exported) error {
 	return r.write(ctx, func(t tx) error {
 		return t.all([]any{r.ID, status, timeOrNull(of.Created), timeOrNull(of.Started), timeOrNull(of.Ended), clean(of.Error)}, sqlImported)
 	})
-}
-
-// timeOrNull is a time as the database has it.
-func timeOrNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return micros(t)
 }
 
 // discard removes what was imported of a run.

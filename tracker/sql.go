@@ -129,19 +129,6 @@ const (
 	sqlDropSummary  = `DELETE FROM summary WHERE run = $1 AND name = $2`
 )
 
-// What only SQLite understands.
-const (
-	sqliteTables    = `SELECT count(*), COALESCE(sum(name = 'goose_db_version'), 0) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
-	sqliteIntegrity = `PRAGMA integrity_check`
-	sqliteForeign   = `PRAGMA foreign_key_check`
-	sqliteBackup    = `VACUUM INTO ?1`
-	sqliteVacuum    = `VACUUM`
-	sqliteTruncate  = `PRAGMA wal_checkpoint(TRUNCATE)`
-)
-
-// bind numbers parameters as SQLite wants them.
-func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
-
 // list is n parameters from $first on: "$3, $4, $5".
 func list(first, n int) string {
 	var b strings.Builder
