@@ -31,24 +31,52 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 	if a.Time.IsZero() {
 		a.Time = r.now()
 	}
-	var before, now string
-	err := r.store.keep(ctx, content, func(digest string, size int64) error {
-		if now = digest; a.Digest != "" && a.Digest != digest {
-			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, digest, a.Digest)
+	return r.store.keep(ctx, []io.Reader{content}, func(k *keeping) error {
+		file := k.files[0]
+		if a.Digest != "" && a.Digest != file.Digest {
+			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, file.Digest, a.Digest)
 		}
-		return r.write(ctx, func(t tx) (err error) {
-			if before, err = t.artifactDigest(r.ID, a.Name); err != nil {
-				return err
-			}
-			return t.all([]any{r.ID, clean(a.Name), digest, size, micros(a.Time)}, sqlAddArtifact)
-		})
+		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
 	})
-	if err != nil {
-		r.store.freeArtifact(context.WithoutCancel(ctx), now)
-	} else if before != now {
-		r.store.freeArtifact(ctx, before)
+}
+
+// Keep gives queued runs artifacts, as many runs as like the same ones. It writes contents to files, and when these are on
+// the disk it runs f in a transaction of [Store.DB], where [Store.Enqueue] makes runs and [File.AddTo] gives them the files,
+// which are in the order of contents. Where a content cannot be read or written, f returns an error, or the transaction
+// cannot be committed, nothing is left of all this; where the process is killed, files that no run names, which [Store.GC]
+// frees. f must be quick, and use nothing of the store but what takes the transaction.
+func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx, files []*File) error) error {
+	s.environment() // which Enqueue would find out while others wait
+	return s.keep(ctx, contents, func(k *keeping) error {
+		return s.write(ctx, func(t tx) error { return f(t.Tx, k.files) })
+	})
+}
+
+// AddTo makes the file the artifact of a queued run under name, in place of what the run had there, within the transaction
+// of [Store.Keep]. A run that is not queued is another process's, or has ended: it gets [ErrTaken].
+func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
+	w, s := tx{ctx, t}, f.of.store
+	if err := w.all(nil, sqlNextChange); err != nil {
+		return s.plain(err)
 	}
-	return err
+	if n, err := w.exec(sqlTouchQueued, run); err != nil {
+		return s.plain(err)
+	} else if n == 0 {
+		return fmt.Errorf("run %d is not queued: %w", run, ErrTaken)
+	}
+	return s.plain(f.addTo(w, run, name, s.clock.now()))
+}
+
+// addTo makes the file an artifact of a run.
+func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
+	replaced, err := t.artifactDigest(run, name)
+	if err != nil {
+		return err
+	}
+	if replaced != "" {
+		f.of.replaced = append(f.of.replaced, replaced)
+	}
+	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
 
 // DropArtifact forgets an artifact of the run, if it has it.
@@ -58,8 +86,8 @@ func (r *Run) DropArtifact(ctx context.Context, name string) error {
 		before, err = t.dropArtifact(r.ID, name)
 		return err
 	})
-	if err == nil {
-		r.store.freeArtifact(ctx, before)
+	if err == nil && before != "" {
+		r.store.freeArtifacts(ctx, before)
 	}
 	return err
 }

@@ -223,9 +223,11 @@ func (s *Store) discard(ctx context.Context, run int64) error {
 	if err != nil {
 		return err
 	}
+	var digests []string
 	for _, a := range artifacts {
-		s.freeArtifact(ctx, a.Digest)
+		digests = append(digests, a.Digest)
 	}
+	s.freeArtifacts(ctx, digests...)
 	return nil
 }
 

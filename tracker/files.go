@@ -13,21 +13,50 @@ import (
 	"time"
 )
 
-// keep writes content to the file of its digest, on the disk before record names it.
-func (s *Store) keep(ctx context.Context, content io.Reader, record func(digest string, size int64) error) error {
-	if err := s.makeArtifacts(); err != nil {
-		return s.plain(err)
+// File is a content in the directory of artifacts: see [Store.Keep].
+type File struct {
+	Digest string // sha256
+	Size   int64  // bytes
+
+	of *keeping
+}
+
+// keeping is a call of keep: what it has written, and the digests of what runs had in the places of that.
+type keeping struct {
+	store    *Store
+	files    []*File
+	replaced []string
+}
+
+// keep writes contents to files, which are on the disk when record is called to make rows that name them. While it does so
+// nobody frees files. Those that no run names in the end are removed.
+func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
+	k := &keeping{store: s}
+	defer func() {
+		digests := k.replaced
+		for _, file := range k.files {
+			digests = append(digests, file.Digest)
+		}
+		s.freeArtifacts(context.WithoutCancel(ctx), digests...)
+	}()
+	if len(contents) > 0 {
+		if err := s.makeArtifacts(); err != nil {
+			return s.plain(err)
+		}
 	}
 	unlock, err := s.lockArtifacts(ctx, false)
 	if err != nil {
 		return s.plain(err)
 	}
 	defer unlock()
-	digest, size, err := s.writeArtifact(content)
-	if err != nil {
-		return s.plain(err)
+	for _, content := range contents {
+		digest, size, err := s.writeArtifact(content)
+		if err != nil {
+			return s.plain(err)
+		}
+		k.files = append(k.files, &File{digest, size, k})
 	}
-	return record(digest, size)
+	return record(k)
 }
 
 func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err error) {
@@ -166,17 +195,20 @@ func (s *Store) eachFile(f func(path string, size int64) error) error {
 			return err
 		}
 		info, err := entry.Info()
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // it has got its name, or was freed
+			return nil
+		} else if err != nil {
 			return err
 		}
 		return f(path, info.Size())
 	})
 }
 
-// freeArtifact removes a file that no run names any more. What is recorded is recorded, so that nothing goes wrong here:
-// a file that stays, because a backup is being made or the process is killed, is for [Store.GC].
-func (s *Store) freeArtifact(ctx context.Context, digest string) {
-	if digest == "" {
+// freeArtifacts removes files that no run names any more. What is recorded is recorded, so that nothing goes wrong here: a
+// file that stays, because a backup is being made or the process is killed, is for [Store.GC].
+func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
+	digests = s.unnamed(ctx, digests)
+	if len(digests) == 0 {
 		return
 	}
 	const patience = time.Second
@@ -187,8 +219,18 @@ func (s *Store) freeArtifact(ctx context.Context, digest string) {
 		return
 	}
 	defer unlock()
-	named := 0
-	if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err == nil && named == 0 {
+	for _, digest := range s.unnamed(ctx, digests) { // somebody may have recorded one meanwhile
 		_ = os.Remove(s.artifactPath(digest))
 	}
+}
+
+// unnamed are those of digests that no run names.
+func (s *Store) unnamed(ctx context.Context, digests []string) (none []string) {
+	for _, digest := range digests {
+		named := 0
+		if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err == nil && named == 0 {
+			none = append(none, digest)
+		}
+	}
+	return none
 }

@@ -265,7 +265,9 @@ func (r *Run) writeEnd(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			dropped = append(dropped, digest)
+			if digest != "" {
+				dropped = append(dropped, digest)
+			}
 		}
 		return t.all([]any{r.ID, r.end.status, micros(r.end.at), clean(r.end.text)}, sqlFinish)
 	})
@@ -274,8 +276,6 @@ func (r *Run) writeEnd(ctx context.Context) error {
 	}
 	r.end = nil
 	r.stop()
-	for _, digest := range dropped {
-		r.store.freeArtifact(context.WithoutCancel(ctx), digest)
-	}
+	r.store.freeArtifacts(context.WithoutCancel(ctx), dropped...)
 	return nil
 }

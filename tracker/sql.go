@@ -15,6 +15,7 @@ const (
 	sqlNextChange = `UPDATE change SET n = n + 1`
 	sqlChange     = `SELECT n FROM change`
 	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
+	sqlTouchQueued = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status = 'queued'`
 	// A writer whose run was called lost, but not taken, goes on.
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
 		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`

@@ -22,6 +22,7 @@ func (s *Store) write(ctx context.Context, f func(t tx) error) error {
 	if err != nil {
 		return s.plain(err)
 	}
+	defer t.Rollback() //nolint:errcheck // of an f that panics; else it has ended
 	ctx = context.WithoutCancel(ctx)
 	if err := f(tx{ctx, t}); err != nil {
 		return s.plain(errors.Join(err, t.Rollback()))
