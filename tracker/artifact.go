@@ -10,8 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -33,24 +31,52 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 	if a.Time.IsZero() {
 		a.Time = r.now()
 	}
-	var before, now string
-	err := r.store.keep(ctx, content, func(digest string, size int64) error {
-		if now = digest; a.Digest != "" && a.Digest != digest {
-			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, digest, a.Digest)
+	return r.store.keep(ctx, []io.Reader{content}, func(k *keeping) error {
+		file := k.files[0]
+		if a.Digest != "" && a.Digest != file.Digest {
+			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, file.Digest, a.Digest)
 		}
-		return r.write(ctx, func(t tx) (err error) {
-			if before, err = t.artifactDigest(r.ID, a.Name); err != nil {
-				return err
-			}
-			return t.all([]any{r.ID, clean(a.Name), digest, size, micros(a.Time)}, sqlAddArtifact)
-		})
+		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
 	})
-	if err != nil {
-		r.store.freeArtifact(context.WithoutCancel(ctx), now)
-	} else if before != now {
-		r.store.freeArtifact(ctx, before)
+}
+
+// Keep gives queued runs artifacts, as many runs as like the same ones. It writes contents to files, and when these are on
+// the disk it runs f in a transaction of [Store.DB], where [Store.Enqueue] makes runs and [File.AddTo] gives them the files,
+// which are in the order of contents. Where a content cannot be read or written, f returns an error, or the transaction
+// cannot be committed, nothing is left of all this; where the process is killed, files that no run names, which [Store.GC]
+// frees. f must be quick, and use nothing of the store but what takes the transaction.
+func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx, files []*File) error) error {
+	s.environment() // which Enqueue would find out while others wait
+	return s.keep(ctx, contents, func(k *keeping) error {
+		return s.write(ctx, func(t tx) error { return f(t.Tx, k.files) })
+	})
+}
+
+// AddTo makes the file the artifact of a queued run under name, in place of what the run had there, within the transaction
+// of [Store.Keep]. A run that is not queued is another process's, or has ended: it gets [ErrTaken].
+func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
+	w, s := tx{ctx, t}, f.of.store
+	if err := w.all(nil, sqlNextChange); err != nil {
+		return s.plain(err)
 	}
-	return err
+	if n, err := w.exec(sqlTouchQueued, run); err != nil {
+		return s.plain(err)
+	} else if n == 0 {
+		return fmt.Errorf("run %d is not queued: %w", run, ErrTaken)
+	}
+	return s.plain(f.addTo(w, run, name, s.clock.now()))
+}
+
+// addTo makes the file an artifact of a run.
+func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
+	replaced, err := t.artifactDigest(run, name)
+	if err != nil {
+		return err
+	}
+	if replaced != "" {
+		f.of.replaced = append(f.of.replaced, replaced)
+	}
+	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
 
 // DropArtifact forgets an artifact of the run, if it has it.
@@ -60,8 +86,8 @@ func (r *Run) DropArtifact(ctx context.Context, name string) error {
 		before, err = t.dropArtifact(r.ID, name)
 		return err
 	})
-	if err == nil {
-		r.store.freeArtifact(ctx, before)
+	if err == nil && before != "" {
+		r.store.freeArtifacts(ctx, before)
 	}
 	return err
 }
@@ -79,136 +105,6 @@ func (t tx) dropArtifact(run int64, name string) (digest string, err error) {
 func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
 	err = each(t.ctx, t, sqlArtifactDigest, []any{run, clean(name)}, func(scan func(...any) error) error { return scan(&digest) })
 	return digest, err
-}
-
-// freeArtifact removes a file that no run names any more. What is recorded is recorded, so that nothing goes wrong here:
-// a file that stays, because a backup is being made or the process is killed, is for [Store.GC].
-func (s *Store) freeArtifact(ctx context.Context, digest string) {
-	if digest == "" {
-		return
-	}
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	unlock, err := s.lockArtifacts(ctx, true)
-	if err != nil {
-		return
-	}
-	defer unlock()
-	named := 0
-	if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err == nil && named == 0 {
-		_ = os.Remove(s.artifactPath(digest))
-	}
-}
-
-// artifacts is the directory of artifacts.
-func (s *Store) artifacts() string { return s.path + ".artifacts" }
-
-func (s *Store) artifactPath(digest string) string {
-	return filepath.Join(s.artifacts(), digest[:2], digest)
-}
-
-// artifactFile is where an artifact is, if it is anywhere.
-func (s *Store) artifactFile(digest string) string {
-	path := s.artifactPath(digest)
-	if s.beside == "" {
-		return path
-	}
-	other := filepath.Join(s.beside, digest[:2], digest)
-	_, err := os.Stat(path)
-	_, otherErr := os.Stat(other)
-	if errors.Is(err, fs.ErrNotExist) && otherErr == nil {
-		return other
-	}
-	return path
-}
-
-// hasArtifacts says whether there is a directory of artifacts, or a link to one.
-func (s *Store) hasArtifacts() bool {
-	_, err := os.Lstat(s.artifacts())
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
-// makeArtifacts makes the directory of artifacts where it is missing. Only who writes does so: one that was moved away is
-// put back by its name.
-func (s *Store) makeArtifacts() error {
-	err := os.Mkdir(s.artifacts(), 0o777)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case err != nil:
-		return err
-	}
-	return syncDirectory(filepath.Dir(s.artifacts()))
-}
-
-// lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
-// writes any. Without a directory of them there is nothing to lock.
-func (s *Store) lockArtifacts(ctx context.Context, alone bool) (unlock func(), err error) {
-	if !s.hasArtifacts() {
-		return func() {}, nil
-	}
-	return lock(ctx, filepath.Join(s.artifacts(), ".lock"), alone)
-}
-
-// keep writes content to the file of its digest, on the disk before record names it.
-func (s *Store) keep(ctx context.Context, content io.Reader, record func(digest string, size int64) error) error {
-	if err := s.makeArtifacts(); err != nil {
-		return s.plain(err)
-	}
-	unlock, err := s.lockArtifacts(ctx, false)
-	if err != nil {
-		return s.plain(err)
-	}
-	defer unlock()
-	digest, size, err := s.writeArtifact(content)
-	if err != nil {
-		return s.plain(err)
-	}
-	return record(digest, size)
-}
-
-func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err error) {
-	defer func() {
-		if failed, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(filepath.Base(failed.Path), temporary) {
-			failed.Path = s.artifacts() // one cause is one text, whatever the temporary name
-		}
-	}()
-	file, err := os.CreateTemp(s.artifacts(), temporary+"*")
-	if err != nil {
-		return "", 0, err
-	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it is not there any more if all went well
-	defer file.Close()
-	hash := sha256.New()
-	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {
-		return "", 0, err
-	}
-	digest = hex.EncodeToString(hash.Sum(nil))
-	if err := errors.Join(file.Chmod(0o644), file.Sync()); err != nil {
-		return "", 0, err
-	}
-	path := s.artifactPath(digest)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return "", 0, err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return "", 0, err
-	}
-	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(s.artifacts()))
-}
-
-// temporary begins the names of files that are being written.
-const temporary = "writing-"
-
-// syncDirectory puts the names in a directory on the disk.
-func syncDirectory(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 // Artifacts lists the artifacts of a run by name.
@@ -251,16 +147,6 @@ func (s *Store) readArtifact(ctx context.Context, run int64, name string) (a Art
 	return a, data, nil
 }
 
-var errDamaged = errors.New("damaged: its content is not what was kept")
-
-// trouble names the run and the artifact that err is about.
-func (a Artifact) trouble(run int64, err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		err = fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
-	}
-	return fmt.Errorf("run %d: artifact %q: %w", run, a.Name, err)
-}
-
 func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Artifact, file *os.File, err error) {
 	unlock, err := s.lockArtifacts(ctx, false) // the file that the row names stays until it is open
 	if err != nil {
@@ -280,4 +166,36 @@ func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Art
 		}
 	}
 	return a, nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)
+}
+
+var errDamaged = errors.New("damaged: its content is not what was kept")
+
+// trouble names the run and the artifact that err is about.
+func (a Artifact) trouble(run int64, err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
+	}
+	return fmt.Errorf("run %d: artifact %q: %w", run, a.Name, err)
+}
+
+// eachArtifact calls f for every artifact of every run, which the database names at one moment.
+func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
+	var runs []int64
+	var artifacts []Artifact
+	err := each(ctx, s.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
+		var run int64
+		var a Artifact
+		err := scan(&run, &a.Name, &a.Digest, &a.Size)
+		runs, artifacts = append(runs, run), append(artifacts, a)
+		return err
+	})
+	if err != nil {
+		return s.plain(err)
+	}
+	for i, run := range runs {
+		if err := f(run, artifacts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,10 +2,17 @@ package tracker
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,4 +50,72 @@ func environment() map[string]string {
 		}
 	}
 	return env
+}
+
+// commandLine is this process's, quoted where words hold spaces.
+func commandLine() string {
+	words := slices.Clone(os.Args)
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`*?;&|<>()#") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func (t tx) setEnvironment(run int64, env map[string]string, command string) error {
+	digest, err := t.addEnvironment(env)
+	if err == nil {
+		_, err = t.exec(sqlSetEnvironment, run, digest, clean(command))
+	}
+	return err
+}
+
+// addEnvironment inserts an environment where it is missing, and returns its digest.
+func (t tx) addEnvironment(env map[string]string) (digest string, err error) {
+	text, err := json.Marshal(env) // in the order of the keys
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	digest = hex.EncodeToString(sum[:])
+	_, err = t.exec(sqlAddEnvironment, digest, clean(string(text)))
+	return digest, err
+}
+
+// SetEnvironment records that this process makes the run now, where another began or queued it, with more as in
+// [NewRun.Environment]. The digests of what the run reads and the command stay.
+func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error {
+	env, err := r.store.Environment(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(env, func(name, _ string) bool { return !strings.HasPrefix(name, "input.") })
+	maps.Copy(env, r.store.environment())
+	maps.Copy(env, more)
+	return r.write(ctx, func(t tx) error {
+		digest, err := t.addEnvironment(env)
+		if err == nil {
+			_, err = t.exec(sqlMoveEnvironment, r.ID, digest)
+		}
+		return err
+	})
+}
+
+// Environment is where and with what a run was made: host, platform, Go and module versions, git commit, and what
+// [NewRun] said of device and inputs.
+func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
+	var text string
+	err := s.reader.QueryRowContext(ctx, bind(sqlEnvironment), run).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return map[string]string{}, nil
+	}
+	env := map[string]string{}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &env)
+	}
+	if env == nil { // null, of a run that was imported without
+		env = map[string]string{}
+	}
+	return env, s.plain(err)
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
-	_ "image/jpeg" // thumbnails
 	"io"
 	"math"
 	"os"
@@ -56,21 +55,6 @@ type pictureLine struct {
 type artifactLine struct {
 	Artifact
 	Data []byte `json:"data"`
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (v *Value) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err == nil {
-		*v = Value{Text: text}
-		return nil
-	}
-	number, err := strconv.ParseFloat(string(data), 64)
-	if err != nil {
-		return fmt.Errorf("%s is neither a number nor a text", data)
-	}
-	*v = Value{string(data), number, true}
-	return nil
 }
 
 // ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
@@ -230,14 +214,6 @@ func (r *Run) imported(ctx context.Context, of *exported) error {
 	})
 }
 
-// timeOrNull is a time as the database has it.
-func timeOrNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return micros(t)
-}
-
 // discard removes what was imported of a run.
 func (s *Store) discard(ctx context.Context, run int64) error {
 	artifacts, err := s.Artifacts(ctx, run)
@@ -247,9 +223,11 @@ func (s *Store) discard(ctx context.Context, run int64) error {
 	if err != nil {
 		return err
 	}
+	var digests []string
 	for _, a := range artifacts {
-		s.freeArtifact(ctx, a.Digest)
+		digests = append(digests, a.Digest)
 	}
+	s.freeArtifacts(ctx, digests...)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,38 +12,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
 )
-
-const (
-	beatEvery = 2 * time.Second
-	// A run that has not beaten for so long is lost, where its process cannot be looked up.
-	beatTimeout = 8 * time.Second
-)
-
-// clock tells the time. Tests set it.
-type clock struct {
-	now    func() time.Time                                 // of day, which anybody may set at any time
-	steady func() time.Duration                             // since some moment; nobody sets it, and it halts while the machine sleeps
-	sleep  func(ctx context.Context, d time.Duration) error // until d has passed or ctx is done
-}
-
-var began = time.Now()
-
-var system = clock{
-	now:    time.Now,
-	steady: func() time.Duration { return time.Since(began) },
-	sleep: func(ctx context.Context, d time.Duration) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(d):
-			return nil
-		}
-	},
-}
 
 // owner is the process that writes a run.
 type owner struct {
@@ -153,94 +123,4 @@ func exists(pid int64) bool {
 	}
 	err = p.Signal(syscall.Signal(0))
 	return err == nil || errors.Is(err, fs.ErrPermission)
-}
-
-// sights are what this process has seen of runs whose process it cannot look up.
-type sights struct {
-	mu  sync.Mutex
-	run map[int64]sight
-}
-
-// sight is the last beat of a run, when it was first seen by the steady clock, and whether another was seen before.
-type sight struct {
-	beat, token int64
-	since       time.Duration
-	moved       bool
-}
-
-// uptime is the time since the machine began, asleep or not, which nobody sets; elsewhere the time since this process
-// began.
-func uptime() time.Duration {
-	text, err := os.ReadFile("/proc/uptime")
-	seconds, _, _ := strings.Cut(string(text), " ")
-	if d, parseErr := time.ParseDuration(seconds + "s"); err == nil && parseErr == nil {
-		return d
-	}
-	return time.Since(began)
-}
-
-// Sample is the load of a run's process, and of the GPU that it may use first, at a time.
-type Sample struct {
-	Time   time.Time `json:"time"`
-	CPU    float64   `json:"cpu"`           // percent of one core since the sample before
-	Memory int64     `json:"memory"`        // bytes resident
-	GPU    *GPULoad  `json:"gpu,omitempty"` // nil: no NVIDIA GPU
-}
-
-// beat tells every few seconds that the run's process lives, and records its load, until the run ends or is another's,
-// or the store is closed. It also makes up for a Finish that could not be written.
-func (r *Run) beat(ctx context.Context) {
-	self, err := process.NewProcessWithContext(ctx, int32(os.Getpid()))
-	if err == nil {
-		_, err = self.Percent(0) // from now on
-	}
-	if err != nil {
-		self = nil
-	}
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		now := r.now()
-		var load *Sample
-		if self != nil {
-			load = r.store.sample(self, now)
-		}
-		// A beat that cannot be written is made up by the next; Log reports what stays wrong.
-		err := r.write(ctx, func(t tx) error {
-			if _, err := t.exec(sqlBeat, r.ID, micros(now)); err != nil || load == nil {
-				return err
-			}
-			return t.addSample(r.ID, *load)
-		})
-		if errors.Is(err, ErrTaken) || r.finishLate(ctx) {
-			return
-		}
-	}
-}
-
-// sample is the load of this process and its GPU, or nil where it cannot be found out.
-func (s *Store) sample(self *process.Process, now time.Time) *Sample {
-	percent, err := self.Percent(0)
-	if err != nil {
-		return nil
-	}
-	memory, err := self.MemoryInfo()
-	if err != nil {
-		return nil
-	}
-	return &Sample{Time: now, CPU: percent, Memory: int64(memory.RSS), GPU: s.gpu.load(s.closing)} //nolint:gosec // bytes of memory
-}
-
-func (t tx) addSample(run int64, s Sample) error {
-	var gpu, memory any
-	if s.GPU != nil {
-		gpu, memory = s.GPU.Percent, s.GPU.Memory
-	}
-	_, err := t.exec(sqlAddSample, run, micros(s.Time), s.CPU, s.Memory, gpu, memory)
-	return err
 }

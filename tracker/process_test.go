@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"image"
@@ -24,7 +25,7 @@ import (
 // first argument.
 func TestMain(m *testing.M) {
 	if job := os.Getenv("HRLAB_TEST_CHILD"); job != "" {
-		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite, "idle": childIdle, "import": childImport}[job](os.Args[1]); err != nil {
+		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite, "idle": childIdle, "import": childImport, "keep": childKeep}[job](os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -95,6 +96,21 @@ func childImport(path string) error {
 	}
 	_, err = s.Import(context.Background(), os.Stdin)
 	return errors.Join(err, s.Close())
+}
+
+// childKeep queues two runs that share standard input, and is killed before it commits.
+func childKeep(path string) error {
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	return s.Keep(context.Background(), []io.Reader{strings.NewReader("style"), os.Stdin}, func(t *sql.Tx, files []*File) error {
+		if _, err := queue(context.Background(), s, t, files); err != nil {
+			return err
+		}
+		fmt.Println("named")
+		select {}
+	})
 }
 
 // childWrite logs until it is killed, and says what was acknowledged.

@@ -3,11 +3,8 @@ package tracker
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,70 +29,6 @@ type Info struct {
 	Metrics    map[string]Metric `json:"metrics"`
 
 	changed int64
-}
-
-// Note is a remark on a run.
-type Note struct {
-	Time time.Time `json:"time"`
-	Text string    `json:"text"`
-}
-
-// Metric is the last, smallest and largest value of a metric, and the steps they are of. NaN is smallest and largest
-// only where there is nothing else.
-type Metric struct {
-	Last, Min, Max             float64
-	LastStep, MinStep, MaxStep int64
-}
-
-// metricJSON is a Metric in JSON.
-type metricJSON struct {
-	Last     Float `json:"last"`
-	Min      Float `json:"min"`
-	Max      Float `json:"max"`
-	LastStep int64 `json:"last_step"`
-	MinStep  int64 `json:"min_step"`
-	MaxStep  int64 `json:"max_step"`
-}
-
-// MarshalJSON writes an object with last, min, max and their steps; see [Float].
-func (m Metric) MarshalJSON() ([]byte, error) {
-	return json.Marshal(metricJSON{Float(m.Last), Float(m.Min), Float(m.Max), m.LastStep, m.MinStep, m.MaxStep})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (m *Metric) UnmarshalJSON(data []byte) error {
-	var j metricJSON
-	err := json.Unmarshal(data, &j)
-	*m = Metric{float64(j.Last), float64(j.Min), float64(j.Max), j.LastStep, j.MinStep, j.MaxStep}
-	return err
-}
-
-// Float is a number that in JSON may also be "NaN", "Infinity" or "-Infinity", texts that both JavaScript's Number and
-// Python's float understand.
-type Float float64
-
-// MarshalJSON writes a number or one of three texts.
-func (f Float) MarshalJSON() ([]byte, error) {
-	switch v := float64(f); {
-	case math.IsNaN(v):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(v, 1):
-		return []byte(`"Infinity"`), nil
-	case math.IsInf(v, -1):
-		return []byte(`"-Infinity"`), nil
-	default:
-		return json.Marshal(v)
-	}
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (f *Float) UnmarshalJSON(data []byte) error {
-	v, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
-	if err != nil {
-		return fmt.Errorf("%s is no number", data)
-	}
-	*f = Float(v)
-	return nil
 }
 
 // Query chooses runs. The zero Query chooses all that are not deleted, newest first.
@@ -248,119 +181,6 @@ func details(ctx context.Context, q querier, runs []Info) error {
 		})
 	}
 	return err
-}
-
-// candidate is a running run that has lost its process, as far as one could see.
-type candidate struct{ id, beat, token int64 }
-
-// findLost records which running runs have lost their process. One that is patient looks on where a single look does not
-// tell.
-func (s *Store) findLost(ctx context.Context, patient bool) error {
-	for {
-		lost, unsure, err := s.lookForLost(ctx)
-		if err != nil {
-			return err
-		}
-		if len(lost) > 0 {
-			if err := s.recordLost(ctx, lost); err != nil {
-				return err
-			}
-		}
-		if !unsure || !patient {
-			return nil
-		}
-		const pause = 200 * time.Millisecond
-		if err := s.clock.sleep(ctx, pause); err != nil {
-			return err
-		}
-	}
-}
-
-// lookForLost finds runs that have lost their process. It is unsure while the time of a run's last beat is odd and it has
-// not been looked at for long: its process may be gone, or a clock wrong.
-func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool, err error) {
-	s.sights.mu.Lock()
-	defer s.sights.mu.Unlock()
-	now, steady := s.clock.now(), s.clock.steady()
-	seen := map[int64]sight{}
-	err = each(ctx, s.reader, sqlAlive, nil, func(scan func(...any) error) error {
-		var c candidate
-		var o owner
-		if err := scan(&c.id, &o.host, &o.pid, &o.start, &c.beat, &c.token); err != nil {
-			return err
-		}
-		what := o.fate(s.self)
-		if what == unknown {
-			v, known := s.sights.run[c.id]
-			if !known || v.beat != c.beat || v.token != c.token {
-				v = sight{c.beat, c.token, steady, known}
-			}
-			seen[c.id] = v
-			if steady-v.since > beatTimeout {
-				what = gone
-			} else if !v.moved && now.Sub(time.UnixMicro(c.beat)).Abs() > beatTimeout {
-				unsure = true
-			}
-		}
-		if what == gone {
-			lost = append(lost, c)
-		}
-		return nil
-	})
-	s.sights.run = seen
-	return lost, unsure, s.plain(err)
-}
-
-func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
-	return s.write(ctx, func(t tx) error {
-		changed := int64(0)
-		for _, c := range lost {
-			n, err := t.exec(sqlLost, c.id, c.token, c.beat)
-			if err != nil {
-				return err
-			}
-			changed += n
-		}
-		if changed == 0 { // another process was quicker
-			return nil
-		}
-		return t.all(nil, sqlNextChange)
-	})
-}
-
-// Environment is where and with what a run was made: host, platform, Go and module versions, git commit, and what
-// [NewRun] said of device and inputs.
-func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
-	var text string
-	err := s.reader.QueryRowContext(ctx, bind(sqlEnvironment), run).Scan(&text)
-	if errors.Is(err, sql.ErrNoRows) {
-		return map[string]string{}, nil
-	}
-	env := map[string]string{}
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &env)
-	}
-	if env == nil { // null, of a run that was imported without
-		env = map[string]string{}
-	}
-	return env, s.plain(err)
-}
-
-// Samples is the load of a run's process over time, every two seconds.
-func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
-	err = each(ctx, s.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
-		var a Sample
-		var at, memory sql.NullInt64
-		var gpu sql.NullFloat64
-		err := scan(&at, &a.CPU, &a.Memory, &gpu, &memory)
-		a.Time = instant(at)
-		if gpu.Valid {
-			a.GPU = &GPULoad{gpu.Float64, memory.Int64}
-		}
-		samples = append(samples, a)
-		return err
-	})
-	return samples, s.plain(err)
 }
 
 // Difference is something two runs do not have in common; empty is what one does not have.

@@ -15,6 +15,7 @@ const (
 	sqlNextChange = `UPDATE change SET n = n + 1`
 	sqlChange     = `SELECT n FROM change`
 	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
+	sqlTouchQueued = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status = 'queued'`
 	// A writer whose run was called lost, but not taken, goes on.
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
 		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`
@@ -128,19 +129,6 @@ const (
 	sqlAllSummaries = `SELECT run, name, count, last, last_step, min, min_step, max, max_step FROM summary ORDER BY run, name`
 	sqlDropSummary  = `DELETE FROM summary WHERE run = $1 AND name = $2`
 )
-
-// What only SQLite understands.
-const (
-	sqliteTables    = `SELECT count(*), COALESCE(sum(name = 'goose_db_version'), 0) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
-	sqliteIntegrity = `PRAGMA integrity_check`
-	sqliteForeign   = `PRAGMA foreign_key_check`
-	sqliteBackup    = `VACUUM INTO ?1`
-	sqliteVacuum    = `VACUUM`
-	sqliteTruncate  = `PRAGMA wal_checkpoint(TRUNCATE)`
-)
-
-// bind numbers parameters as SQLite wants them.
-func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
 
 // list is n parameters from $first on: "$3, $4, $5".
 func list(first, n int) string {

@@ -488,33 +488,6 @@ func TestGCWhileWriting(t *testing.T) {
 	}
 }
 
-// A file that is written, and not named yet, is not freed.
-func TestGCWaits(t *testing.T) {
-	s, ctx := fresh(t), t.Context()
-	r := start(t, s, NewRun{})
-	freed := make(chan error, 1)
-	must(t, s.keep(ctx, strings.NewReader("x"), func(digest string, size int64) error {
-		go func() {
-			other, err := Open(ctx, s.Path())
-			if err == nil {
-				_, err = other.GC(ctx)
-				err = errors.Join(err, other.Close())
-			}
-			freed <- err
-		}()
-		select {
-		case err := <-freed:
-			t.Fatal("it was not waited for: ", err)
-		case <-time.After(300 * time.Millisecond):
-		}
-		return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, "a", digest, size, int64(0)}, sqlAddArtifact) })
-	}))
-	must(t, <-freed)
-	f, err := s.OpenArtifact(ctx, r.ID, "a")
-	must(t, err)
-	f.Close()
-}
-
 // Check waits for no writer, and none for it.
 func TestCheckWhileWriting(t *testing.T) {
 	s, ctx := fresh(t), t.Context()

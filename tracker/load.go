@@ -4,12 +4,63 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"database/sql"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/process"
 )
+
+// Sample is the load of a run's process, and of the GPU that it may use first, at a time.
+type Sample struct {
+	Time   time.Time `json:"time"`
+	CPU    float64   `json:"cpu"`           // percent of one core since the sample before
+	Memory int64     `json:"memory"`        // bytes resident
+	GPU    *GPULoad  `json:"gpu,omitempty"` // nil: no NVIDIA GPU
+}
+
+// Samples is the load of a run's process over time, every two seconds.
+func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
+	err = each(ctx, s.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
+		var a Sample
+		var at, memory sql.NullInt64
+		var gpu sql.NullFloat64
+		err := scan(&at, &a.CPU, &a.Memory, &gpu, &memory)
+		a.Time = instant(at)
+		if gpu.Valid {
+			a.GPU = &GPULoad{gpu.Float64, memory.Int64}
+		}
+		samples = append(samples, a)
+		return err
+	})
+	return samples, s.plain(err)
+}
+
+// sample is the load of this process and its GPU, or nil where it cannot be found out.
+func (s *Store) sample(self *process.Process, now time.Time) *Sample {
+	percent, err := self.Percent(0)
+	if err != nil {
+		return nil
+	}
+	memory, err := self.MemoryInfo()
+	if err != nil {
+		return nil
+	}
+	return &Sample{Time: now, CPU: percent, Memory: int64(memory.RSS), GPU: s.gpu.load(s.closing)} //nolint:gosec // bytes of memory
+}
+
+func (t tx) addSample(run int64, s Sample) error {
+	var gpu, memory any
+	if s.GPU != nil {
+		gpu, memory = s.GPU.Percent, s.GPU.Memory
+	}
+	_, err := t.exec(sqlAddSample, run, micros(s.Time), s.CPU, s.Memory, gpu, memory)
+	return err
+}
 
 // GPULoad is the load of an NVIDIA GPU, of all processes on it.
 type GPULoad struct {

@@ -1,0 +1,126 @@
+package tracker
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// IncompleteError is what a backup or an export could not have; everything else is in it.
+type IncompleteError struct {
+	Missing []error // each names a run and what it lacks
+}
+
+func (e *IncompleteError) Error() string { return errors.Join(e.Missing...).Error() }
+
+// incomplete is nil where nothing is missing.
+func incomplete(missing []error) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	return &IncompleteError{missing}
+}
+
+// Backup copies the database, as it is at one moment, to a new file at path, and the artifacts to path.artifacts.
+// Other processes go on writing meanwhile. Artifacts that are missing or damaged are in an [IncompleteError]. After any
+// other error there is no file at path, and the same backup may be made again.
+func (s *Store) Backup(ctx context.Context, path string) (err error) {
+	for _, file := range []string{path, path + "-wal", path + "-journal"} { // SQLite would take these for parts of the copy
+		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: is there already; name another file", file)
+		}
+	}
+	unlock, err := s.lockArtifacts(ctx, false) // no file is freed meanwhile
+	if err != nil {
+		return s.plain(err)
+	}
+	defer unlock()
+	// The file gets its name when it is whole. Artifacts that a killed backup left have the names of their content.
+	part, target := path+".part", &Store{name: path, path: path}
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return target.plain(err)
+	}
+	_, there := os.Lstat(target.artifacts())
+	named := false
+	defer func() {
+		_, partial := errors.AsType[*IncompleteError](err)
+		failed := err != nil && !partial
+		if failed && named {
+			_ = os.Remove(path)
+		}
+		if failed && there != nil {
+			_ = os.RemoveAll(target.artifacts())
+		}
+		_ = os.Remove(part)
+	}()
+	if _, err := s.writer.ExecContext(ctx, sqliteBackup, part); err != nil {
+		if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy) {
+			return s.plain(err)
+		}
+		return target.plain(err)
+	}
+	// What the copy names: the database may have gone on since.
+	copied, err := sql.Open("sqlite3", dsn(part, "&mode=ro"))
+	if err != nil {
+		return err
+	}
+	defer copied.Close() //nolint:errcheck // it was read
+	target.reader = copied
+	var missing []error
+	done := map[string]error{} // by digest
+	err = target.eachArtifact(ctx, func(run int64, a Artifact) error {
+		trouble, ok := done[a.Digest]
+		if !ok {
+			var err error
+			if trouble, err = s.copyArtifact(target, a.Digest); err != nil {
+				return err
+			}
+			done[a.Digest] = trouble
+		}
+		if trouble != nil {
+			missing = append(missing, a.trouble(run, trouble))
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(copied.Close(), syncFile(part)); err != nil {
+		return target.plain(err)
+	}
+	if err := os.Rename(part, path); err != nil {
+		return target.plain(err)
+	}
+	named = true
+	if err := syncDirectory(filepath.Dir(path)); err != nil {
+		return target.plain(err)
+	}
+	return incomplete(missing)
+}
+
+// copyArtifact copies an artifact's file to another store. Trouble is that of the file, an error that of the store.
+func (s *Store) copyArtifact(to *Store, digest string) (trouble, err error) {
+	path := s.artifactFile(digest)
+	is, trouble := fileDigest(path)
+	if trouble == nil && is != digest {
+		trouble = fmt.Errorf("%s: %w", path, errDamaged)
+	}
+	if trouble != nil {
+		return trouble, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	defer file.Close()
+	if err = os.MkdirAll(to.artifacts(), 0o777); err == nil {
+		_, _, err = to.writeArtifact(file)
+	}
+	return nil, to.plain(err)
+}

@@ -1,0 +1,243 @@
+package tracker
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Finding is something that was not in order, and what was done about it.
+type Finding struct {
+	What     string
+	Repair   string // empty where nothing was done
+	Missing  bool   // something that a row names is not there, or not as it was kept
+	Leftover bool   // of a writer that was interrupted, which [Store.GC] frees: nothing is wrong or lost
+}
+
+func (f Finding) String() string {
+	if f.Repair == "" {
+		return f.What
+	}
+	return f.What + ": " + f.Repair
+}
+
+// Check looks at the whole database and every artifact, and says what it found. It makes anew what follows from what is
+// there. What is missing or damaged it names and leaves as it is, for it may be that a disk is not mounted or a directory
+// was moved; with dropMissing it then replaces what names it by a note. Other processes go on writing meanwhile.
+func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
+	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
+		found, err := s.complaints(ctx, statement)
+		if err != nil {
+			return findings, s.plain(err)
+		}
+		findings = append(findings, found...)
+	}
+	if len(findings) > 0 { // what lies on top can be trusted no more than what is below
+		return findings, nil
+	}
+	if err := s.findLost(ctx, true); err != nil {
+		return nil, err
+	}
+	if findings, err = s.checkSummaries(ctx, dropMissing); err != nil {
+		return findings, err
+	}
+	found, err := s.checkArtifacts(ctx, dropMissing)
+	return append(findings, found...), err
+}
+
+// complaints are the rows of a statement that has none, or "ok", where all is well.
+func (s *Store) complaints(ctx context.Context, statement string) (findings []Finding, err error) {
+	result, err := s.reader.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close() //nolint:errcheck // Err says what went wrong
+	columns, err := result.Columns()
+	if err != nil {
+		return nil, err
+	}
+	for result.Next() {
+		values, dest := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			dest[i] = &values[i]
+		}
+		if err := result.Scan(dest...); err != nil {
+			return nil, err
+		}
+		if text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(values...), "[]")), " "); text != "ok" {
+			findings = append(findings, Finding{What: statement + ": " + text})
+		}
+	}
+	return findings, result.Err()
+}
+
+// metricOf is a metric of a run.
+type metricOf struct{ run, name int64 }
+
+// checkSummaries compares the summaries with the values they are of, in a moment's view of the database that no writer
+// has to wait for, and makes anew those that are wrong; where values are missing, only with dropMissing.
+func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
+	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
+	view, err := s.reader.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	defer view.Rollback() //nolint:errcheck // nothing was written
+	err = each(ctx, view, sqlAllMetrics, nil, func(scan func(...any) error) error {
+		var k metricOf
+		var step int64
+		var value sql.NullFloat64
+		err := scan(&k.run, &k.name, &step, &value)
+		if want[k] == nil {
+			want[k] = &summary{}
+		}
+		m := want[k]
+		m.add(m.count == 0, step, fromNull(value))
+		m.count++
+		return err
+	})
+	if err == nil {
+		err = each(ctx, view, sqlAllSummaries, nil, func(scan func(...any) error) error {
+			var k metricOf
+			var m summary
+			err := m.scan(scan, &k.run, &k.name)
+			have[k] = m
+			return err
+		})
+	}
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	var wrong []metricOf
+	for k, m := range want {
+		if h, ok := have[k]; !ok || !h.equal(*m) && h.count <= m.count {
+			wrong = append(wrong, k)
+			findings = append(findings, Finding{What: fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), Repair: "made anew"})
+		}
+	}
+	for k, h := range have {
+		m := want[k]
+		if m == nil {
+			m = &summary{}
+		}
+		if h.count <= m.count {
+			continue
+		}
+		f := Finding{What: fmt.Sprintf("run %d: of %d values of metric %d %d are missing", k.run, h.count, k.name, h.count-m.count), Missing: true}
+		if dropMissing {
+			f.Repair = "its summary is that of the others now"
+			wrong = append(wrong, k)
+		}
+		findings = append(findings, f)
+	}
+	for _, k := range wrong {
+		err := s.change(ctx, k.run, func(t tx) error {
+			m := &summary{id: k.name}
+			if err := m.recount(t.ctx, t, k.run); err != nil {
+				return err
+			}
+			if m.count == 0 {
+				return t.all([]any{k.run, k.name}, sqlDropSummary)
+			}
+			return setSummaries(t, k.run, map[string]*summary{"": m})
+		})
+		if err != nil && !errors.Is(err, ErrNotFound) { // freed since
+			return findings, err
+		}
+	}
+	return findings, nil
+}
+
+// equal says whether the summaries say the same; of equal values any may be the smallest or largest.
+func (m summary) equal(o summary) bool {
+	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+	return m.count == o.count && m.LastStep == o.LastStep && same(m.Last, o.Last) && same(m.Min, o.Min) && same(m.Max, o.Max)
+}
+
+// checkArtifacts compares files and rows. Files are read while others write some; only where something seems wrong is it
+// looked at again, and mended if it is to be, while nobody does.
+func (s *Store) checkArtifacts(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
+	sound := map[string]bool{} // digests of the files that need no second look
+	for _, alone := range []bool{false, true} {
+		if findings, err = s.artifactTroubles(ctx, alone, alone && dropMissing, sound); err != nil || len(findings) == 0 {
+			return findings, err
+		}
+	}
+	return findings, nil
+}
+
+// artifactTroubles finds rows without their files and files without rows. drop replaces the rows by notes.
+func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound map[string]bool) (findings []Finding, err error) {
+	unlock, err := s.lockArtifacts(ctx, alone)
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	defer unlock()
+	type missing struct {
+		run              int64
+		name, path, note string
+	}
+	var all []missing
+	named := map[string]bool{}
+	err = s.eachArtifact(ctx, func(run int64, a Artifact) error {
+		named[a.Digest] = true
+		path, what := s.artifactFile(a.Digest), "is damaged"
+		if sound[a.Digest] {
+			return nil
+		}
+		digest, err := fileDigest(path)
+		switch {
+		case digest == a.Digest:
+			sound[digest] = true
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
+			what = "is missing"
+		case err != nil: // it may be sound
+			findings = append(findings, Finding{What: a.trouble(run, err).Error(), Missing: true})
+			return nil
+		}
+		note := fmt.Sprintf("artifact %q (%d bytes, sha256 %s) %s", a.Name, a.Size, a.Digest, what)
+		all = append(all, missing{run, a.Name, path, note})
+		f := Finding{What: fmt.Sprintf("run %d: %s: %s", run, note, path), Missing: true}
+		if drop {
+			f.Repair = "replaced by a note"
+		}
+		findings = append(findings, f)
+		return nil
+	})
+	if err != nil || !drop {
+		all = nil
+	}
+	for _, m := range all {
+		err = s.change(ctx, m.run, func(t tx) error {
+			if err := t.all([]any{m.run, clean(m.name)}, sqlRemoveArtifact); err != nil {
+				return err
+			}
+			return t.all([]any{m.run, micros(s.clock.now()), clean(m.note)}, sqlAddNote)
+		})
+		if err == nil { // what is left of a damaged file may be of use
+			if err = os.Rename(m.path, m.path+damaged); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err != nil {
+		return findings, s.plain(err)
+	}
+	err = s.eachFile(func(path string, size int64) error {
+		if digest := filepath.Base(path); !named[digest] && ours(path) && !strings.HasSuffix(path, damaged) {
+			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that no run names, which gc frees", path, size), Leftover: true})
+		}
+		return nil
+	})
+	return findings, s.plain(err)
+}

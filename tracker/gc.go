@@ -1,0 +1,88 @@
+package tracker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+)
+
+// Delete hides a run until [Store.Restore] shows it again or [Store.GC] frees it.
+func (s *Store) Delete(ctx context.Context, run int64) error {
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now())}, sqlDelete) })
+}
+
+// Restore shows a deleted run again.
+func (s *Store) Restore(ctx context.Context, run int64) error {
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run}, sqlRestore) })
+}
+
+// Freed is what [Store.GC] has freed.
+type Freed struct {
+	Runs  int   // deleted ones that nobody writes any more
+	Files int   // artifacts that no run names
+	Bytes int64 // of disk
+}
+
+// GC frees deleted runs, what no run names any more, and the room they took.
+func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
+	if err := s.findLost(ctx, true); err != nil {
+		return freed, err
+	}
+	before := s.databaseSize()
+	err = s.write(ctx, func(t tx) error {
+		var ids []int64
+		err := each(t.ctx, t, sqlPurgeable, nil, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := t.purge(id); err != nil {
+				return err
+			}
+		}
+		freed.Runs = len(ids)
+		return t.all(nil, sqlPurgeThumbnails, sqlPurgeNames, sqlPurgeEnvironments, sqlPurgeExperiments)
+	})
+	if err != nil {
+		return Freed{}, err
+	}
+	if s.hasArtifacts() { // one that is made from now on has nothing to free
+		err = s.freeFiles(ctx, &freed)
+	}
+	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
+		if err == nil {
+			_, err = s.writer.ExecContext(ctx, statement)
+		}
+	}
+	freed.Bytes += max(0, before-s.databaseSize())
+	return freed, s.plain(err)
+}
+
+// freeFiles removes the artifacts that no run names.
+func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
+	unlock, err := s.lockArtifacts(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	named := map[string]bool{}
+	if err := s.eachArtifact(ctx, func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
+		return err
+	}
+	return s.eachFile(func(path string, size int64) error {
+		if named[filepath.Base(path)] || !ours(path) {
+			return nil
+		}
+		freed.Files++
+		freed.Bytes += size
+		return os.Remove(path)
+	})
+}
+
+// purge removes a run and all it has.
+func (t tx) purge(run int64) error { return t.all([]any{run}, sqlPurgeMetrics, sqlPurgeRun) }

@@ -1,0 +1,282 @@
+package tracker
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Point is a value of a metric at a step.
+type Point struct {
+	Metric string
+	Step   int64
+	Value  float64
+}
+
+// Metric is the last, smallest and largest value of a metric, and the steps they are of. NaN is smallest and largest
+// only where there is nothing else.
+type Metric struct {
+	Last, Min, Max             float64
+	LastStep, MinStep, MaxStep int64
+}
+
+// metricJSON is a Metric in JSON.
+type metricJSON struct {
+	Last     Float `json:"last"`
+	Min      Float `json:"min"`
+	Max      Float `json:"max"`
+	LastStep int64 `json:"last_step"`
+	MinStep  int64 `json:"min_step"`
+	MaxStep  int64 `json:"max_step"`
+}
+
+// MarshalJSON writes an object with last, min, max and their steps; see [Float].
+func (m Metric) MarshalJSON() ([]byte, error) {
+	return json.Marshal(metricJSON{Float(m.Last), Float(m.Min), Float(m.Max), m.LastStep, m.MinStep, m.MaxStep})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (m *Metric) UnmarshalJSON(data []byte) error {
+	var j metricJSON
+	err := json.Unmarshal(data, &j)
+	*m = Metric{float64(j.Last), float64(j.Min), float64(j.Max), j.LastStep, j.MinStep, j.MaxStep}
+	return err
+}
+
+// Float is a number that in JSON may also be "NaN", "Infinity" or "-Infinity", texts that both JavaScript's Number and
+// Python's float understand.
+type Float float64
+
+// MarshalJSON writes a number or one of three texts.
+func (f Float) MarshalJSON() ([]byte, error) {
+	switch v := float64(f); {
+	case math.IsNaN(v):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(v, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(v)
+	}
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Float) UnmarshalJSON(data []byte) error {
+	v, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
+	if err != nil {
+		return fmt.Errorf("%s is no number", data)
+	}
+	*f = Float(v)
+	return nil
+}
+
+// Log records values of metrics at a step.
+func (r *Run) Log(ctx context.Context, step int64, values map[string]float64) error {
+	points := make([]Point, 0, len(values))
+	for name, v := range values {
+		points = append(points, Point{name, step, v})
+	}
+	return r.LogBatch(ctx, points)
+}
+
+// LogBatch records many values at once: all of them, or with an error none.
+func (r *Run) LogBatch(ctx context.Context, points []Point) error {
+	for _, p := range points {
+		if p.Step < 0 {
+			return fmt.Errorf("metric %s: step %d; allowed: 0 or more", p.Metric, p.Step)
+		}
+	}
+	points = unique(named(points))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := map[string]*summary{}
+	if err := r.write(ctx, func(t tx) error { return r.log(t, points, changed) }); err != nil {
+		return err
+	}
+	maps.Copy(r.metrics, changed)
+	return nil
+}
+
+// maxRows is the number of rows of one INSERT.
+const maxRows = 100
+
+// log inserts points and leaves the summaries they change in changed.
+func (r *Run) log(t tx, points []Point, changed map[string]*summary) error {
+	var recount []*summary // those whose smallest or largest value was replaced
+	args := []any{r.ID}
+	for i, p := range points {
+		m := changed[p.Metric]
+		if m == nil {
+			var err error
+			if m, err = r.summary(t, p.Metric); err != nil {
+				return err
+			}
+			changed[p.Metric] = m
+		}
+		known := false
+		if m.count > 0 && p.Step <= m.LastStep {
+			var one int
+			err := t.value([]any{&one}, sqlMetricAt, r.ID, m.id, p.Step)
+			if known = err == nil; !known && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		if known && (p.Step == m.MinStep || p.Step == m.MaxStep) {
+			recount = append(recount, m)
+		}
+		m.add(m.count == 0, p.Step, p.Value)
+		if !known {
+			m.count++
+		}
+		args = append(args, m.id, p.Step, null(p.Value), math.IsNaN(p.Value))
+		if n := (len(args) - 1) / 4; n == maxRows || i == len(points)-1 {
+			if _, err := t.exec(addMetrics(n), args...); err != nil {
+				return err
+			}
+			args = args[:1]
+		}
+	}
+	for _, m := range recount {
+		if err := m.recount(t.ctx, t, r.ID); err != nil {
+			return err
+		}
+	}
+	return setSummaries(t, r.ID, changed)
+}
+
+// summary is what a run has of a metric; NaN counts in last alone, where there are other values.
+type summary struct {
+	id    int64 // of the name
+	count int64
+	Metric
+}
+
+// summary is a copy of what the run has of a metric.
+func (r *Run) summary(t tx, name string) (*summary, error) {
+	if m := r.metrics[name]; m != nil {
+		c := *m
+		return &c, nil
+	}
+	id, err := metricID(t, name)
+	return &summary{id: id}, err
+}
+
+// scan reads the columns first and then those of a summary.
+func (m *summary) scan(scan func(...any) error, first ...any) error {
+	var last, low, high sql.NullFloat64
+	err := scan(append(first, &m.count, &last, &m.LastStep, &low, &m.MinStep, &high, &m.MaxStep)...)
+	m.Last, m.Min, m.Max = fromNull(last), fromNull(low), fromNull(high)
+	return err
+}
+
+func metricID(t tx, name string) (id int64, err error) {
+	if _, err := t.exec(sqlAddMetricName, name); err != nil {
+		return 0, err
+	}
+	return id, t.value([]any{&id}, sqlMetricName, name)
+}
+
+// add takes in a value.
+func (m *Metric) add(first bool, step int64, value float64) {
+	if first || step >= m.LastStep {
+		m.Last, m.LastStep = value, step
+	}
+	if first || value < m.Min || m.Min != m.Min && value == value {
+		m.Min, m.MinStep = value, step
+	}
+	if first || value > m.Max || m.Max != m.Max && value == value {
+		m.Max, m.MaxStep = value, step
+	}
+}
+
+// recount makes the summary anew from the values of the run.
+func (m *summary) recount(ctx context.Context, q querier, run int64) error {
+	m.count, m.Metric = 0, Metric{}
+	return eachValue(ctx, q, run, m.id, func(step int64, value float64) {
+		m.add(m.count == 0, step, value)
+		m.count++
+	})
+}
+
+// eachValue reads the values of a metric of a run by step. NULL is NaN.
+func eachValue(ctx context.Context, q querier, run, name int64, f func(step int64, value float64)) error {
+	var step int64
+	var value sql.NullFloat64
+	dest := []any{&step, &value} // once, for there may be a million rows
+	return each(ctx, q, sqlMetricSteps, []any{run, name}, func(scan func(...any) error) error {
+		err := scan(dest...)
+		f(step, fromNull(value))
+		return err
+	})
+}
+
+func setSummaries(t tx, run int64, metrics map[string]*summary) error {
+	args := []any{run}
+	for _, m := range metrics {
+		args = append(args, m.id, m.count, null(m.Last), m.LastStep, null(m.Min), m.MinStep, null(m.Max), m.MaxStep)
+		if n := (len(args) - 1) / 8; n == maxRows {
+			if _, err := t.exec(addSummaries(n), args...); err != nil {
+				return err
+			}
+			args = args[:1]
+		}
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	_, err := t.exec(addSummaries((len(args)-1)/8), args...)
+	return err
+}
+
+// named cleans the names of metrics: two that the database has as one are one.
+func named(points []Point) []Point {
+	for i, p := range points {
+		if clean(p.Metric) != p.Metric {
+			points = slices.Clone(points)
+			for k := i; k < len(points); k++ {
+				points[k].Metric = clean(points[k].Metric)
+			}
+			break
+		}
+	}
+	return points
+}
+
+// unique drops all but the last value of each metric and step, if any comes twice.
+func unique(points []Point) []Point {
+	last := map[string]int64{}
+	for _, p := range points {
+		if step, ok := last[p.Metric]; ok && p.Step <= step {
+			return lastOfEach(points)
+		}
+		last[p.Metric] = p.Step
+	}
+	return points
+}
+
+func lastOfEach(points []Point) []Point {
+	type key struct {
+		metric string
+		step   int64
+	}
+	at := map[key]int{}
+	var out []Point
+	for _, p := range points {
+		k := key{p.Metric, p.Step}
+		if i, ok := at[k]; ok {
+			out[i] = p
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, p)
+	}
+	return out
+}

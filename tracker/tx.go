@@ -1,0 +1,140 @@
+package tracker
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"strings"
+	"time"
+)
+
+// tx is a transaction that writes.
+type tx struct {
+	ctx context.Context
+	*sql.Tx
+}
+
+// write runs f in a transaction. It is not interrupted once begun: what it does is short, and a caller that is being
+// stopped still wants its last step recorded.
+func (s *Store) write(ctx context.Context, f func(t tx) error) error {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return s.plain(err)
+	}
+	defer t.Rollback() //nolint:errcheck // of an f that panics; else it has ended
+	ctx = context.WithoutCancel(ctx)
+	if err := f(tx{ctx, t}); err != nil {
+		return s.plain(errors.Join(err, t.Rollback()))
+	}
+	return s.plain(t.Commit())
+}
+
+// begin waits for other writers, as long as ctx lasts. SQLite cannot be interrupted while it waits, so that a goroutine
+// waits on.
+func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type result struct {
+		t   *sql.Tx
+		err error
+	}
+	begun := make(chan result)
+	go func() {
+		t, err := s.writer.BeginTx(context.WithoutCancel(ctx), nil)
+		select {
+		case begun <- result{t, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = t.Rollback() // nothing was written
+			}
+		}
+	}()
+	select {
+	case b := <-begun:
+		return b.t, b.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// exec executes a statement and returns the number of rows it changed.
+func (t tx) exec(sql string, args ...any) (int64, error) {
+	result, err := t.ExecContext(t.ctx, bind(sql), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// all executes statements that have no parameters but args.
+func (t tx) all(args []any, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := t.exec(statement, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value reads a row into dest.
+func (t tx) value(dest []any, sql string, args ...any) error {
+	return t.QueryRowContext(t.ctx, bind(sql), args...).Scan(dest...)
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each reads the rows of a query.
+func each(ctx context.Context, q querier, query string, args []any, row func(scan func(dest ...any) error) error) error {
+	result, err := q.QueryContext(ctx, bind(query), args...)
+	if err != nil {
+		return err
+	}
+	defer result.Close() //nolint:errcheck // Err says what went wrong
+	for result.Next() {
+		if err := row(result.Scan); err != nil {
+			return err
+		}
+	}
+	return result.Err()
+}
+
+// clean makes text valid UTF-8 without NUL, which every database stores.
+func clean(s string) string {
+	const replacement = "\uFFFD"
+	return strings.ReplaceAll(strings.ToValidUTF8(s, replacement), "\x00", replacement)
+}
+
+// micros is a time as the database has it.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// timeOrNull is a time as the database has it.
+func timeOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
+// instant is a time of the database; NULL is the zero time.
+func instant(t sql.NullInt64) time.Time {
+	if !t.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(t.Int64).UTC()
+}
+
+// NULL is NaN in a summary.
+func fromNull(v sql.NullFloat64) float64 {
+	if !v.Valid {
+		return math.NaN()
+	}
+	return v.Float64
+}
+
+// null is NULL for NaN.
+func null(v float64) sql.NullFloat64 { return sql.NullFloat64{Float64: v, Valid: !math.IsNaN(v)} }
