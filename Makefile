@@ -62,8 +62,8 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
-	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
-	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./hrstyle
+	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./picture
+	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./picture
 
 build:
 	@go build -o $(HRLAB) ./cmd/hrlab

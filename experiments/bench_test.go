@@ -7,6 +7,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 	"hrlab/tracker"
 )
 
@@ -18,8 +19,8 @@ func BenchmarkSweep(b *testing.B) {
 	}
 	defer engine.Close()
 	pair := hrstyle.Pair{
-		Content: hrstyle.Picture{Name: "day.png", Image: sample.Content(128, 96)},
-		Style:   hrstyle.Picture{Name: "dusk.png", Image: sample.Style(128, 96)},
+		Content: picture.Picture{Name: "day.png", Image: sample.Content(128, 96)},
+		Style:   picture.Picture{Name: "dusk.png", Image: sample.Style(128, 96)},
 	}
 	config := hrstyle.Default
 	config.Size, config.Steps = 128, 60
@@ -60,9 +61,9 @@ func BenchmarkSweep(b *testing.B) {
 // 10,000 trials handed to the queue.
 func BenchmarkEnqueue(b *testing.B) {
 	dir := b.TempDir()
-	pair := hrstyle.Pair{Content: hrstyle.Picture{Name: filepath.Join(dir, "day.png"), Image: sample.Content(64, 48)}, Style: hrstyle.Picture{Name: filepath.Join(dir, "dusk.png"), Image: sample.Style(64, 48)}}
-	for _, p := range []hrstyle.Picture{pair.Content, pair.Style} {
-		if err := hrstyle.SavePicture(p.Name, p, hrstyle.Encoding{}); err != nil {
+	pair := hrstyle.Pair{Content: picture.Picture{Name: filepath.Join(dir, "day.png"), Image: sample.Content(64, 48)}, Style: picture.Picture{Name: filepath.Join(dir, "dusk.png"), Image: sample.Style(64, 48)}}
+	for _, p := range []picture.Picture{pair.Content, pair.Style} {
+		if err := picture.Save(p.Name, p, picture.Encoding{}); err != nil {
 			b.Fatal(err)
 		}
 	}

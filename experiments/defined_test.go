@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
 	"hrlab/report"
@@ -16,25 +18,25 @@ import (
 )
 
 // uniform is a picture of one colour.
-func uniform(c color.Color) hrstyle.Picture {
+func uniform(c color.Color) picture.Picture {
 	m := image.NewRGBA(image.Rect(0, 0, 32, 24))
 	draw.Draw(m, m.Rect, image.NewUniform(c), image.Point{}, draw.Src)
-	return hrstyle.Picture{Name: "uniform.png", Image: m}
+	return picture.Picture{Name: "uniform.png", Image: m}
 }
 
 // noisy has some pixels one level off.
-func noisy(img image.Image) hrstyle.Picture {
+func noisy(img image.Image) picture.Picture {
 	m := image.NewRGBA(img.Bounds())
 	draw.Draw(m, m.Rect, img, img.Bounds().Min, draw.Src)
 	for i := 0; i < len(m.Pix); i += 12 {
 		m.Pix[i] ^= 1
 	}
-	return hrstyle.Picture{Name: "noisy.png", Image: m}
+	return picture.Picture{Name: "noisy.png", Image: m}
 }
 
 // A measure that would be divided by nothing, or by rounding, is not there; the others are, and are finite.
 func TestMeasuresNotDefined(t *testing.T) {
-	day, dusk := hrstyle.Picture{Name: "day.png", Image: sample.Content(32, 24)}, hrstyle.Picture{Name: "dusk.png", Image: sample.Style(32, 24)}
+	day, dusk := picture.Picture{Name: "day.png", Image: sample.Content(32, 24)}, picture.Picture{Name: "dusk.png", Image: sample.Style(32, 24)}
 	grey := uniform(color.Gray{128})
 	for _, device := range []string{"go", "cpu"} {
 		engine, err := hrstyle.Open(t.Context(), hrstyle.Options{Device: device, VGG: "random"})
@@ -47,7 +49,7 @@ func TestMeasuresNotDefined(t *testing.T) {
 		defer engine.Close()
 		for _, c := range []struct {
 			name           string
-			content, style hrstyle.Picture
+			content, style picture.Picture
 			without        []string
 		}{
 			{"two pictures", day, dusk, nil},

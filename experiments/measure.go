@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/report"
 )
@@ -22,7 +24,7 @@ func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64
 	if err != nil {
 		return nil, err
 	}
-	losses, err := l.Engine.Compare(pair, hrstyle.Picture{Name: "output", Image: output})
+	losses, err := l.Engine.Compare(pair, picture.Picture{Name: "output", Image: output})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"testing"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
 	"hrlab/report"
@@ -72,8 +74,8 @@ func TestMeasures(t *testing.T) {
 	defer engine.Close()
 	lab := Lab{Engine: engine}
 	pair := hrstyle.Pair{
-		Content: hrstyle.Picture{Name: "day", Image: sample.Content(32, 32)},
-		Style:   hrstyle.Picture{Name: "dusk", Image: sample.Style(32, 32)},
+		Content: picture.Picture{Name: "day", Image: sample.Content(32, 32)},
+		Style:   picture.Picture{Name: "dusk", Image: sample.Style(32, 32)},
 	}
 	content, err := lab.Measures(pair, pair.Content)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/picture"
 	"hrlab/tracker"
 )
 
@@ -312,7 +313,7 @@ func TestStaleJobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := hrstyle.SavePicture(path, testPair.Style, hrstyle.Encoding{}); err != nil {
+	if err := picture.Save(path, testPair.Style, picture.Encoding{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
@@ -132,7 +134,7 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 	if !last.Ok() {
 		return nil
 	}
-	how := hrstyle.Encoding{Comment: last.Describe()}
+	how := picture.Encoding{Comment: last.Describe()}
 	kept := keepArtifact(ctx, run, report.Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) })
 	if kept == nil {
 		kept = keepArtifact(ctx, run, report.Generator, last.Generator().Encode)
@@ -239,7 +241,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 			return nil, fmt.Errorf("run %d, picture of step %d: %w", info.ID, p.Step, err)
 		}
 		if over && i == len(pictures)-1 {
-			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, hrstyle.LoadPicture)
+			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, picture.Load)
 			switch {
 			case err == nil:
 				img = output.Image

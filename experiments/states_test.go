@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
@@ -24,7 +26,7 @@ func filed(t *testing.T) hrstyle.Pair {
 	t.Helper()
 	dir := t.TempDir()
 	content, style := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.png")
-	err := errors.Join(hrstyle.SavePicture(content, testPair.Content, hrstyle.Encoding{}), hrstyle.SavePicture(style, testPair.Style, hrstyle.Encoding{}))
+	err := errors.Join(picture.Save(content, testPair.Content, picture.Encoding{}), picture.Save(style, testPair.Style, picture.Encoding{}))
 	if err != nil {
 		t.Fatal(err)
 	}

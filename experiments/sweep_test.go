@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
 	"hrlab/report"
@@ -24,8 +26,8 @@ import (
 )
 
 var testPair = hrstyle.Pair{
-	Content: hrstyle.Picture{Name: "day.png", Image: sample.Content(48, 36)},
-	Style:   hrstyle.Picture{Name: "dusk.png", Image: sample.Style(48, 36)},
+	Content: picture.Picture{Name: "day.png", Image: sample.Content(48, 36)},
+	Style:   picture.Picture{Name: "dusk.png", Image: sample.Style(48, 36)},
 }
 
 // testLab has a database of its own, pure Go and random filters.
@@ -310,9 +312,9 @@ func TestPaperFigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weightsOf, paper := []string{"0.8", "8", "80", "800", "8000"}, []hrstyle.Picture{}
+	weightsOf, paper := []string{"0.8", "8", "80", "800", "8000"}, []picture.Picture{}
 	for _, weight := range weightsOf {
-		p, err := hrstyle.LoadPicture(data + "wc_" + weight + ".jpg")
+		p, err := picture.Load(data + "wc_" + weight + ".jpg")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +335,7 @@ func TestPaperFigure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var ours, theirs []hrstyle.Picture
+		var ours, theirs []picture.Picture
 		for i, run := range runs {
 			if i > 0 {
 				before := runs[i-1].Metrics
@@ -344,7 +346,7 @@ func TestPaperFigure(t *testing.T) {
 					t.Errorf("%s: style loss falls from %g to %g at weight %s", s.name, a, b, run.Params["content_weight"])
 				}
 			}
-			output, err := fromArtifact(t.Context(), store, run.ID, report.Output, hrstyle.LoadPicture)
+			output, err := fromArtifact(t.Context(), store, run.ID, report.Output, picture.Load)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -372,14 +374,14 @@ func TestPaperFigure(t *testing.T) {
 }
 
 // distances are 1 − SSIM and the colour distance of every picture of a to every one of b, each divided by its mean, summed up.
-func distances(a, b []hrstyle.Picture) [][]float64 {
+func distances(a, b []picture.Picture) [][]float64 {
 	sum := make([][]float64, len(a))
 	for i := range sum {
 		sum[i] = make([]float64, len(b))
 	}
-	for _, distance := range []func(p, q hrstyle.Picture) float64{
-		func(p, q hrstyle.Picture) float64 { return 1 - ssim(luma(p), luma(q)) },
-		func(p, q hrstyle.Picture) float64 { return colourDistance(p, q) },
+	for _, distance := range []func(p, q picture.Picture) float64{
+		func(p, q picture.Picture) float64 { return 1 - ssim(luma(p), luma(q)) },
+		func(p, q picture.Picture) float64 { return colourDistance(p, q) },
 	} {
 		each, mean := make([][]float64, len(a)), 0.0
 		for i, p := range a {
@@ -401,7 +403,7 @@ func distances(a, b []hrstyle.Picture) [][]float64 {
 // A pair is scaled once for a trial: for the fit, its thumbnails and its measures together.
 func TestScaledOnce(t *testing.T) {
 	content, style := &counted{Image: testPair.Content.Image}, &counted{Image: testPair.Style.Image}
-	pair := hrstyle.Pair{Content: hrstyle.Picture{Name: "day.png", Image: content}, Style: hrstyle.Picture{Name: "dusk.png", Image: style}}
+	pair := hrstyle.Pair{Content: picture.Picture{Name: "day.png", Image: content}, Style: picture.Picture{Name: "dusk.png", Image: style}}
 	c := testConfig()
 	c.Steps = 1
 	reads := func(do func()) int {

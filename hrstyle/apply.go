@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"image"
 
+	"hrlab/picture"
+
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"golang.org/x/image/draw"
@@ -13,19 +15,19 @@ import (
 // names the largest size that fits.
 //
 // A generator is fitted for one picture; on others, and at other sizes, it carries the look over as well as it can.
-func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA64, error) {
-	w, h := picture.Bounds().Dx(), picture.Bounds().Dy()
+func (e *Engine) Apply(g *Generator, p picture.Picture) (*image.NRGBA64, error) {
+	w, h := p.Bounds().Dx(), p.Bounds().Dy()
 	if err := checkSides(w, h); err != nil {
-		return nil, fmt.Errorf("%s: %w", picture.Name, err)
+		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
-	if err := e.checkMemory(picture.Name, w, h, applyMemory); err != nil {
+	if err := e.checkMemory(p.Name, w, h, applyMemory); err != nil {
 		return nil, err
 	}
-	padded := pad(picture)
+	padded := pad(p)
 	var values []float32
-	err := try(picture.Name, func() {
+	err := try(p.Name, func() {
 		b := padded.Bounds()
-		flat, x := upload(e, g.flat, parameterCount), upload(e, padded.normalised(), 1, b.Dy(), b.Dx(), 3)
+		flat, x := upload(e, g.flat, parameterCount), upload(e, normalised(padded), 1, b.Dy(), b.Dx(), 3)
 		out := e.call("apply", func(in []*Node) []*Node {
 			return []*Node{e.newGenerator(in[0]).generate(in[1])}
 		}, flat, x)
@@ -40,7 +42,7 @@ func (e *Engine) Apply(g *Generator, picture Picture) (*image.NRGBA64, error) {
 }
 
 // pad repeats the last row and column until both sides are multiples of 4.
-func pad(p Picture) Picture {
+func pad(p picture.Picture) picture.Picture {
 	b := p.Bounds()
 	w, h := (b.Dx()+3)/4*4, (b.Dy()+3)/4*4
 	if w == b.Dx() && h == b.Dy() {
@@ -54,5 +56,5 @@ func pad(p Picture) Picture {
 			draw.Draw(out, image.Rect(x, y, x+1, y+1), p.Image, image.Pt(b.Max.X-1, row), draw.Src)
 		}
 	}
-	return Picture{Name: p.Name, Image: out}
+	return picture.Picture{Name: p.Name, Image: out}
 }

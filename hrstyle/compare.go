@@ -6,6 +6,8 @@ import (
 	"image"
 	"image/color"
 
+	"hrlab/picture"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -15,18 +17,18 @@ type Losses struct{ Content, Style float64 }
 // Compare returns the losses that each picture would have as an output of pair, under GramMean, a StyleGain of 1 and the
 // layer weights of Default: numbers that can be compared whatever the settings of a fit were. Pair and pictures are taken at
 // their own sizes (see [Pair.Fitted]); pictures must be of the content picture's.
-func (e *Engine) Compare(pair Pair, pictures ...Picture) ([]Losses, error) {
+func (e *Engine) Compare(pair Pair, pictures ...picture.Picture) ([]Losses, error) {
 	losses, _, err := e.compare(pair, pictures...)
 	return losses, err
 }
 
 // compare is Compare, and returns the losses of maps that are zero everywhere too.
-func (e *Engine) compare(pair Pair, pictures ...Picture) (list []Losses, zero Losses, err error) {
+func (e *Engine) compare(pair Pair, pictures ...picture.Picture) (list []Losses, zero Losses, err error) {
 	if e.VGG == nil {
 		return nil, zero, errors.New("this engine was opened without VGG19 weights (vgg none): it cannot compare")
 	}
 	size := pair.Content.Bounds().Size()
-	x, y := pair.Content.normalised(), pair.Style.normalised()
+	x, y := normalised(pair.Content), normalised(pair.Style)
 	err = try("comparing", func() {
 		placed := e.placePair(pairDigest(pair, x, y), x, y, pair.sizes())
 		scales := Default.targetScales(pair.Style.Bounds().Size())
@@ -41,7 +43,7 @@ func (e *Engine) compare(pair Pair, pictures ...Picture) (list []Losses, zero Lo
 			if p.Bounds().Size() != size {
 				panic(fmt.Errorf("%s: %v; it must be %v as the content picture", p.Name, p.Bounds().Size(), size))
 			}
-			picture := upload(e, p.normalised(), 1, size.Y, size.X, 3)
+			picture := upload(e, normalised(p), 1, size.Y, size.X, 3)
 			out := e.call("losses", e.lossesGraph, append([]any{picture}, fixed...)...)
 			values := download[float64](out[0])
 			list, zero = append(list, Losses{values[0], values[1]}), Losses{values[2], values[3]}
@@ -80,7 +82,7 @@ func (e *Engine) Baseline(pair Pair) (Baseline, error) {
 	digest := pair.Content.Digest() + pair.Style.Digest()
 	if e.baseline.pair != digest {
 		flat := bounded{image.NewUniform(color.Gray{128}), pair.Content.Bounds()}
-		losses, zero, err := e.compare(pair, pair.Content, Picture{Name: "grey", Image: flat})
+		losses, zero, err := e.compare(pair, pair.Content, picture.Picture{Name: "grey", Image: flat})
 		if err != nil {
 			return Baseline{}, err
 		}

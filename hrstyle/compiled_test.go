@@ -7,6 +7,7 @@ import (
 
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 )
 
 // Pictures of many sizes leave no more than maxCompiled graphs, those used last; one that was dropped is compiled again, even
@@ -18,7 +19,7 @@ func TestCompiledGraphsAreBounded(t *testing.T) {
 	g := want[len(want)-1].Generator()
 	apply := func(n int) *image.NRGBA64 {
 		t.Helper()
-		out, err := e.Apply(g, Picture{Name: "odd", Image: sample.Content(16+4*n, 16)})
+		out, err := e.Apply(g, picture.Picture{Name: "odd", Image: sample.Content(16+4*n, 16)})
 		if err != nil {
 			t.Fatal(err)
 		}

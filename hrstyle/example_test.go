@@ -9,6 +9,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 )
 
 // quick is a fit that pure Go does in a second.
@@ -20,8 +21,8 @@ var quick = func() hrstyle.Config {
 
 // pair is the built-in one; hrstyle.LoadPair reads one from files.
 var pair = hrstyle.Pair{
-	Content: hrstyle.Picture{Name: "day", Image: sample.Content(48, 48)},
-	Style:   hrstyle.Picture{Name: "dusk", Image: sample.Style(48, 48)},
+	Content: picture.Picture{Name: "day", Image: sample.Content(48, 48)},
+	Style:   picture.Picture{Name: "dusk", Image: sample.Style(48, 48)},
 }
 
 func Example() {
@@ -54,8 +55,8 @@ func ExampleLoadPair() {
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	day, dusk := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.jpg")
 	err = errors.Join(
-		hrstyle.SavePicture(day, sample.Content(64, 48), hrstyle.Encoding{Comment: "drawn by code"}),
-		hrstyle.SavePicture(dusk, sample.Style(48, 48), hrstyle.Encoding{Comment: "drawn by code"}),
+		picture.Save(day, sample.Content(64, 48), picture.Encoding{Comment: "drawn by code"}),
+		picture.Save(dusk, sample.Style(48, 48), picture.Encoding{Comment: "drawn by code"}),
 	)
 	if err != nil {
 		fmt.Println(err)
@@ -92,7 +93,7 @@ func ExampleEngine_Apply() {
 		fmt.Println(err)
 		return
 	}
-	out, err := engine.Apply(generator, hrstyle.Picture{Name: "any size", Image: sample.Content(50, 33)})
+	out, err := engine.Apply(generator, picture.Picture{Name: "any size", Image: sample.Content(50, 33)})
 	fmt.Println(out.Bounds().Size(), err)
 	// Output: (50,33) <nil>
 }
@@ -127,4 +128,11 @@ func ExampleEngine_Resume() {
 	result, err := hrstyle.Last(engine.Resume(ctx, pair, checkpoint))
 	fmt.Println("from", checkpoint.Step, "to", result.N, err)
 	// Output: from 1 to 2 <nil>
+}
+
+func ExampleConfig_Validate() {
+	c := hrstyle.Default
+	c.Gram = "median"
+	fmt.Println(c.Validate())
+	// Output: gram median: allowed: sum, mean
 }

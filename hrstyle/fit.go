@@ -59,7 +59,7 @@ func (s Step) Generator() *Generator { return s.generator }
 // Checkpoint is the state of the fit after N updates, to go on from; nil of a Recorded step.
 func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
 
-// Describe says in one line how the step came about; it is meant for [Encoding].Comment. A Recorded step does not know.
+// Describe says in one line how the step came about; it is meant for [picture.Encoding].Comment. A Recorded step does not know.
 func (s Step) Describe() string {
 	if s.recorded != nil {
 		return fmt.Sprintf("hrlab: step %d", s.N)
@@ -302,7 +302,7 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	if err := e.checkMemory(pair.Style.Name+" as style picture", style.Dx(), style.Dy(), styleMemory); err != nil {
 		return nil, err
 	}
-	x, y := pair.Content.normalised(), pair.Style.normalised()
+	x, y := normalised(pair.Content), normalised(pair.Style)
 	p.digest = pairDigest(pair, x, y)
 	if err := start.matches(p.digest, e.VGG); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -24,7 +25,7 @@ import (
 func small() (Pair, Config) {
 	c := Default
 	c.Size, c.Steps, c.ReportEvery = 32, 6, 1
-	return Pair{Picture{Name: "content", Image: sample.Content(64, 48)}, Picture{Name: "style", Image: sample.Style(64, 64)}}, c
+	return Pair{picture.Picture{Name: "content", Image: sample.Content(64, 48)}, picture.Picture{Name: "style", Image: sample.Style(64, 64)}}, c
 }
 
 // smallEngine has VGG19 at a sixteenth of its channels.
@@ -90,11 +91,11 @@ func TestApply(t *testing.T) {
 	if !reflect.DeepEqual(applied.Pix, last.Picture().Pix) {
 		t.Error("Apply differs from the fit's own output")
 	}
-	odd, err := e.Apply(last.Generator(), Picture{Name: "odd", Image: sample.Content(37, 21)})
+	odd, err := e.Apply(last.Generator(), picture.Picture{Name: "odd", Image: sample.Content(37, 21)})
 	if err != nil || odd.Bounds() != image.Rect(0, 0, 37, 21) {
 		t.Errorf("37x21 became %v, %v", odd.Bounds(), err)
 	}
-	huge := Picture{Name: "huge.png", Image: virtual{}}
+	huge := picture.Picture{Name: "huge.png", Image: virtual{}}
 	if _, err := e.Apply(last.Generator(), huge); err == nil || !strings.Contains(err.Error(), "the largest size that fits is") {
 		t.Errorf("131072x131072: %v", err)
 	}
@@ -103,7 +104,7 @@ func TestApply(t *testing.T) {
 // A style picture at its own size may be far larger than what is fitted.
 func TestStyleMemory(t *testing.T) {
 	pair, c := small()
-	pair.Style, c.StyleSize = Picture{Name: "huge.png", Image: virtual{}}, 0
+	pair.Style, c.StyleSize = picture.Picture{Name: "huge.png", Image: virtual{}}, 0
 	_, err := Last(smallEngine(t, device.Go).Fit(t.Context(), pair, c))
 	if err == nil || !strings.HasPrefix(err.Error(), "huge.png as style picture: 131072x131072 takes about ") || !strings.Contains(err.Error(), "the largest size that fits is") {
 		t.Error(err)
@@ -250,7 +251,7 @@ func compiledAs(e *Engine, name string) (keys []string) {
 func TestGramMeanEqualsSumAt500(t *testing.T) {
 	e := openTest(t, device.CPU, dtypes.Float64, openGolden(t, "golden_32x32").vgg())
 	e.prepare()
-	content, style := Picture{Image: sample.Content(500, 500)}, Picture{Image: sample.Style(500, 500)}
+	content, style := picture.Picture{Image: sample.Content(500, 500)}, picture.Picture{Image: sample.Style(500, 500)}
 	var losses []float64
 	for _, mode := range []Gram{GramSum, GramMean} {
 		out := MustNewExec(e.Device.Backend, func(in []*Node) []*Node {
@@ -266,7 +267,7 @@ func TestGramMeanEqualsSumAt500(t *testing.T) {
 				targets = append(targets, MulScalar(gram(maps[name]), c.targetScales(image.Pt(500, 500))[i]))
 			}
 			return []*Node{styleLoss(of(in[0]), targets, Const(in[0].Graph(), Default.LayerWeights[:]), mode)}
-		}).MustCall(append([]any{upload(e, content.normalised(), 1, 500, 500, 3), upload(e, style.normalised(), 1, 500, 500, 3)}, e.prepared...)...)
+		}).MustCall(append([]any{upload(e, normalised(content), 1, 500, 500, 3), upload(e, normalised(style), 1, 500, 500, 3)}, e.prepared...)...)
 		losses = append(losses, download[float64](out[0])[0])
 	}
 	if !(math.Abs(losses[0]-losses[1]) <= 1e-9*losses[0]) {
@@ -444,7 +445,7 @@ func TestRealCurves(t *testing.T) {
 func TestRandomVGG(t *testing.T) {
 	e := openTest(t, device.CPU, dtypes.Float32, RandomVGG())
 	e.prepare()
-	p := Picture{Image: sample.Content(96, 96)}
+	p := picture.Picture{Image: sample.Content(96, 96)}
 	var names []string
 	outputs := e.call("rms", func(in []*Node) (out []*Node) {
 		v := e.vggGraph(in[1:])
@@ -454,7 +455,7 @@ func TestRandomVGG(t *testing.T) {
 			names, out = append(names, l.name), append(out, Sqrt(ReduceAllMean(Square(v.maps[l.name]))))
 		}
 		return out
-	}, append([]any{upload(e, p.normalised(), 1, 96, 96, 3)}, e.prepared...)...)
+	}, append([]any{upload(e, normalised(p), 1, 96, 96, 3)}, e.prepared...)...)
 	for i, out := range outputs {
 		if r := download[float64](out)[0] / vgg19[i].rms; r < 0.5 || r > 2 {
 			t.Errorf("%s: root mean square is %.2f of VGG19's", names[i], r)
@@ -506,7 +507,7 @@ func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := e.Compare(last.Pair(), Picture{Name: "output", Image: last.Picture()}); err != nil {
+			if _, err := e.Compare(last.Pair(), picture.Picture{Name: "output", Image: last.Picture()}); err != nil {
 				t.Fatal(err)
 			}
 			if placed == nil {
@@ -523,9 +524,9 @@ func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
 }
 
 // targetsOf are contentLayer's map of a picture and FᵀF of the maps of StyleLayers, as the engine computes them.
-func targetsOf(e *Engine, p Picture) (values [][]float64) {
+func targetsOf(e *Engine, p picture.Picture) (values [][]float64) {
 	e.prepare()
-	x := upload(e, p.normalised(), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
+	x := upload(e, normalised(p), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
 	for _, v := range e.call("targets", e.targetsGraph, append([]any{x}, e.prepared...)...) {
 		values = append(values, download[float64](v))
 	}
@@ -535,13 +536,13 @@ func targetsOf(e *Engine, p Picture) (values [][]float64) {
 // Compare gives what the formulas give for the maps and Gram matrices that a fit's targets are made of.
 func TestCompare(t *testing.T) {
 	e := smallEngine(t, device.Go)
-	pair := Pair{Content: Picture{Name: "content", Image: sample.Content(40, 32)}, Style: Picture{Name: "style", Image: sample.Style(48, 48)}}
-	output := Picture{Name: "output", Image: sample.Style(40, 32)}
+	pair := Pair{Content: picture.Picture{Name: "content", Image: sample.Content(40, 32)}, Style: picture.Picture{Name: "style", Image: sample.Style(48, 48)}}
+	output := picture.Picture{Name: "output", Image: sample.Style(40, 32)}
 	got, err := e.Compare(pair, output, pair.Content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets := func(p Picture) [][]float64 { // with Gram matrices for 500x500
+	targets := func(p picture.Picture) [][]float64 { // with Gram matrices for 500x500
 		values := targetsOf(e, p)
 		for i, g := range values[1:] {
 			for k := range g {

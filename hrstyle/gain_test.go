@@ -12,6 +12,7 @@ import (
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/safetensors"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 
 	"github.com/gomlx/compute/dtypes"
 )
@@ -24,7 +25,7 @@ func exact(t *testing.T) *Engine {
 // squares is a fit of a 32x32 content and a 64x64 style picture: every map of the style picture has exactly four times the
 // pixels of the output's.
 func squares() (Pair, Config) {
-	pair := Pair{Content: Picture{Name: "content", Image: sample.Content(32, 32)}, Style: Picture{Name: "style", Image: sample.Style(64, 64)}}
+	pair := Pair{Content: picture.Picture{Name: "content", Image: sample.Content(32, 32)}, Style: picture.Picture{Name: "style", Image: sample.Style(64, 64)}}
 	c := Default
 	c.Size, c.StyleSize, c.Steps, c.ReportEvery = 32, 0, 3, 1
 	return pair, c

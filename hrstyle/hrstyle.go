@@ -14,10 +14,7 @@
 // inputs of the compiled graph, so one [Engine] compiles once a picture size, whatever else changes. An Engine is for
 // one goroutine at a time.
 //
-// The files follow the data: picture.go, generator.go (HRNet), vgg.go, loss.go, fit.go (the loop), apply.go. Beneath
-// picture.go, decode.go reads files: container.go finds what a file says about itself, tiff.go and bmp.go are decoders,
-// colour.go brings colours to sRGB. All of it is pure Go, within 2 of 255 of Pillow with LittleCMS: the libraries in C
-// are not there where a binary is carried to, and a damaged file could end the program in them.
+// The files follow the data: pair.go, generator.go (HRNet), vgg.go, loss.go, fit.go (the loop), apply.go.
 package hrstyle
 
 import (

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"hrlab/picture"
+
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 
@@ -108,7 +110,7 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out s
 	if slices.ContainsFunc(fileKeys(out), func(key any) bool { return written[key] }) {
 		return fmt.Errorf("%s: %s would overwrite another result", path, out)
 	}
-	p, err := hrstyle.LoadPicture(path)
+	p, err := picture.Load(path)
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out s
 		return err
 	}
 	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG, p)
-	if err := hrstyle.SavePicture(out, img, how); err != nil || out == "-" {
+	if err := picture.Save(out, img, how); err != nil || out == "-" {
 		return err
 	}
 	for _, key := range fileKeys(out) {
@@ -169,7 +171,7 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 				hidden = append(hidden, name)
 			case err == nil && info.IsDir():
 				folders = append(folders, name)
-			case hrstyle.PictureFormat(name) == "":
+			case picture.Format(name) == "":
 				unknown = append(unknown, name)
 			default:
 				pictures = append(pictures, filepath.Join(path, name))
@@ -188,7 +190,7 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 		}
 		var said []string
 		if len(pictures) == before {
-			said = append(said, fmt.Sprintf("a folder without pictures (%s)", strings.Join(hrstyle.PictureExtensions(), ", ")))
+			said = append(said, fmt.Sprintf("a folder without pictures (%s)", strings.Join(picture.Extensions(), ", ")))
 		}
 		if parts != nil {
 			said = append(said, "skipped "+strings.Join(parts, "; "))

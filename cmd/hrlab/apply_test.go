@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/hrstyle/sample"
 )
 
@@ -21,7 +22,7 @@ func TestApplyStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a.png", "b.png", "c.png"} {
-		if err := hrstyle.SavePicture(filepath.Join(in, name), sample.Content(16, 16), hrstyle.Encoding{}); err != nil {
+		if err := picture.Save(filepath.Join(in, name), sample.Content(16, 16), picture.Encoding{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +47,7 @@ func TestApplyStops(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 	for _, e := range entries {
-		if _, err := hrstyle.LoadPicture(filepath.Join(out, e.Name())); err != nil {
+		if _, err := picture.Load(filepath.Join(out, e.Name())); err != nil {
 			t.Error(err)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"hrlab/hrstyle"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 )
 
 type benchCmd struct {
@@ -40,7 +40,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	fmt.Fprintf(c.out, "%6s %14s %14s %12s %14s %8s\n", "px", "first loss, s", "s/step", "peak, MB", "PyTorch s/step", "ratio")
 	for _, size := range b.Sizes {
 		content, style := filepath.Join(dir, "content.png"), filepath.Join(dir, "style.png")
-		if err := errors.Join(hrstyle.SavePicture(content, sample.Content(size, size), hrstyle.Encoding{}), hrstyle.SavePicture(style, sample.Style(size, size), hrstyle.Encoding{})); err != nil {
+		if err := errors.Join(picture.Save(content, sample.Content(size, size), picture.Encoding{}), picture.Save(style, sample.Style(size, size), picture.Encoding{})); err != nil {
 			return err
 		}
 		n := strconv.Itoa(size)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hrlab/picture"
+
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
@@ -32,7 +34,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err := os.MkdirAll(d.Out, 0o777); err != nil {
 		return err
 	}
-	if err := hrstyle.CheckWritable(d.file("output.png")); err != nil {
+	if err := picture.CheckWritable(d.file("output.png")); err != nil {
 		return err
 	}
 	engine, err := d.open(ctx, c)
@@ -58,11 +60,11 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	const width, height = 640, 480 // large enough to go on with
 	pair := hrstyle.Pair{
-		Content: hrstyle.Picture{Name: d.file("day.png"), Image: sample.Content(width, height)},
-		Style:   hrstyle.Picture{Name: d.file("dusk.png"), Image: sample.Style(width, height)},
+		Content: picture.Picture{Name: d.file("day.png"), Image: sample.Content(width, height)},
+		Style:   picture.Picture{Name: d.file("dusk.png"), Image: sample.Style(width, height)},
 	}
-	for _, p := range []hrstyle.Picture{pair.Content, pair.Style} {
-		if err := hrstyle.SavePicture(p.Name, p, hrstyle.Encoding{Comment: "hrlab: built-in picture"}); err != nil {
+	for _, p := range []picture.Picture{pair.Content, pair.Style} {
+		if err := picture.Save(p.Name, p, picture.Encoding{Comment: "hrlab: built-in picture"}); err != nil {
 			return err
 		}
 	}
@@ -102,11 +104,11 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 			return err
 		}
 	}
-	output, err := hrstyle.LoadPicture(d.file("output.png"))
+	output, err := picture.Load(d.file("output.png"))
 	if err != nil {
 		return err
 	}
-	return hrstyle.SavePicture(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), hrstyle.Encoding{Comment: "hrlab: content, style, output"})
+	return picture.Save(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), picture.Encoding{Comment: "hrlab: content, style, output"})
 }
 
 // table prints the losses of the suggested run and where everything is.

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"syscall"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
 )
 
 // loadPicture loads a picture and says what was done to it.
-func loadPicture(c *console, path string) (hrstyle.Picture, error) {
-	p, err := hrstyle.LoadPicture(path)
+func loadPicture(c *console, path string) (picture.Picture, error) {
+	p, err := picture.Load(path)
 	for _, note := range p.Notes {
 		fmt.Fprintln(c.messages, path, note)
 	}

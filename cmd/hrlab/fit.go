@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"hrlab/picture"
+
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/report"
@@ -108,11 +110,11 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 // end writes the results of a fit that ended with err at step last, and says what there is and how to go on.
-func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrstyle.Step, content hrstyle.Picture, err, lost error) error {
+func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrstyle.Step, content picture.Picture, err, lost error) error {
 	ctx = context.WithoutCancel(ctx)
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
 	how := f.encoding(last.Describe(), content)
-	picture := f.save(ctx, track, f.Out, report.Output, func(path string) error { return hrstyle.SavePicture(path, last.Picture(), how) })
+	picture := f.save(ctx, track, f.Out, report.Output, func(path string) error { return picture.Save(path, last.Picture(), how) })
 	failed := errors.Join(picture, f.save(ctx, track, f.Generator, report.Generator, last.Generator().Save))
 	if lost != nil {
 		lost = fmt.Errorf("--json %w", lost)
@@ -284,7 +286,7 @@ func (f *fitCmd) checkOutputs(checkpoint string) error {
 	}
 	for _, path := range []string{checkpoint, f.Generator} {
 		if path != "" {
-			if err := hrstyle.CheckWritable(path); err != nil {
+			if err := picture.CheckWritable(path); err != nil {
 				return err
 			}
 		}

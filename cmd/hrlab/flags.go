@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 
+	"hrlab/picture"
+
 	"hrlab/hrstyle"
 	"hrlab/tracker"
 
@@ -165,15 +167,15 @@ type encodingFlags struct {
 	Quality int `default:"95" help:"Quality of JPEG, 1 to 100."`
 }
 
-func (f encodingFlags) encoding(comment string, from hrstyle.Picture) hrstyle.Encoding {
-	return hrstyle.Encoding{Bits: f.Bits, Quality: f.Quality, Comment: comment, Exif: from.Exif()}
+func (f encodingFlags) encoding(comment string, from picture.Picture) picture.Encoding {
+	return picture.Encoding{Bits: f.Bits, Quality: f.Quality, Comment: comment, Exif: from.Exif()}
 }
 
 func (f encodingFlags) check(path string) error {
 	if f.Quality == 0 {
 		return errors.New("quality 0: allowed: 1 to 100")
 	}
-	return f.encoding("", hrstyle.Picture{}).Check(path)
+	return f.encoding("", picture.Picture{}).Check(path)
 }
 
 // textFlag takes the value of a flag, or an argument, byte by byte: kong's own changes names that are not UTF-8, and takes

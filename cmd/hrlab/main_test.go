@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/hrstyle/sample"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -86,13 +87,13 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 // pictures draws what the scripts use.
 func pictures(dir string) error {
 	for name, save := range map[string]func(path string) error{
-		"content.png":     func(path string) error { return hrstyle.SavePicture(path, sample.Content(64, 48), hrstyle.Encoding{}) },
-		"style's two.jpg": func(path string) error { return hrstyle.SavePicture(path, sample.Style(48, 48), hrstyle.Encoding{}) },
+		"content.png":     func(path string) error { return picture.Save(path, sample.Content(64, 48), picture.Encoding{}) },
+		"style's two.jpg": func(path string) error { return picture.Save(path, sample.Style(48, 48), picture.Encoding{}) },
 		"long exif.png": func(path string) error { // an ImageDescription of 70,000 bytes
 			exif := "II*\x00\x08\x00\x00\x00\x01\x00\x0e\x01\x02\x00\x70\x11\x01\x00\x1a\x00\x00\x00\x00\x00\x00\x00" + strings.Repeat("x", 70_000)
-			return hrstyle.SavePicture(path, sample.Content(64, 48), hrstyle.Encoding{Exif: []byte(exif)})
+			return picture.Save(path, sample.Content(64, 48), picture.Encoding{Exif: []byte(exif)})
 		},
-		"tiny.png": func(path string) error { return hrstyle.SavePicture(path, sample.Content(1, 1), hrstyle.Encoding{}) },
+		"tiny.png": func(path string) error { return picture.Save(path, sample.Content(1, 1), picture.Encoding{}) },
 	} {
 		if err := save(filepath.Join(dir, name)); err != nil {
 			return err

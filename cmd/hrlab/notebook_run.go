@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed" // the program that executes notebooks
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +19,9 @@ import (
 	"strings"
 	"time"
 
-	"hrlab/hrstyle"
+	_ "embed" // the program that executes notebooks
+
+	"hrlab/picture"
 )
 
 type notebookRunCmd struct {
@@ -69,7 +70,7 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 		if outs[i] == "" {
 			continue
 		}
-		if err := hrstyle.CheckWritable(outs[i]); err != nil {
+		if err := picture.CheckWritable(outs[i]); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/report"
 	"hrlab/tracker"
 )
@@ -26,7 +27,7 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := hrstyle.CheckWritable(r.Out); err != nil {
+	if err := picture.CheckWritable(r.Out); err != nil {
 		return err
 	}
 	if r.Experiment == "" {

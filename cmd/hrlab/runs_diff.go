@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/report"
 	"hrlab/tracker"
 )
@@ -52,11 +53,11 @@ func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 }
 
 func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out string) error {
-	how := hrstyle.Encoding{Comment: fmt.Sprintf("hrlab: four times the difference of the outputs of runs %d and %d", a, b)}
+	how := picture.Encoding{Comment: fmt.Sprintf("hrlab: four times the difference of the outputs of runs %d and %d", a, b)}
 	if err := how.Check(out); err != nil {
 		return err
 	}
-	var pictures [2]hrstyle.Picture
+	var pictures [2]picture.Picture
 	for i, id := range []int64{a, b} {
 		file, err := s.OpenArtifact(ctx, id, report.Output)
 		if err != nil {
@@ -64,12 +65,12 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 		}
 		path := file.Name()
 		file.Close()
-		if pictures[i], err = hrstyle.LoadPicture(path); err != nil {
+		if pictures[i], err = picture.Load(path); err != nil {
 			return err
 		}
 	}
 	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
 		return fmt.Errorf("the outputs of runs %d and %d are of other sizes, %v and %v", a, b, p, q)
 	}
-	return hrstyle.SavePicture(out, report.Difference(pictures[0], pictures[1]), how)
+	return picture.Save(out, report.Difference(pictures[0], pictures[1]), how)
 }

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/tracker"
 
 	"github.com/google/renameio/v2"
@@ -41,7 +42,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if e.Out == "-" {
 			return incomplete(c, "the export", write(ctx, c.out, runs))
 		}
-		if err := hrstyle.CheckWritable(e.Out); err != nil {
+		if err := picture.CheckWritable(e.Out); err != nil {
 			return err
 		}
 		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666))

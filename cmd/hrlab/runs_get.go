@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"hrlab/hrstyle"
+	"hrlab/picture"
+
 	"hrlab/report"
 	"hrlab/tracker"
 
@@ -35,7 +36,7 @@ func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			_, err := c.out.Write(data)
 			return err
 		}
-		if err := hrstyle.CheckWritable(g.Out); err != nil {
+		if err := picture.CheckWritable(g.Out); err != nil {
 			return err
 		}
 		return renameio.WriteFile(linked(g.Out), data, 0o666)

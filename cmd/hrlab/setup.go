@@ -13,6 +13,7 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 
 	"golang.org/x/term"
 )
@@ -78,7 +79,7 @@ func setupPlugin(ctx context.Context, c *console, kind device.Kind) error {
 func tryStep(ctx context.Context, engine *hrstyle.Engine) error {
 	config := hrstyle.Default
 	config.Size, config.Steps = 64, 1
-	pair := hrstyle.Pair{Content: hrstyle.Picture{Image: sample.Content(64, 64)}, Style: hrstyle.Picture{Image: sample.Style(64, 64)}}
+	pair := hrstyle.Pair{Content: picture.Picture{Image: sample.Content(64, 64)}, Style: picture.Picture{Image: sample.Style(64, 64)}}
 	for _, err := range engine.Fit(ctx, pair, config) {
 		if err != nil {
 			return err

@@ -41,6 +41,7 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 	"hrlab/tracker"
 
 	"github.com/janpfeifer/gonb/gonbui"
@@ -144,8 +145,8 @@ func Pair(content, style string) hrstyle.Pair {
 		name string
 		save func(path string) error
 	}{
-		{&content, "day.png", func(path string) error { return hrstyle.SavePicture(path, sample.Content(w, h), hrstyle.Encoding{}) }},
-		{&style, "dusk.png", func(path string) error { return hrstyle.SavePicture(path, sample.Style(w, h), hrstyle.Encoding{}) }},
+		{&content, "day.png", func(path string) error { return picture.Save(path, sample.Content(w, h), picture.Encoding{}) }},
+		{&style, "dusk.png", func(path string) error { return picture.Save(path, sample.Style(w, h), picture.Encoding{}) }},
 	} {
 		if *p.path != "" {
 			continue

@@ -3,7 +3,6 @@ package nb
 import (
 	"bytes"
 	"cmp"
-	_ "embed" // the pages' scripts
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -16,7 +15,10 @@ import (
 	"strconv"
 	"strings"
 
-	"hrlab/hrstyle"
+	_ "embed" // the pages' scripts
+
+	"hrlab/picture"
+
 	"hrlab/report"
 	"hrlab/tracker"
 
@@ -77,7 +79,7 @@ func figures(pictures []image.Image, captions ...string) (list []figure, text st
 	var names strings.Builder
 	for i, p := range pictures {
 		f := figure{JPEG: encode(p)}
-		if named, ok := p.(hrstyle.Picture); ok {
+		if named, ok := p.(picture.Picture); ok {
 			f.Caption = filepath.Base(named.Name)
 		}
 		if i < len(captions) {
@@ -89,7 +91,7 @@ func figures(pictures []image.Image, captions ...string) (list []figure, text st
 	return list, names.String()
 }
 
-// Show shows pictures side by side; a [hrstyle.Picture] has its name below.
+// Show shows pictures side by side; a [picture.Picture] has its name below.
 func Show(pictures ...image.Image) {
 	list, text := figures(pictures)
 	display(render("show", list), text)

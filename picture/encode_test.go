@@ -1,4 +1,4 @@
-package hrstyle
+package picture
 
 import (
 	"bytes"
@@ -8,13 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hrlab/hrstyle/sample"
 )
 
 // Text of every kind is UTF-8 in every format, as ExifTool reads it.
 func TestComments(t *testing.T) {
-	dir, img := t.TempDir(), sample.Content(20, 16)
+	dir, img := t.TempDir(), drawn(20, 16)
 	const odd = "Grüße aus Škoda, 雪, 😀; \"a\" <b> & 'c'"
 	texts := []struct{ name, text, want string }{
 		{"ascii", "hrlab: VGG19", "hrlab: VGG19"},
@@ -27,10 +25,10 @@ func TestComments(t *testing.T) {
 	for _, c := range texts {
 		for _, extension := range []string{".png", ".jpg", ".webp"} {
 			path := filepath.Join(dir, c.name+extension)
-			if err := SavePicture(path, img, Encoding{Comment: c.text}); err != nil {
+			if err := Save(path, img, Encoding{Comment: c.text}); err != nil {
 				t.Fatal(err)
 			}
-			if p, err := LoadPicture(path); err != nil || len(p.Notes) > 0 {
+			if p, err := Load(path); err != nil || len(p.Notes) > 0 {
 				t.Errorf("%s: %v %v", path, p.Notes, err)
 			}
 			files = append(files, path)
@@ -61,7 +59,7 @@ func TestComments(t *testing.T) {
 // Segments of a long comment begin and end between characters.
 func TestLongComment(t *testing.T) {
 	text := "a" + strings.Repeat("😀", 40_000)
-	data, err := Encoding{Comment: text}.Encode(".jpg", sample.Content(20, 16))
+	data, err := Encoding{Comment: text}.Encode(".jpg", drawn(20, 16))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,10 +89,10 @@ func TestLargeExif(t *testing.T) {
 		exif := exifBytes(binary.LittleEndian, nil, field{0x010e, 2, strings.Repeat("x", c.size)})
 		for _, name := range []string{"a.png", "a.jpg", "a.webp"} {
 			path, how := filepath.Join(dir, name), Encoding{Exif: exif}
-			if err := SavePicture(path, sample.Content(20, 16), how); err != nil {
+			if err := Save(path, drawn(20, 16), how); err != nil {
 				t.Fatal(err)
 			}
-			p, err := LoadPicture(path)
+			p, err := Load(path)
 			if err != nil {
 				t.Error(err)
 			}
@@ -134,18 +132,18 @@ func TestTransparentWebP(t *testing.T) {
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", filepath.Join(dir, "none"))
-	img := sample.Content(20, 16)
+	img := drawn(20, 16)
 	gone := filepath.Join(dir, "gone", "a.png")
-	if err := SavePicture(gone, img, Encoding{}); err == nil || err.Error() != gone+": cannot be written: no such file or directory" {
+	if err := Save(gone, img, Encoding{}); err == nil || err.Error() != gone+": cannot be written: no such file or directory" {
 		t.Error(err)
 	}
 	folder := mkdir(t, filepath.Join(dir, "folder.png"))
-	if err := SavePicture(folder, img, Encoding{}); err == nil || !strings.HasPrefix(err.Error(), folder+": cannot be written: ") {
+	if err := Save(folder, img, Encoding{}); err == nil || !strings.HasPrefix(err.Error(), folder+": cannot be written: ") {
 		t.Error(err)
 	}
 	path := filepath.Join(dir, "a.png")
 	for range 2 { // a new file, and in place of another
-		if err := SavePicture(path, img, Encoding{}); err != nil {
+		if err := Save(path, img, Encoding{}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package hrstyle
+package picture
 
 import (
 	"bytes"
@@ -131,7 +131,7 @@ func TestHostilePictures(t *testing.T) {
 	if dir := os.Getenv("HRLAB_TEST_PICTURES"); dir != "" { // the process that is measured
 		files, _ := filepath.Glob(filepath.Join(dir, "*"))
 		for _, path := range files {
-			p, err := LoadPicture(path)
+			p, err := Load(path)
 			fmt.Printf("READ %v %v\n", err, p.Image != nil)
 		}
 		status, _ := os.ReadFile("/proc/self/status")

@@ -1,4 +1,4 @@
-package hrstyle
+package picture
 
 import (
 	"bytes"
@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"hrlab/hrstyle/sample"
 )
 
 // field is an entry of an EXIF block: an integer, text, raw bytes, or the fields of a directory that it points to.
@@ -361,7 +359,7 @@ func TestUprightDamaged(t *testing.T) {
 
 // In the files that are written, ExifTool finds what is true, and no preview.
 func TestExifOfResults(t *testing.T) {
-	dir, img := t.TempDir(), sample.Content(40, 30)
+	dir, img := t.TempDir(), drawn(40, 30)
 	turned := filepath.Join(dir, "turned.jpg")
 	pixels, err := Encoding{}.Encode(".jpg", img)
 	if err != nil {
@@ -370,7 +368,7 @@ func TestExifOfResults(t *testing.T) {
 	if err := os.WriteFile(turned, Encoding{Exif: cameraBlock(binary.LittleEndian, 3)}.intoJPEG(bytes.Clone(pixels)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	p, err := LoadPicture(turned)
+	p, err := Load(turned)
 	if err != nil || p.Bounds().Dx() != 30 {
 		t.Fatal(p.Bounds(), err)
 	}
@@ -380,10 +378,10 @@ func TestExifOfResults(t *testing.T) {
 	var files []string
 	for _, name := range []string{"a.png", "a.jpg", "a.webp"} {
 		path := filepath.Join(dir, name)
-		if err := SavePicture(path, sample.Content(60, 80), Encoding{Exif: p.Exif()}); err != nil {
+		if err := Save(path, drawn(60, 80), Encoding{Exif: p.Exif()}); err != nil {
 			t.Fatal(err)
 		}
-		again, err := LoadPicture(path)
+		again, err := Load(path)
 		if err != nil || again.Bounds().Dx() != 60 || len(again.Notes) > 0 {
 			t.Errorf("%s: %v, %v, %v", name, again.Bounds(), again.Notes, err)
 		}
@@ -428,7 +426,7 @@ func TestExifOfTIFF(t *testing.T) {
 		if err := os.WriteFile(path, append(file, pixels...), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		p, err := LoadPicture(path)
+		p, err := Load(path)
 		if err != nil || p.Notes != nil || p.Bounds().Dx() != 16 {
 			t.Fatal(p.Bounds(), p.Notes, err)
 		}

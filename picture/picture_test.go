@@ -1,76 +1,44 @@
-package hrstyle
+package picture
 
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"hrlab/hrstyle/sample"
 )
 
-func TestFittedSizes(t *testing.T) {
-	for _, c := range []struct{ w, h, size, square, wantW, wantH int }{
-		{600, 400, 500, 0, 500, 332},
-		{400, 600, 500, 0, 332, 500},
-		{500, 500, 500, 0, 500, 500},
-		{600, 400, 500, 1, 500, 500},
-		{100, 50, 130, 0, 132, 64},
-		{1000, 1, 128, 0, 128, 4},
-	} {
-		if w, h := fitted(c.w, c.h, c.size, c.square == 1); w != c.wantW || h != c.wantH {
-			t.Errorf("%dx%d at %d: %dx%d, want %dx%d", c.w, c.h, c.size, w, h, c.wantW, c.wantH)
+// drawn is a picture of w x h pixels: colours that change from one side to the other.
+func drawn(w, h int) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			img.SetRGBA(x, y, color.RGBA{uint8(255 * x / w), uint8(255 * y / h), uint8(128 + 100*math.Sin(float64(x+y)/5)), 255})
 		}
 	}
-	wide := Pair{Picture{Name: "wide.png", Image: sample.Content(400, 20)}, Picture{Name: "s", Image: sample.Style(32, 32)}}
-	c := Default
-	c.Size = 128
-	if _, err := wide.Fitted(c); err == nil || err.Error() != "wide.png: 400x20 becomes too small: 128x8 is smaller than 16 px" {
-		t.Error(err)
-	}
-}
-
-// A picture goes to a tensor and back without loss, whatever image type holds it.
-func TestNormalised(t *testing.T) {
-	want := sample.Content(20, 16)
-	grey := image.NewGray(image.Rect(3, 5, 20, 21)) // bounds that do not begin at 0
-	grey.SetGray(4, 6, color.Gray{77})
-	for name, img := range map[string]image.Image{"RGBA": want, "part": want.SubImage(image.Rect(2, 2, 18, 16)), "grey": grey} {
-		p := Picture{Name: name, Image: img}
-		b := p.Bounds()
-		got := denormalised(p.normalised(), b.Dx(), b.Dy())
-		for y := range b.Dy() {
-			for x := range b.Dx() {
-				r, g, bl, _ := img.At(b.Min.X+x, b.Min.Y+y).RGBA()
-				if c := got.NRGBA64At(x, y); c != (color.NRGBA64{uint16(r), uint16(g), uint16(bl), 0xffff}) {
-					t.Fatalf("%s at %d,%d: %v", name, x, y, c)
-				}
-			}
-		}
-	}
+	return img
 }
 
 func TestSaveAndLoad(t *testing.T) {
-	dir, img := t.TempDir(), sample.Content(40, 30)
+	dir, img := t.TempDir(), drawn(40, 30)
 	for _, name := range []string{"a.png", "a.jpg", "A.JPEG", "a.webp"} {
 		path := filepath.Join(dir, name)
-		if err := SavePicture(path, img, Encoding{Comment: "made with random filters"}); err != nil {
+		if err := Save(path, img, Encoding{Comment: "made with random filters"}); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(path)
 		if err != nil || !bytes.Contains(data, []byte("made with random filters")) {
 			t.Errorf("%s: the comment is not there (%v)", name, err)
 		}
-		p, err := LoadPicture(path)
+		p, err := Load(path)
 		if err != nil || p.Bounds() != img.Bounds() {
 			t.Errorf("%s: %v %v", name, p.Bounds(), err)
 		}
@@ -78,14 +46,14 @@ func TestSaveAndLoad(t *testing.T) {
 			t.Error("PNG lost something")
 		}
 	}
-	if err := SavePicture(filepath.Join(dir, "a.gif"), img, Encoding{}); err == nil || !strings.Contains(err.Error(), `unknown picture format ".gif"; allowed: .png, .jpg, .jpeg, .webp`) {
+	if err := Save(filepath.Join(dir, "a.gif"), img, Encoding{}); err == nil || !strings.Contains(err.Error(), `unknown picture format ".gif"; allowed: .png, .jpg, .jpeg, .webp`) {
 		t.Error(err)
 	}
 	clear := image.NewNRGBA(image.Rect(0, 0, 20, 20)) // transparent
-	if err := SavePicture(filepath.Join(dir, "clear.png"), clear, Encoding{}); err != nil {
+	if err := Save(filepath.Join(dir, "clear.png"), clear, Encoding{}); err != nil {
 		t.Fatal(err)
 	}
-	p, err := LoadPicture(filepath.Join(dir, "clear.png"))
+	p, err := Load(filepath.Join(dir, "clear.png"))
 	if err != nil || color.RGBAModel.Convert(p.At(3, 3)) != (color.RGBA{255, 255, 255, 255}) {
 		t.Errorf("transparency shows %v, want white (%v)", p.At(3, 3), err)
 	}
@@ -144,12 +112,12 @@ func TestFormats(t *testing.T) {
 		"gamut-inks.tiff":     inks, "gamut-inks-lutab.tiff": inks,
 	}
 	for name := range fixtures(t) {
-		got, err := LoadPicture(filepath.Join("testdata/pictures", name))
+		got, err := Load(filepath.Join("testdata/pictures", name))
 		if err != nil {
 			t.Error(err)
 			continue
 		}
-		want, err := LoadPicture(filepath.Join("testdata/pictures/expected", name+".png"))
+		want, err := Load(filepath.Join("testdata/pictures/expected", name+".png"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +260,7 @@ func TestBadPictures(t *testing.T) {
 		return path
 	}
 	var good, tiny, jpg bytes.Buffer
-	for _, err := range []error{png.Encode(&good, sample.Content(40, 40)), png.Encode(&tiny, sample.Content(1, 1)), jpeg.Encode(&jpg, sample.Content(40, 40), nil)} {
+	for _, err := range []error{png.Encode(&good, drawn(40, 40)), png.Encode(&tiny, drawn(1, 1)), jpeg.Encode(&jpg, drawn(40, 40), nil)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +278,7 @@ func TestBadPictures(t *testing.T) {
 		{write("tiny.png", tiny.Bytes()), "1x1 is smaller than 16 px"},
 		{write("huge.png", huge), "30000x30000 takes 7.2 GB of memory to read; allowed: 0.9"},
 	} {
-		_, err := LoadPicture(c.path)
+		_, err := Load(c.path)
 		if err == nil || !strings.HasPrefix(err.Error(), c.path+": ") || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v; want %s: … %s", err, c.path, c.want)
 		}
@@ -342,43 +310,4 @@ func mkdir(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func TestBadGenerators(t *testing.T) {
-	dir := t.TempDir()
-	whole, err := os.ReadFile("testdata/hrnet_init.safetensors")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		data []byte
-		want string
-	}{
-		"short": {whole[:len(whole)-100], "the file is truncated"},
-		"other": {bytes.Replace(whole, []byte(`"4_1.spatial.weight"`), []byte(`"4_1.spatial.wrong!"`), 1), `tensor "4_1.spatial.weight" is missing`},
-		"text":  {[]byte("some text that is no generator"), "not a safetensors file"},
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, c.data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadGenerator(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v; want %q", name, err, c.want)
-		}
-	}
-	if _, err := LoadCheckpoint("testdata/hrnet_init.safetensors"); err == nil || !strings.Contains(err.Error(), "not a checkpoint") {
-		t.Error(err)
-	}
-	for name, want := range map[string]string{"testdata/hrnet_init.safetensors": `tensor "features.0.weight" is missing`, dir: "not a regular file"} {
-		if _, err := LoadVGG(name); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v; want %q", name, err, want)
-		}
-	}
-}
-
-func ExampleConfig_Validate() {
-	c := Default
-	c.Gram = "median"
-	fmt.Println(c.Validate())
-	// Output: gram median: allowed: sum, mean
 }

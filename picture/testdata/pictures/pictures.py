@@ -1,4 +1,4 @@
-"""Writes pictures in every format and colour space that LoadPicture reads, from many kinds of container, and what
+"""Writes pictures in every format and colour space that Load reads, from many kinds of container, and what
 Pillow with LittleCMS makes of each as expected/NAME.png. To run in this folder, with these versions:
 
     pip install pillow==13.0.0 numpy==2.4.6 tifffile==2026.3.3 imagecodecs==2026.3.6

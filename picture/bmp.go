@@ -1,4 +1,4 @@
-package hrstyle
+package picture
 
 import (
 	"encoding/binary"

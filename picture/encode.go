@@ -1,4 +1,4 @@
-package hrstyle
+package picture
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func (e Encoding) Check(path string) error {
 }
 
 func (e Encoding) validate(path string) error {
-	format := PictureFormat(path)
+	format := Format(path)
 	switch {
 	case e.Bits != 0 && e.Bits != 8 && e.Bits != 16:
 		return fmt.Errorf("bits %d: allowed: 8, 16", e.Bits)
@@ -60,7 +60,7 @@ func (e Encoding) validate(path string) error {
 
 // Note says which metadata a file with path's extension has no room for; empty is none.
 func (e Encoding) Note(path string) string {
-	if PictureFormat(path) == "JPEG" && len(e.Exif) > maxSegment-len(exifPrefix) {
+	if Format(path) == "JPEG" && len(e.Exif) > maxSegment-len(exifPrefix) {
 		return fmt.Sprintf("is without the picture's EXIF data: %d bytes are more than JPEG holds; PNG and WebP keep them", len(e.Exif))
 	}
 	return ""
@@ -102,9 +102,9 @@ func unwritten(path string, err error) error {
 	return fmt.Errorf("%s: cannot be written: %w", path, err)
 }
 
-// SavePicture writes img in the format of path's extension: PNG, JPEG or WebP (lossless). A crash or a full disk leaves
+// Save writes img in the format of path's extension: PNG, JPEG or WebP (lossless). A crash or a full disk leaves
 // the old file or the new one. The path - is standard output, and gets PNG.
-func SavePicture(path string, img image.Image, how Encoding) error {
+func Save(path string, img image.Image, how Encoding) error {
 	if err := how.validate(path); err != nil {
 		return err
 	}
@@ -125,12 +125,12 @@ func SavePicture(path string, img image.Image, how Encoding) error {
 	return nil
 }
 
-// Encode returns what SavePicture writes to a file with this extension; without one it is PNG.
+// Encode returns what Save writes to a file with this extension; without one it is PNG.
 func (e Encoding) Encode(extension string, img image.Image) (data []byte, err error) {
 	if deep, ok := img.(*image.NRGBA64); ok && e.Bits != 16 {
 		img = eightBits(deep)
 	}
-	format, b := PictureFormat(extension), img.Bounds()
+	format, b := Format(extension), img.Bounds()
 	if limit := maxSide[format]; limit > 0 && max(b.Dx(), b.Dy()) > limit {
 		return nil, fmt.Errorf("%dx%d does not go into %s, whose sides are at most %d px", b.Dx(), b.Dy(), format, limit)
 	}

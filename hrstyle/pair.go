@@ -1,0 +1,120 @@
+package hrstyle
+
+import (
+	"encoding/binary"
+	"fmt"
+	"image"
+	"math"
+
+	"hrlab/picture"
+
+	"golang.org/x/image/draw"
+)
+
+// ImageNet's mean and deviation of red, green and blue in [0,1], which VGG19 expects pictures to be normalised by.
+var mean, deviation = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
+
+// Pair is a content and a style picture.
+type Pair struct{ Content, Style picture.Picture }
+
+// LoadPair reads both pictures, as picture.Load does.
+func LoadPair(content, style string) (Pair, error) {
+	c, err := picture.Load(content)
+	if err != nil {
+		return Pair{}, err
+	}
+	s, err := picture.Load(style)
+	return Pair{c, s}, err
+}
+
+// minSide is the smallest side of a picture in pixels: VGG19 halves it four times.
+const minSide = 16
+
+func checkSides(w, h int) error {
+	if w < minSide || h < minSide {
+		return fmt.Errorf("%dx%d is smaller than %d px", w, h, minSide)
+	}
+	return nil
+}
+
+// fitted returns the size that a w x h picture is fitted at: the longer side is size and both are multiples of 4, or
+// both sides are size.
+func fitted(w, h, size int, square bool) (int, int) {
+	four := func(v float64) int { return max(4, 4*int(math.Round(v/4))) }
+	longer := float64(max(w, h))
+	if square {
+		return four(float64(size)), four(float64(size))
+	}
+	return four(float64(w*size) / longer), four(float64(h*size) / longer)
+}
+
+// resize scales by a tent kernel that averages when it shrinks (as Pillow's BILINEAR), unless the size is right.
+func resize(p picture.Picture, w, h int) (picture.Picture, error) {
+	if err := checkSides(w, h); err != nil {
+		return p, fmt.Errorf("%s: %dx%d becomes too small: %w", p.Name, p.Bounds().Dx(), p.Bounds().Dy(), err)
+	}
+	if p.Bounds().Dx() == w && p.Bounds().Dy() == h {
+		return p, nil
+	}
+	scaled := image.NewRGBA(image.Rect(0, 0, w, h))
+	draw.BiLinear.Scale(scaled, scaled.Bounds(), p.Image, p.Bounds(), draw.Src, nil)
+	return picture.Picture{Name: p.Name, Image: scaled}, nil
+}
+
+// Fitted returns the pair at the sizes that a fit with c has.
+func (p Pair) Fitted(c Config) (Pair, error) {
+	sizes := p.fittedSizes(c)
+	content, err := resize(p.Content, sizes[0].X, sizes[0].Y)
+	if err != nil {
+		return Pair{}, err
+	}
+	style, err := resize(p.Style, sizes[1].X, sizes[1].Y)
+	return Pair{content, style}, err
+}
+
+// fittedSizes are the sizes of content and style picture that a fit with c has.
+func (p Pair) fittedSizes(c Config) (sizes [2]image.Point) {
+	sizes = p.sizes()
+	sizes[0].X, sizes[0].Y = fitted(sizes[0].X, sizes[0].Y, c.Size, c.Square)
+	if size := c.StyleSize; size != 0 {
+		if size == AsContent {
+			size = c.Size
+		}
+		sizes[1].X, sizes[1].Y = fitted(sizes[1].X, sizes[1].Y, size, c.Square)
+	}
+	return sizes
+}
+
+// normalised returns the picture as values of a [1,H,W,3] tensor.
+func normalised(p picture.Picture) []float32 {
+	rgba, ok := p.Image.(*image.RGBA)
+	if !ok || rgba.Stride != 4*rgba.Rect.Dx() {
+		rgba = image.NewRGBA(image.Rect(0, 0, p.Bounds().Dx(), p.Bounds().Dy()))
+		draw.Draw(rgba, rgba.Bounds(), p.Image, p.Bounds().Min, draw.Src)
+	}
+	var table [3][256]float32
+	for c := range table {
+		for v := range table[c] {
+			table[c][v] = float32((float64(v)/255 - mean[c]) / deviation[c])
+		}
+	}
+	values := make([]float32, 0, len(rgba.Pix)/4*3)
+	for i := 0; i < len(rgba.Pix); i += 4 {
+		values = append(values, table[0][rgba.Pix[i]], table[1][rgba.Pix[i+1]], table[2][rgba.Pix[i+2]])
+	}
+	return values
+}
+
+// denormalised is the inverse of normalised, clamped to what a picture can show, in 16 bits.
+func denormalised(values []float32, w, h int) *image.NRGBA64 {
+	img := image.NewNRGBA64(image.Rect(0, 0, w, h))
+	for i := range w * h {
+		pixel := img.Pix[8*i:][:8]
+		for c := range 3 {
+			v := float64(values[3*i+c])*deviation[c] + mean[c]
+			binary.BigEndian.PutUint16(pixel[2*c:], uint16(math.Round(math.MaxUint16*min(max(v, 0), 1))))
+		}
+		pixel[6], pixel[7] = 255, 255
+	}
+	return img
+}
