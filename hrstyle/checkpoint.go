@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"strconv"
@@ -72,14 +73,34 @@ func LoadGenerator(path string) (*Generator, error) {
 		return nil, err
 	}
 	defer file.Close()
-	g := &Generator{VGG: file.Metadata["vgg"]}
+	return readGenerator(path, file)
+}
+
+// ReadGenerator reads what LoadGenerator does from size bytes at r; name is for messages.
+func ReadGenerator(name string, r io.ReaderAt, size int64) (*Generator, error) {
+	file, err := safetensors.Read(name, r, size)
+	if err != nil {
+		return nil, err
+	}
+	return readGenerator(name, file)
+}
+
+func readGenerator(name string, file *safetensors.File) (g *Generator, err error) {
+	g = &Generator{VGG: file.Metadata["vgg"]}
 	if g.flat, err = join(file, ""); err != nil {
 		return nil, err
 	}
 	if file.Metadata["config"] != "" {
-		g.Step, g.Config, err = described(path, file.Metadata)
+		g.Step, g.Config, err = described(name, file.Metadata)
 	}
 	return g, err
+}
+
+// Start is the state of a fit before its first step, for [Engine.Resume]: it begins with the generator's parameters, as
+// [Engine.Fit] does with those of the file that c.Init names.
+func (g *Generator) Start(c Config) *Checkpoint {
+	zero := func() []float32 { return make([]float32, parameterCount) }
+	return &Checkpoint{Config: c, flat: g.flat, moments: [2][]float32{zero(), zero()}}
 }
 
 // Save writes the checkpoint to a safetensors file: a generator's tensors, and Adam's moments as m.* and v.*.
@@ -120,17 +141,35 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	defer file.Close()
-	m := file.Metadata
-	if m["format"] != "hrlab checkpoint" {
-		return nil, fmt.Errorf("%s: not a checkpoint: a fit writes one with --checkpoint-every, or when it is stopped", path)
-	}
-	c := &Checkpoint{Content: m["content"], Style: m["style"], pair: m["pair"], vgg: m["vgg"]}
-	if c.Step, c.Config, err = described(path, m); err != nil {
+	c, err := readCheckpoint(path, file)
+	if err != nil {
 		return nil, err
 	}
 	c.Config.Checkpoint = path
+	return c, nil
+}
+
+// ReadCheckpoint reads what LoadCheckpoint does from size bytes at r; name is for messages, and the Config's Checkpoint
+// is empty.
+func ReadCheckpoint(name string, r io.ReaderAt, size int64) (*Checkpoint, error) {
+	file, err := safetensors.Read(name, r, size)
+	if err != nil {
+		return nil, err
+	}
+	return readCheckpoint(name, file)
+}
+
+func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err error) {
+	m := file.Metadata
+	if m["format"] != "hrlab checkpoint" {
+		return nil, fmt.Errorf("%s: not a checkpoint: a fit writes one with --checkpoint-every, or when it is stopped", name)
+	}
+	c = &Checkpoint{Content: m["content"], Style: m["style"], pair: m["pair"], vgg: m["vgg"]}
+	if c.Step, c.Config, err = described(name, m); err != nil {
+		return nil, err
+	}
 	if c.Elapsed, err = time.ParseDuration(m["elapsed"]); err != nil {
-		return nil, fmt.Errorf("%s: metadata elapsed: %w", path, err)
+		return nil, fmt.Errorf("%s: metadata elapsed: %w", name, err)
 	}
 	if c.flat, err = join(file, ""); err != nil {
 		return nil, err
@@ -161,7 +200,7 @@ func describe(kind string, step int, config Config) (map[string]string, error) {
 	return map[string]string{"format": "hrlab " + kind, "step": strconv.Itoa(step), "config": string(text)}, err
 }
 
-func described(path string, metadata map[string]string) (step int, config Config, err error) {
+func described(name string, metadata map[string]string) (step int, config Config, err error) {
 	if err = json.Unmarshal([]byte(metadata["config"]), &config); err == nil {
 		step, err = strconv.Atoi(metadata["step"])
 	}
@@ -169,7 +208,7 @@ func described(path string, metadata map[string]string) (step int, config Config
 		err = errors.New("a negative step")
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: metadata: %w", path, err)
+		err = fmt.Errorf("%s: metadata: %w", name, err)
 	}
 	return step, config, err
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBadGenerators(t *testing.T) {
@@ -26,8 +28,12 @@ func TestBadGenerators(t *testing.T) {
 		if err := os.WriteFile(path, c.data, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadGenerator(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) {
+		_, err := LoadGenerator(path)
+		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+		if _, read := ReadGenerator(path, bytes.NewReader(c.data), int64(len(c.data))); read == nil || err == nil || read.Error() != err.Error() {
+			t.Errorf("%s: %v of a reader; want %v", name, read, err)
 		}
 	}
 	if _, err := LoadCheckpoint("testdata/hrnet_init.safetensors"); err == nil || !strings.Contains(err.Error(), "not a checkpoint") {
@@ -37,5 +43,33 @@ func TestBadGenerators(t *testing.T) {
 		if _, err := LoadVGG(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", name, err, want)
 		}
+	}
+}
+
+// A checkpoint is the same from a file and from a reader, except that only a file is where the fit goes on saving it.
+func TestReadCheckpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.safetensors")
+	start := (&Generator{flat: initialParameters(3)}).Start(Default)
+	start.Step, start.Elapsed, start.Content, start.Style, start.pair, start.vgg = 7, time.Minute, "day.png", "dusk.png", "pair", "random"
+	if err := start.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	file, err := LoadCheckpoint(path)
+	if err != nil || file.Config.Checkpoint != path {
+		t.Fatal(file, err)
+	}
+	data, err := start.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadCheckpoint("somewhere", bytes.NewReader(data), int64(len(data)))
+	if err != nil || !reflect.DeepEqual(read, start) {
+		t.Errorf("%+v %v, want %+v", read, err, start)
+	}
+	if file.Config.Checkpoint = ""; !reflect.DeepEqual(file, start) {
+		t.Errorf("%+v of the file, want %+v", file, start)
+	}
+	if _, err := ReadCheckpoint("somewhere", bytes.NewReader(data[:100]), 100); err == nil || !strings.HasPrefix(err.Error(), "somewhere: ") {
+		t.Error(err)
 	}
 }

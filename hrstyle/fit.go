@@ -87,17 +87,15 @@ func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
 // and step, when a loss becomes NaN or infinite; the context's cause when that is cancelled, within a step.
 func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		start := &Checkpoint{Config: config, flat: initialParameters(config.Seed)}
+		first := &Generator{flat: initialParameters(config.Seed)}
 		if config.Init != "" {
-			g, err := LoadGenerator(config.Init)
-			if err != nil {
+			var err error
+			if first, err = LoadGenerator(config.Init); err != nil {
 				yield(Step{}, err)
 				return
 			}
-			start.flat = g.flat
 		}
-		start.moments = [2][]float32{make([]float32, parameterCount), make([]float32, parameterCount)}
-		e.fit(ctx, pair, start, yield)
+		e.fit(ctx, pair, first.Start(config), yield)
 	}
 }
 

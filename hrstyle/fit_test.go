@@ -1,6 +1,7 @@
 package hrstyle
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -350,6 +351,19 @@ func TestInit(t *testing.T) {
 	g, err := LoadGenerator(c.Init)
 	if err != nil || g.Step != 6 || g.VGG != "golden" || g.Config.Size != 32 {
 		t.Errorf("generator file: %+v %v", g, err)
+	}
+	data, err := first.Generator().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadGenerator("somewhere", bytes.NewReader(data), int64(len(data)))
+	if err != nil || !reflect.DeepEqual(read, g) {
+		t.Errorf("the generator of a reader: %+v %v", read, err)
+	}
+	c.Init = ""
+	again, err = Last(e.Resume(t.Context(), pair, read.Start(c)))
+	if err != nil || again.Total != first.Total || again.N != 0 {
+		t.Errorf("started from a generator in memory: %v %v, want %v", again.Total, err, first.Total)
 	}
 	if reflect.DeepEqual(initialParameters(1), initialParameters(2)) || !reflect.DeepEqual(initialParameters(1), initialParameters(1)) {
 		t.Error("the seed does not decide the initial parameters")

@@ -28,7 +28,12 @@ type Picture struct {
 	Notes []string // what Load did that a user should know, such as "is animated: its first frame is taken"
 
 	exif []byte // as upright returns it
+	file []byte
 }
+
+// File is the file that the picture was loaded from, byte for byte, to hand on or to keep; nil of a picture that was made
+// in memory. It is kept in memory as long as the picture is: what the file takes on disk, 400 MB at most.
+func (p Picture) File() []byte { return p.file }
 
 // Exif is what is true of the picture in the EXIF block of the file that it was loaded from: without what is about its
 // coding and without previews, with the orientation, size and colour space that the picture has now. nil is nothing.
@@ -62,13 +67,36 @@ func Extensions() []string { return slices.Sorted(maps.Keys(formats)) }
 // PNG's chunks cICP, sRGB, gAMA and cHRM, EXIF's Adobe RGB; relative colorimetric), transparency shows white paper, and
 // of an animation the first frame is taken. Notes say what could not be used. The name - is standard input.
 func Load(path string) (Picture, error) {
-	data, err := readPicture(path)
+	if path == "-" {
+		return Read(path, os.Stdin)
+	}
+	info, err := os.Stat(path)
 	if err != nil {
-		return Picture{}, err
+		return Picture{}, unread(path, err)
+	}
+	if !info.Mode().IsRegular() { // a named pipe waits for its writer once it is opened
+		return Picture{}, unread(path, errors.New("not a regular file"))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Picture{}, unread(path, err)
+	}
+	defer f.Close()
+	return Read(path, f)
+}
+
+// Read reads a picture as Load does, from anywhere; name is the picture's.
+func Read(name string, r io.Reader) (Picture, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return Picture{}, unread(name, err)
+	}
+	if len(data) > maxFile {
+		return Picture{}, fmt.Errorf("%s: more than %d MB: no picture", name, maxFile/1_000_000)
 	}
 	pixels, notes, exif, err := decode(data)
 	if err != nil {
-		return Picture{}, fmt.Errorf("%s: %w", path, err)
+		return Picture{}, fmt.Errorf("%s: %w", name, err)
 	}
 	if exif == nil {
 		exif = exifOfTIFF(data)
@@ -77,44 +105,19 @@ func Load(path string) (Picture, error) {
 	if damaged {
 		notes = append(notes, "has damaged EXIF data: what cannot be read is not kept")
 	}
-	return Picture{Name: path, Image: pixels, Notes: notes, exif: exif}, nil
+	return Picture{Name: name, Image: pixels, Notes: notes, exif: exif, file: data}, nil
+}
+
+// unread says why a file was not read, without the system call.
+func unread(name string, err error) error {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+		err = pathErr.Err
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // maxFile is the largest picture file read, in bytes.
 const maxFile = 400_000_000
-
-func readPicture(path string) ([]byte, error) {
-	fail := func(err error) ([]byte, error) {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err
-		}
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	in := os.Stdin
-	if path != "-" {
-		info, err := os.Stat(path)
-		if err != nil {
-			return fail(err)
-		}
-		if !info.Mode().IsRegular() { // a named pipe waits for its writer once it is opened
-			return fail(errors.New("not a regular file"))
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return fail(err)
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	if err != nil {
-		return fail(err)
-	}
-	if len(data) > maxFile {
-		return fail(fmt.Errorf("more than %d MB: no picture", maxFile/1_000_000))
-	}
-	return data, nil
-}
 
 func checkSides(w, h int) error {
 	if w < minSide || h < minSide {

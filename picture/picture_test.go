@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // drawn is a picture of w x h pixels: colours that change from one side to the other.
@@ -56,6 +58,27 @@ func TestSaveAndLoad(t *testing.T) {
 	p, err := Load(filepath.Join(dir, "clear.png"))
 	if err != nil || color.RGBAModel.Convert(p.At(3, 3)) != (color.RGBA{255, 255, 255, 255}) {
 		t.Errorf("transparency shows %v, want white (%v)", p.At(3, 3), err)
+	}
+}
+
+// A picture keeps the bytes of its file, wherever it was read from, damaged ends included; one made in memory has none.
+func TestFile(t *testing.T) {
+	all := fixtures(t)
+	for _, name := range []string{"icc-16.png", "cmyk.jpg", "no-end.jpg", "plain.tiff", "animated.webp"} {
+		p, err := Load(filepath.Join("testdata/pictures", name))
+		if err != nil || !bytes.Equal(p.File(), all[name]) {
+			t.Errorf("%s: %d bytes of %d (%v)", name, len(p.File()), len(all[name]), err)
+		}
+		again, err := Read("again", iotest.OneByteReader(bytes.NewReader(p.File())))
+		if err != nil || again.Name != "again" || again.Digest() != p.Digest() || !bytes.Equal(again.File(), all[name]) || !slices.Equal(again.Notes, p.Notes) {
+			t.Errorf("%s read again: %v %v", name, again.Notes, err)
+		}
+	}
+	if file := (Picture{Image: drawn(20, 20)}).File(); file != nil {
+		t.Errorf("a file of %d bytes", len(file))
+	}
+	if _, err := Read("name", iotest.ErrReader(errors.New("gone"))); err == nil || err.Error() != "name: gone" {
+		t.Error(err)
 	}
 }
 
