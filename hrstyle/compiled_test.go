@@ -3,6 +3,7 @@ package hrstyle
 import (
 	"image"
 	"reflect"
+	"strings"
 	"testing"
 
 	"hrlab/hrstyle/device"
@@ -54,4 +55,34 @@ func TestCompiledGraphsAreBounded(t *testing.T) {
 	if last := e.compiled[before-1].key; len(e.compiled) != before || last[:6] != "apply " {
 		t.Errorf("%d compiled graphs, then %d; the last is %s", before, len(e.compiled), last)
 	}
+}
+
+// Weights and learning rate are inputs: other values compile nothing new.
+func TestOneCompilation(t *testing.T) {
+	pair, c := small()
+	e := smallEngine(t, device.Go)
+	c.Steps = 1
+	totals := map[float64]bool{}
+	for i := range 3 {
+		c.ContentWeight, c.StyleWeight, c.LearningRate, c.LayerWeights[2], c.WeightDecay = float64(i), 1+float64(i), 1e-3*float64(i), float64(i), 0.1*float64(i)
+		c.StyleGain = 1 + float64(i)
+		last, err := Last(e.Fit(t.Context(), pair, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		totals[last.Total] = true
+	}
+	if n := len(compiledAs(e, "step mean ")); n != 1 || len(totals) != 3 {
+		t.Errorf("%d compilations, %d different totals; want 1 and 3", n, len(totals))
+	}
+}
+
+// compiledAs lists the keys of the compiled graphs whose key begins so.
+func compiledAs(e *Engine, name string) (keys []string) {
+	for _, c := range e.compiled {
+		if strings.HasPrefix(c.key, name) {
+			keys = append(keys, c.key)
+		}
+	}
+	return keys
 }

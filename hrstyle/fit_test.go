@@ -19,7 +19,6 @@ import (
 	"hrlab/picture"
 
 	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // small is a fit of a few milliseconds a step.
@@ -72,50 +71,6 @@ func TestFitReports(t *testing.T) {
 		t.Errorf("0 steps: %d reports, want one of step 0", len(steps))
 	}
 }
-
-// The output of a step is its generator applied to the content picture at the fitted size.
-func TestApply(t *testing.T) {
-	pair, c := small()
-	e := smallEngine(t, device.Go)
-	last, err := Last(e.Fit(t.Context(), pair, c))
-	if err != nil {
-		t.Fatal(err)
-	}
-	scaled, err := pair.Fitted(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	applied, err := e.Apply(last.Generator(), scaled.Content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(applied.Pix, last.Picture().Pix) {
-		t.Error("Apply differs from the fit's own output")
-	}
-	odd, err := e.Apply(last.Generator(), picture.Picture{Name: "odd", Image: sample.Content(37, 21)})
-	if err != nil || odd.Bounds() != image.Rect(0, 0, 37, 21) {
-		t.Errorf("37x21 became %v, %v", odd.Bounds(), err)
-	}
-	huge := picture.Picture{Name: "huge.png", Image: virtual{}}
-	if _, err := e.Apply(last.Generator(), huge); err == nil || !strings.Contains(err.Error(), "the largest size that fits is") {
-		t.Errorf("131072x131072: %v", err)
-	}
-}
-
-// A style picture at its own size may be far larger than what is fitted.
-func TestStyleMemory(t *testing.T) {
-	pair, c := small()
-	pair.Style, c.StyleSize = picture.Picture{Name: "huge.png", Image: virtual{}}, 0
-	_, err := Last(smallEngine(t, device.Go).Fit(t.Context(), pair, c))
-	if err == nil || !strings.HasPrefix(err.Error(), "huge.png as style picture: 131072x131072 takes about ") || !strings.Contains(err.Error(), "the largest size that fits is") {
-		t.Error(err)
-	}
-}
-
-// virtual is a large image that takes no memory.
-type virtual struct{ *image.Uniform }
-
-func (virtual) Bounds() image.Rectangle { return image.Rect(0, 0, 1<<17, 1<<17) }
 
 func TestResumeEqualsUninterrupted(t *testing.T) {
 	for _, kind := range []device.Kind{device.Go, device.CPU} {
@@ -218,85 +173,6 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// Weights and learning rate are inputs: other values compile nothing new.
-func TestOneCompilation(t *testing.T) {
-	pair, c := small()
-	e := smallEngine(t, device.Go)
-	c.Steps = 1
-	totals := map[float64]bool{}
-	for i := range 3 {
-		c.ContentWeight, c.StyleWeight, c.LearningRate, c.LayerWeights[2], c.WeightDecay = float64(i), 1+float64(i), 1e-3*float64(i), float64(i), 0.1*float64(i)
-		c.StyleGain = 1 + float64(i)
-		last, err := Last(e.Fit(t.Context(), pair, c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		totals[last.Total] = true
-	}
-	if n := len(compiledAs(e, "step mean ")); n != 1 || len(totals) != 3 {
-		t.Errorf("%d compilations, %d different totals; want 1 and 3", n, len(totals))
-	}
-}
-
-// compiledAs lists the keys of the compiled graphs whose key begins so.
-func compiledAs(e *Engine, name string) (keys []string) {
-	for _, c := range e.compiled {
-		if strings.HasPrefix(c.key, name) {
-			keys = append(keys, c.key)
-		}
-	}
-	return keys
-}
-
-// With both pictures at 500x500 the two kinds of Gram matrix give one style loss.
-func TestGramMeanEqualsSumAt500(t *testing.T) {
-	e := openTest(t, device.CPU, dtypes.Float64, openGolden(t, "golden_32x32").vgg())
-	e.prepare()
-	content, style := picture.Picture{Image: sample.Content(500, 500)}, picture.Picture{Image: sample.Style(500, 500)}
-	var losses []float64
-	for _, mode := range []Gram{GramSum, GramMean} {
-		out := MustNewExec(e.Device.Backend, func(in []*Node) []*Node {
-			of := func(x *Node) map[string]*Node {
-				v := e.vggGraph(in[2:])
-				v.forward(x)
-				return v.maps
-			}
-			var targets []*Node
-			maps := of(in[1])
-			c := Config{Gram: mode, StyleGain: 1}
-			for i, name := range StyleLayers {
-				targets = append(targets, MulScalar(gram(maps[name]), c.targetScales(image.Pt(500, 500))[i]))
-			}
-			return []*Node{styleLoss(of(in[0]), targets, Const(in[0].Graph(), Default.LayerWeights[:]), mode)}
-		}).MustCall(append([]any{upload(e, normalised(content), 1, 500, 500, 3), upload(e, normalised(style), 1, 500, 500, 3)}, e.prepared...)...)
-		losses = append(losses, download[float64](out[0])[0])
-	}
-	if !(math.Abs(losses[0]-losses[1]) <= 1e-9*losses[0]) {
-		t.Errorf("sum %g, mean %g", losses[0], losses[1])
-	}
-}
-
-// With GramMean the style picture's size is no hidden weight.
-func TestGramMeanKeepsItsScale(t *testing.T) {
-	pair, c := small()
-	e := smallEngine(t, device.Go)
-	c.Steps = 0
-	style := func(gram Gram, size int) float64 {
-		c.Gram, c.StyleSize = gram, size
-		s, err := Last(e.Fit(t.Context(), pair, c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.Style
-	}
-	if a, b := style(GramMean, 32), style(GramMean, 64); a/b > 2 || b/a > 2 {
-		t.Errorf("mean: %g with a style picture of 32 px, %g with 64", a, b)
-	}
-	if a, b := style(GramSum, 32), style(GramSum, 64); b/a < 4 {
-		t.Errorf("sum: %g with a style picture of 32 px, %g with 64: the test shows nothing", a, b)
-	}
-}
-
 // Both devices start from the same generator and agree.
 func TestDevicesAgree(t *testing.T) {
 	pair, c := small()
@@ -370,37 +246,6 @@ func TestInit(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
-	for want, change := range map[string]func(c *Config){
-		"size 0: allowed: 32 to 8192":                                 func(c *Config) { c.Size = 0 },
-		"size 2: allowed: 32 to 8192":                                 func(c *Config) { c.Size = 2 },
-		"style-size -2: allowed: 32 to 8192, 0":                       func(c *Config) { c.StyleSize = -2 },
-		"gram max: allowed: sum, mean":                                func(c *Config) { c.Gram = "max" },
-		"style-gain 0: allowed: a finite number above 0":              func(c *Config) { c.StyleGain = 0 },
-		"style-gain -1: allowed: a finite number above 0":             func(c *Config) { c.StyleGain = -1 },
-		"style-gain NaN: allowed: a finite number above 0":            func(c *Config) { c.StyleGain = math.NaN() },
-		"style-gain +Inf: allowed: a finite number above 0":           func(c *Config) { c.StyleGain = math.Inf(1) },
-		"steps -1: allowed: 0 or more":                                func(c *Config) { c.Steps = -1 },
-		"content-weight -1: allowed: a finite number, at least 0":     func(c *Config) { c.ContentWeight = -1 },
-		"style-weight NaN: allowed: a finite":                         func(c *Config) { c.StyleWeight = math.NaN() },
-		"learning-rate +Inf: allowed: a finite":                       func(c *Config) { c.LearningRate = math.Inf(1) },
-		"layer-weights [0.1 0.2 -1 0.8 1.6]: allowed: finite numbers": func(c *Config) { c.LayerWeights[2] = -1 },
-		"report-every 0: allowed: 1 or more":                          func(c *Config) { c.ReportEvery = 0 },
-	} {
-		c := Default
-		change(&c)
-		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%v; want %q", err, want)
-		}
-	}
-	for _, c := range []Config{Default, Reference} {
-		c.ContentWeight, c.StyleWeight, c.LearningRate, c.Seed, c.Steps = 0, 0, 0, 0, 0 // zero is a value
-		if err := c.Validate(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // The authors' initial generator on real pictures, against curves that PyTorch computed with the same weights.
 func TestRealCurves(t *testing.T) {
 	const shared = "../../shared/"
@@ -452,148 +297,5 @@ func TestRealCurves(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// Random filters have maps of the size that VGG19's have on photographs.
-func TestRandomVGG(t *testing.T) {
-	e := openTest(t, device.CPU, dtypes.Float32, RandomVGG())
-	e.prepare()
-	p := picture.Picture{Image: sample.Content(96, 96)}
-	var names []string
-	outputs := e.call("rms", func(in []*Node) (out []*Node) {
-		v := e.vggGraph(in[1:])
-		v.forward(in[0])
-		names = nil
-		for _, l := range vgg19 {
-			names, out = append(names, l.name), append(out, Sqrt(ReduceAllMean(Square(v.maps[l.name]))))
-		}
-		return out
-	}, append([]any{upload(e, normalised(p), 1, 96, 96, 3)}, e.prepared...)...)
-	for i, out := range outputs {
-		if r := download[float64](out)[0] / vgg19[i].rms; r < 0.5 || r > 2 {
-			t.Errorf("%s: root mean square is %.2f of VGG19's", names[i], r)
-		}
-	}
-}
-
-// The targets of a pair are computed once for the trials of a sweep, and a fit within another's loop disturbs neither.
-func TestPairIsPlacedOnce(t *testing.T) {
-	pair, c := small()
-	c.Steps = 2
-	e := smallEngine(t, device.Go)
-	want := collect(t, e.Fit(t.Context(), pair, c))
-	placed := e.pair
-	var got []Step
-	for step, err := range e.Fit(t.Context(), pair, c) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, step)
-		if e.pair != placed && step.N == 0 {
-			t.Error("placed again")
-		}
-		turned := Pair{Content: pair.Style, Style: pair.Content}
-		if _, err := Last(e.Fit(t.Context(), turned, c)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range want {
-		if want[i].Total != got[i].Total {
-			t.Errorf("step %d: %g, then %g", i, want[i].Total, got[i].Total)
-		}
-	}
-	if placed.users != 0 || e.pair.users != 1 {
-		t.Errorf("%d users of the first pair, %d of the last; want 0 and 1", placed.users, e.pair.users)
-	}
-}
-
-// Neither Gram nor gain, nor measuring between the trials, is a reason to place a pair again.
-func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
-	pair, c := small()
-	c.Steps = 1
-	e := smallEngine(t, device.Go)
-	var placed *placedPair
-	for _, mode := range []Gram{GramSum, GramMean} {
-		for _, gain := range []float64{1, 3} {
-			c.Gram, c.StyleGain = mode, gain
-			last, err := Last(e.Fit(t.Context(), pair, c))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := e.Compare(last.Pair(), picture.Picture{Name: "output", Image: last.Picture()}); err != nil {
-				t.Fatal(err)
-			}
-			if placed == nil {
-				placed = e.pair
-			}
-			if e.pair != placed {
-				t.Errorf("Gram %s, gain %g: placed again", mode, gain)
-			}
-		}
-	}
-	if got := compiledAs(e, "targets "); len(got) != 2 { // content and style picture
-		t.Errorf("compiled for targets: %q", got)
-	}
-}
-
-// targetsOf are contentLayer's map of a picture and FᵀF of the maps of StyleLayers, as the engine computes them.
-func targetsOf(e *Engine, p picture.Picture) (values [][]float64) {
-	e.prepare()
-	x := upload(e, normalised(p), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
-	for _, v := range e.call("targets", e.targetsGraph, append([]any{x}, e.prepared...)...) {
-		values = append(values, download[float64](v))
-	}
-	return values
-}
-
-// Compare gives what the formulas give for the maps and Gram matrices that a fit's targets are made of.
-func TestCompare(t *testing.T) {
-	e := smallEngine(t, device.Go)
-	pair := Pair{Content: picture.Picture{Name: "content", Image: sample.Content(40, 32)}, Style: picture.Picture{Name: "style", Image: sample.Style(48, 48)}}
-	output := picture.Picture{Name: "output", Image: sample.Style(40, 32)}
-	got, err := e.Compare(pair, output, pair.Content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	targets := func(p picture.Picture) [][]float64 { // with Gram matrices for 500x500
-		values := targetsOf(e, p)
-		for i, g := range values[1:] {
-			for k := range g {
-				g[k] *= layerPixels(i, 500, 500) / layerPixels(i, p.Bounds().Dx(), p.Bounds().Dy())
-			}
-		}
-		return values
-	}
-	distance := func(a, b []float64) (d float64) {
-		for i := range a {
-			d += (a[i] - b[i]) * (a[i] - b[i]) / float64(len(a))
-		}
-		return d
-	}
-	of, content, style := targets(output), targets(pair.Content), targets(pair.Style)
-	want := Losses{Content: distance(of[0], content[0])}
-	for i, w := range Default.LayerWeights {
-		channels := math.Sqrt(float64(len(style[i+1])))
-		want.Style += w * distance(of[i+1], style[i+1]) / (channels * layerPixels(i, 500, 500))
-	}
-	if math.Abs(got[0].Content-want.Content) > 1e-4*want.Content || math.Abs(got[0].Style-want.Style) > 1e-4*want.Style {
-		t.Errorf("%+v, want %+v", got[0], want)
-	}
-	if got[1].Content != 0 || got[1].Style <= 0 {
-		t.Errorf("the content picture has %+v", got[1])
-	}
-	for _, other := range []bool{false, true, false} {
-		p, want := pair, got[1]
-		if other {
-			p.Content, p.Style = output, pair.Content
-		}
-		b, err := e.Baseline(p)
-		if err != nil || b.Grey.Content <= 0 || b.Grey.Style <= 0 || other == (b.Content == want) {
-			t.Errorf("other pair %t: %+v, want %+v for the first: %v", other, b, want, err)
-		}
-	}
-	if _, err := e.Compare(pair, pair.Style); err == nil || !strings.Contains(err.Error(), "as the content picture") {
-		t.Error(err)
 	}
 }

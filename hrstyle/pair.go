@@ -118,3 +118,7 @@ func denormalised(values []float32, w, h int) *image.NRGBA64 {
 	}
 	return img
 }
+
+func (p Pair) sizes() [2]image.Point {
+	return [2]image.Point{p.Content.Bounds().Size(), p.Style.Bounds().Size()}
+}

@@ -15,7 +15,13 @@ import (
 	"strings"
 	"testing"
 
+	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/safetensors"
+	"hrlab/hrstyle/sample"
+	"hrlab/picture"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Weights are fetched from a server or a file into the cache directory, and watched there.
@@ -121,5 +127,27 @@ func writePTH(t *testing.T, path string, tensors map[string]safetensors.Tensor) 
 	}
 	if err := archive.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Random filters have maps of the size that VGG19's have on photographs.
+func TestRandomVGG(t *testing.T) {
+	e := openTest(t, device.CPU, dtypes.Float32, RandomVGG())
+	e.prepare()
+	p := picture.Picture{Image: sample.Content(96, 96)}
+	var names []string
+	outputs := e.call("rms", func(in []*Node) (out []*Node) {
+		v := e.vggGraph(in[1:])
+		v.forward(in[0])
+		names = nil
+		for _, l := range vgg19 {
+			names, out = append(names, l.name), append(out, Sqrt(ReduceAllMean(Square(v.maps[l.name]))))
+		}
+		return out
+	}, append([]any{upload(e, normalised(p), 1, 96, 96, 3)}, e.prepared...)...)
+	for i, out := range outputs {
+		if r := download[float64](out)[0] / vgg19[i].rms; r < 0.5 || r > 2 {
+			t.Errorf("%s: root mean square is %.2f of VGG19's", names[i], r)
+		}
 	}
 }

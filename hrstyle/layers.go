@@ -1,0 +1,109 @@
+package hrstyle
+
+import (
+	"slices"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
+func relu(x *Node) *Node { return Where(positive(x), x, ZerosLike(x)) }
+
+func positive(x *Node) *Node { return GreaterThan(x, ScalarZero(x.Graph(), x.DType())) }
+
+// channels concatenates maps along the channel axis.
+func channels(maps ...*Node) *Node { return Concatenate(maps, -1) }
+
+// pixelwise multiplies every pixel's channels by kernel, whose leading axes are flattened to as many.
+func pixelwise(x, kernel *Node) *Node {
+	out := kernel.Shape().Dim(-1)
+	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
+}
+
+// convolve is a convolution, 1x1 or 3x3 with zero padding 1, by the backend's own operation or as a matrix product of
+// patches.
+func convolve(x, kernel *Node, stride int, native bool) *Node {
+	pad := kernel.Shape().Dim(0) / 2
+	if native {
+		return Convolve(x, kernel).Strides(stride).PaddingPerDim([][2]int{{pad, pad}, {pad, pad}}).Done()
+	}
+	if pad > 0 {
+		x = patches(x, stride)
+	}
+	return pixelwise(x, kernel)
+}
+
+// patches gathers the 3x3 neighbourhood of every stride-th pixel, zero outside the picture:
+// [1,H,W,C] -> [1,H/stride,W/stride,9C] ("im2col"), in the order of a [3,3,C,out] kernel.
+func patches(x *Node, stride int) *Node {
+	taps := func(x *Node, axis int) [3]*Node { // what the kernel's three rows (or columns) see
+		n := x.Shape().Dim(axis)
+		edge := x.Shape().Clone()
+		edge.Dimensions[axis] = 1
+		zero := Zeros(x.Graph(), shapes.Make(x.DType(), edge.Dimensions...))
+		padded := Concatenate([]*Node{zero, x, zero}, axis)
+		var out [3]*Node
+		for k := range out {
+			out[k] = SliceAxis(padded, axis, AxisRange(k, k+n-stride+1).Stride(stride))
+		}
+		return out
+	}
+	var parts []*Node
+	for _, rows := range taps(x, 1) {
+		columns := taps(rows, 2)
+		parts = append(parts, columns[:]...)
+	}
+	return channels(parts...)
+}
+
+// instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels: no affine part, eps 1e-5
+// (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). It has no Rsqrt because GoMLX cannot differentiate that.
+func instanceNorm(x *Node) *Node {
+	pixels := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
+	mean := func(x *Node) *Node {
+		return DivScalar(ReduceAndKeep(x, ReduceSum, 1, 2), pixels)
+	}
+	x = Sub(x, mean(x))
+	return Div(x, Sqrt(AddScalar(mean(Square(x)), 1e-5)))
+}
+
+// upsample enlarges H and W by factor (2 or 4), bilinearly, with pixel centres at half-integers ("align_corners =
+// False"). Written as weighted sums of shifted maps: GoMLX's Interpolate has wrong gradients on the pure Go backend
+// and panics on short axes.
+func upsample(x *Node, factor int) *Node {
+	for _, axis := range []int{2, 1} {
+		n := x.Shape().Dim(axis)
+		first, last := SliceAxis(x, axis, AxisRange(0, 1)), SliceAxis(x, axis, AxisRange(n-1, n))
+		before := Concatenate([]*Node{first, SliceAxis(x, axis, AxisRange(0, n-1))}, axis)
+		after := Concatenate([]*Node{SliceAxis(x, axis, AxisRange(1, n)), last}, axis)
+		var phases []*Node
+		for k := range factor {
+			shift := (float64(k)+0.5)/float64(factor) - 0.5 // of the new pixel against the old one, in old pixels
+			neighbour := after
+			if shift < 0 {
+				neighbour, shift = before, -shift
+			}
+			phases = append(phases, Add(MulScalar(x, 1-shift), MulScalar(neighbour, shift)))
+		}
+		dims := x.Shape().Clone().Dimensions
+		dims[axis] *= factor
+		x = Reshape(Stack(phases, axis+1), dims...)
+	}
+	return x
+}
+
+// maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as maxima of pairs: quicker and far
+// smaller in memory than GoMLX's MaxPool and its gradient. Pairs are an axis, because the gradient of a slice with a
+// stride is slow.
+func maxPool(x *Node) *Node {
+	for _, axis := range []int{1, 2} {
+		dims := slices.Clone(x.Shape().Dimensions)
+		dims[axis] /= 2
+		pairs := Reshape(SliceAxis(x, axis, AxisRange(0, 2*dims[axis])), slices.Insert(slices.Clone(dims), axis+1, 2)...)
+		even := Reshape(SliceAxis(pairs, axis+1, AxisRange(0, 1)), dims...)
+		odd := Reshape(SliceAxis(pairs, axis+1, AxisRange(1, 2)), dims...)
+		x = Where(GreaterThan(odd, even), odd, even)
+	}
+	return x
+}

@@ -1,0 +1,78 @@
+package hrstyle
+
+import (
+	"testing"
+
+	"hrlab/hrstyle/device"
+	"hrlab/picture"
+)
+
+// The targets of a pair are computed once for the trials of a sweep, and a fit within another's loop disturbs neither.
+func TestPairIsPlacedOnce(t *testing.T) {
+	pair, c := small()
+	c.Steps = 2
+	e := smallEngine(t, device.Go)
+	want := collect(t, e.Fit(t.Context(), pair, c))
+	placed := e.pair
+	var got []Step
+	for step, err := range e.Fit(t.Context(), pair, c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, step)
+		if e.pair != placed && step.N == 0 {
+			t.Error("placed again")
+		}
+		turned := Pair{Content: pair.Style, Style: pair.Content}
+		if _, err := Last(e.Fit(t.Context(), turned, c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range want {
+		if want[i].Total != got[i].Total {
+			t.Errorf("step %d: %g, then %g", i, want[i].Total, got[i].Total)
+		}
+	}
+	if placed.users != 0 || e.pair.users != 1 {
+		t.Errorf("%d users of the first pair, %d of the last; want 0 and 1", placed.users, e.pair.users)
+	}
+}
+
+// Neither Gram nor gain, nor measuring between the trials, is a reason to place a pair again.
+func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
+	pair, c := small()
+	c.Steps = 1
+	e := smallEngine(t, device.Go)
+	var placed *placedPair
+	for _, mode := range []Gram{GramSum, GramMean} {
+		for _, gain := range []float64{1, 3} {
+			c.Gram, c.StyleGain = mode, gain
+			last, err := Last(e.Fit(t.Context(), pair, c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Compare(last.Pair(), picture.Picture{Name: "output", Image: last.Picture()}); err != nil {
+				t.Fatal(err)
+			}
+			if placed == nil {
+				placed = e.pair
+			}
+			if e.pair != placed {
+				t.Errorf("Gram %s, gain %g: placed again", mode, gain)
+			}
+		}
+	}
+	if got := compiledAs(e, "targets "); len(got) != 2 { // content and style picture
+		t.Errorf("compiled for targets: %q", got)
+	}
+}
+
+// targetsOf are contentLayer's map of a picture and FᵀF of the maps of StyleLayers, as the engine computes them.
+func targetsOf(e *Engine, p picture.Picture) (values [][]float64) {
+	e.prepare()
+	x := upload(e, normalised(p), 1, p.Bounds().Dy(), p.Bounds().Dx(), 3)
+	for _, v := range e.call("targets", e.targetsGraph, append([]any{x}, e.prepared...)...) {
+		values = append(values, download[float64](v))
+	}
+	return values
+}

@@ -1,0 +1,151 @@
+package hrstyle
+
+import (
+	"fmt"
+	"image"
+	"image/draw"
+	"math"
+	"time"
+
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// Step is a moment of a fit: after N updates. It stays valid when the fit goes on.
+type Step struct {
+	N                     int
+	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
+	Elapsed               time.Duration // since the first step began, earlier parts of a resumed fit included
+
+	pair       Pair // as fitted
+	picture    []float32
+	generator  *Generator
+	checkpoint *Checkpoint
+	recorded   *image.NRGBA64
+}
+
+// Recorded is a step of a fit that was made elsewhere, as it is on record: losses and a picture, which may be smaller than
+// it was, but neither generator nor checkpoint.
+func Recorded(n int, total, content, style float64, elapsed time.Duration, picture image.Image) Step {
+	p := image.NewNRGBA64(image.Rectangle{Max: picture.Bounds().Size()})
+	draw.Draw(p, p.Rect, picture, picture.Bounds().Min, draw.Src)
+	return Step{N: n, Total: total, Content: content, Style: style, Elapsed: elapsed, recorded: p}
+}
+
+// Picture is the output after N updates, at the fitted size; empty of a step that does not exist.
+func (s Step) Picture() *image.NRGBA64 {
+	if s.recorded != nil {
+		return s.recorded
+	}
+	if !s.Ok() {
+		return &image.NRGBA64{}
+	}
+	size := s.pair.Content.Bounds()
+	return denormalised(s.picture, size.Dx(), size.Dy())
+}
+
+// Pair is the pair at the sizes that are fitted; empty of a Recorded step.
+func (s Step) Pair() Pair { return s.pair }
+
+// Generator is the generator after N updates; nil of a Recorded step.
+func (s Step) Generator() *Generator { return s.generator }
+
+// Checkpoint is the state of the fit after N updates, to go on from; nil of a Recorded step.
+func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
+
+// Describe says in one line how the step came about; it is meant for [picture.Encoding].Comment. A Recorded step does not know.
+func (s Step) Describe() string {
+	if s.recorded != nil {
+		return fmt.Sprintf("hrlab: step %d", s.N)
+	}
+	c, gain := s.generator.Config, ""
+	if c.StyleGain != 1 {
+		gain = fmt.Sprintf(", style gain %g", c.StyleGain)
+	}
+	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s%s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, gain, s.N, s.generator.VGG)
+}
+
+// Ok says whether the step exists: a fit that fails at once has none.
+func (s Step) Ok() bool { return s.generator != nil || s.recorded != nil }
+
+// knobs are the numbers that change from step to step or from trial to trial, as one input of the step's graph.
+const (
+	knobContent = iota
+	knobStyle
+	knobRate
+	knobVariance
+	knobDecay
+	knobLayers                                  // as many as StyleLayers
+	knobTargets = knobLayers + len(StyleLayers) // targetScales
+	knobCount   = knobTargets + len(StyleLayers)
+)
+
+const beta1, beta2, adamEps = 0.9, 0.999, 1e-8
+
+// knobs of update n (counted from 0). Adam's bias corrections are folded in: knobRate is the learning rate divided by
+// 1-β₁ⁿ⁺¹, knobVariance √(1-β₂ⁿ⁺¹).
+func (p *problem) knobs(n int) []float64 {
+	c := p.config
+	rate := c.LearningRate
+	if c.DecayEvery > 0 {
+		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
+	}
+	t := float64(n + 1)
+	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
+	return append(append(values, c.LayerWeights[:]...), p.scales[:]...)
+}
+
+// stepInputs are the inputs of the step's graph, in order.
+type stepInputs struct {
+	state   []*Node // parameters and Adam's two moments, [parameterCount] each
+	knobs   *Node   // [knobCount]
+	content *Node   // [1,H,W,3]
+	map4_2  *Node   // the content target [1,H/8,W/8,512]
+	grams   []*Node // of the style picture, FᵀF [C,C]
+	vgg     *vggGraph
+	engine  *Engine
+}
+
+func (e *Engine) stepInputs(in []*Node) stepInputs {
+	return stepInputs{in[:3], in[3], in[4], in[5], in[6:11], e.vggGraph(in[11:]), e}
+}
+
+func (in stepInputs) knob(i int) *Node { return Reshape(SliceAxis(in.knobs, 0, AxisRange(i, i+1))) }
+
+// losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
+func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
+	g = in.engine.newGenerator(in.state[0])
+	picture = g.generate(in.content)
+	in.vgg.forward(picture)
+
+	// The losses see copies of the maps, so that their gradients are had one by one and VGG19's is done by hand.
+	maps, names, heads := map[string]*Node{}, append(StyleLayers[:], contentLayer), []*Node{}
+	for _, name := range names {
+		maps[name] = Identity(in.vgg.maps[name])
+		heads = append(heads, maps[name])
+	}
+	content = contentLoss(maps[contentLayer], in.map4_2)
+	targets := scaled(in.grams, SliceAxis(in.knobs, 0, AxisRange(knobTargets, knobCount)))
+	style = styleLoss(maps, targets, SliceAxis(in.knobs, 0, AxisRange(knobLayers, knobTargets)), mode)
+	total = Add(Mul(in.knob(knobContent), content), Mul(in.knob(knobStyle), style))
+	gradients := map[string]*Node{}
+	for i, d := range Gradient(total, heads...) {
+		gradients[names[i]] = d
+	}
+	d := StopGradient(in.vgg.backward(gradients))
+	return g, picture, total, content, style, g.gradient(ReduceAllSum(Mul(picture, d)))
+}
+
+// stepGraph is one update: losses and picture of the state that comes in, and the state after Adam (Kingma and Ba,
+// arXiv 1412.6980, algorithm 1).
+func (e *Engine) stepGraph(mode Gram) func([]*Node) []*Node {
+	return func(inputs []*Node) []*Node {
+		in := e.stepInputs(inputs)
+		_, picture, total, content, style, gradient := in.losses(mode)
+		p, m, v := in.state[0], in.state[1], in.state[2]
+		gradient = Add(gradient, Mul(in.knob(knobDecay), p))
+		m = Add(MulScalar(m, beta1), MulScalar(gradient, 1-beta1))
+		v = Add(MulScalar(v, beta2), MulScalar(Square(gradient), 1-beta2))
+		p = Sub(p, Mul(in.knob(knobRate), Div(m, AddScalar(Div(Sqrt(v), in.knob(knobVariance)), adamEps))))
+		return []*Node{p, m, v, Stack([]*Node{total, content, style}, 0), picture}
+	}
+}
