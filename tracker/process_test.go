@@ -427,7 +427,7 @@ func TestSamples(t *testing.T) {
 	if g := samples[len(samples)-1].GPU; *g != (GPULoad{37, 2 << 30}) {
 		t.Errorf("%+v", *g)
 	}
-	if asked, err := os.ReadFile(bin + "/asked"); err != nil || !strings.HasPrefix(string(asked), "--id=3 --query-gpu=utilization.gpu,memory.used ") {
+	if asked, err := os.ReadFile(bin + "/asked"); err != nil || !strings.Contains(string(asked), "--query-gpu=utilization.gpu,memory.used ") || !strings.Contains(string(asked), " --id=3 ") {
 		t.Errorf("%s %v", asked, err)
 	}
 }
