@@ -344,7 +344,7 @@ func TestBadDatabases(t *testing.T) {
 	newer := filepath.Join(dir, "newer.db")
 	must(t, os.WriteFile(newer, data, 0o666))
 	n := open(t, newer)
-	_, err = n.writer.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
+	_, err = n.db.writer.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
 	must(t, err)
 
 	for path, want := range map[string]string{
