@@ -79,6 +79,52 @@ func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
 
+// File is a content in the directory of artifacts: see [Store.Keep].
+type File struct {
+	Digest string // sha256
+	Size   int64  // bytes
+
+	of *keeping
+}
+
+// keeping is a call of keep: what it has written, and the digests of what runs had in the places of that.
+type keeping struct {
+	store    *Store
+	files    []*File
+	replaced []string
+}
+
+// keep writes contents to files, which are on the disk when record is called to make rows that name them. While it does so
+// nobody frees files. Those that no run names in the end are removed.
+func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
+	k := &keeping{store: s}
+	defer func() {
+		digests := k.replaced
+		for _, file := range k.files {
+			digests = append(digests, file.Digest)
+		}
+		s.freeArtifacts(context.WithoutCancel(ctx), digests...)
+	}()
+	if len(contents) > 0 {
+		if err := s.files.make(); err != nil {
+			return s.plain(err)
+		}
+	}
+	unlock, err := s.files.lock(ctx, false)
+	if err != nil {
+		return s.plain(err)
+	}
+	defer unlock()
+	for _, content := range contents {
+		digest, size, err := s.files.write(content)
+		if err != nil {
+			return s.plain(err)
+		}
+		k.files = append(k.files, &File{digest, size, k})
+	}
+	return record(k)
+}
+
 // DropArtifact forgets an artifact of the run, if it has it.
 func (r *Run) DropArtifact(ctx context.Context, name string) error {
 	var before string
@@ -109,7 +155,7 @@ func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
 
 // Artifacts lists the artifacts of a run by name.
 func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact, err error) {
-	err = each(ctx, s.reader, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reader, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
 		var a Artifact
 		var at sql.NullInt64
 		err := scan(&a.Name, &a.Digest, &a.Size, &at)
@@ -148,7 +194,7 @@ func (s *Store) readArtifact(ctx context.Context, run int64, name string) (a Art
 }
 
 func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Artifact, file *os.File, err error) {
-	unlock, err := s.lockArtifacts(ctx, false) // the file that the row names stays until it is open
+	unlock, err := s.files.lock(ctx, false) // the file that the row names stays until it is open
 	if err != nil {
 		return a, nil, s.plain(err)
 	}
@@ -159,7 +205,7 @@ func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Art
 	}
 	for _, a := range artifacts {
 		if a.Name == clean(name) {
-			if file, err = os.Open(s.artifactFile(a.Digest)); err != nil {
+			if file, err = os.Open(s.files.find(a.Digest)); err != nil {
 				err = a.trouble(run, err)
 			}
 			return a, file, err
@@ -182,7 +228,7 @@ func (a Artifact) trouble(run int64, err error) error {
 func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
 	var runs []int64
 	var artifacts []Artifact
-	err := each(ctx, s.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
+	err := each(ctx, s.db.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
 		var run int64
 		var a Artifact
 		err := scan(&run, &a.Name, &a.Digest, &a.Size)
@@ -198,4 +244,35 @@ func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) 
 		}
 	}
 	return nil
+}
+
+// freeArtifacts removes files that no run names any more. What is recorded is recorded, so that nothing goes wrong here: a
+// file that stays, because a backup is being made or the process is killed, is for [Store.GC].
+func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
+	digests = s.unnamed(ctx, digests)
+	if len(digests) == 0 {
+		return
+	}
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	unlock, err := s.files.lock(ctx, true)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	for _, digest := range s.unnamed(ctx, digests) { // somebody may have recorded one meanwhile
+		_ = os.Remove(s.files.of(digest))
+	}
+}
+
+// unnamed are those of digests that no run names.
+func (s *Store) unnamed(ctx context.Context, digests []string) (none []string) {
+	for _, digest := range digests {
+		named := 0
+		if err := value(ctx, s.db.reader, []any{&named}, sqlArtifactNamed, digest); err == nil && named == 0 {
+			none = append(none, digest)
+		}
+	}
+	return none
 }

@@ -2,14 +2,11 @@ package tracker
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // IncompleteError is what a backup or an export could not have; everything else is in it.
@@ -31,22 +28,22 @@ func incomplete(missing []error) error {
 // Other processes go on writing meanwhile. Artifacts that are missing or damaged are in an [IncompleteError]. After any
 // other error there is no file at path, and the same backup may be made again.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
-	for _, file := range []string{path, path + "-wal", path + "-journal"} { // SQLite would take these for parts of the copy
+	for _, file := range copyFiles(path) {
 		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s: is there already; name another file", file)
 		}
 	}
-	unlock, err := s.lockArtifacts(ctx, false) // no file is freed meanwhile
+	unlock, err := s.files.lock(ctx, false) // no file is freed meanwhile
 	if err != nil {
 		return s.plain(err)
 	}
 	defer unlock()
 	// The file gets its name when it is whole. Artifacts that a killed backup left have the names of their content.
-	part, target := path+".part", &Store{name: path, path: path}
+	part, target := path+".part", &Store{db: &sqlite{name: path, path: path}, files: directory{path: path + ".artifacts"}}
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return target.plain(err)
 	}
-	_, there := os.Lstat(target.artifacts())
+	_, there := os.Lstat(target.files.path)
 	named := false
 	defer func() {
 		_, partial := errors.AsType[*IncompleteError](err)
@@ -55,23 +52,20 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 			_ = os.Remove(path)
 		}
 		if failed && there != nil {
-			_ = os.RemoveAll(target.artifacts())
+			_ = os.RemoveAll(target.files.path)
 		}
 		_ = os.Remove(part)
 	}()
-	if _, err := s.writer.ExecContext(ctx, sqliteBackup, part); err != nil {
-		if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy) {
-			return s.plain(err)
-		}
+	if own, err := s.db.copyTo(ctx, part); own {
+		return s.plain(err)
+	} else if err != nil {
 		return target.plain(err)
 	}
 	// What the copy names: the database may have gone on since.
-	copied, err := sql.Open("sqlite3", dsn(part, "&mode=ro"))
-	if err != nil {
+	if err := target.db.openCopy(part); err != nil {
 		return err
 	}
-	defer copied.Close() //nolint:errcheck // it was read
-	target.reader = copied
+	defer target.db.close() //nolint:errcheck // it was read
 	var missing []error
 	done := map[string]error{} // by digest
 	err = target.eachArtifact(ctx, func(run int64, a Artifact) error {
@@ -91,7 +85,7 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(copied.Close(), syncFile(part)); err != nil {
+	if err := errors.Join(target.db.close(), syncFile(part)); err != nil {
 		return target.plain(err)
 	}
 	if err := os.Rename(part, path); err != nil {
@@ -106,7 +100,7 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 
 // copyArtifact copies an artifact's file to another store. Trouble is that of the file, an error that of the store.
 func (s *Store) copyArtifact(to *Store, digest string) (trouble, err error) {
-	path := s.artifactFile(digest)
+	path := s.files.find(digest)
 	is, trouble := fileDigest(path)
 	if trouble == nil && is != digest {
 		trouble = fmt.Errorf("%s: %w", path, errDamaged)
@@ -119,8 +113,8 @@ func (s *Store) copyArtifact(to *Store, digest string) (trouble, err error) {
 		return nil, s.plain(err)
 	}
 	defer file.Close()
-	if err = os.MkdirAll(to.artifacts(), 0o777); err == nil {
-		_, _, err = to.writeArtifact(file)
+	if err = os.MkdirAll(to.files.path, 0o777); err == nil {
+		_, _, err = to.files.write(file)
 	}
 	return nil, to.plain(err)
 }

@@ -132,7 +132,7 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 	defer s.sights.mu.Unlock()
 	now, steady := s.clock.now(), s.clock.steady()
 	seen := map[int64]sight{}
-	err = each(ctx, s.reader, sqlAlive, nil, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reader, sqlAlive, nil, func(scan func(...any) error) error {
 		var c candidate
 		var o owner
 		if err := scan(&c.id, &o.host, &o.pid, &o.start, &c.beat, &c.token); err != nil {

@@ -31,12 +31,9 @@ func (f Finding) String() string {
 // there. What is missing or damaged it names and leaves as it is, for it may be that a disk is not mounted or a directory
 // was moved; with dropMissing it then replaces what names it by a note. Other processes go on writing meanwhile.
 func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
-	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
-		found, err := s.complaints(ctx, statement)
-		if err != nil {
-			return findings, s.plain(err)
-		}
-		findings = append(findings, found...)
+	findings, err = s.db.integrity(ctx)
+	if err != nil {
+		return findings, s.plain(err)
 	}
 	if len(findings) > 0 { // what lies on top can be trusted no more than what is below
 		return findings, nil
@@ -51,32 +48,6 @@ func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding
 	return append(findings, found...), err
 }
 
-// complaints are the rows of a statement that has none, or "ok", where all is well.
-func (s *Store) complaints(ctx context.Context, statement string) (findings []Finding, err error) {
-	result, err := s.reader.QueryContext(ctx, statement)
-	if err != nil {
-		return nil, err
-	}
-	defer result.Close() //nolint:errcheck // Err says what went wrong
-	columns, err := result.Columns()
-	if err != nil {
-		return nil, err
-	}
-	for result.Next() {
-		values, dest := make([]any, len(columns)), make([]any, len(columns))
-		for i := range values {
-			dest[i] = &values[i]
-		}
-		if err := result.Scan(dest...); err != nil {
-			return nil, err
-		}
-		if text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(values...), "[]")), " "); text != "ok" {
-			findings = append(findings, Finding{What: statement + ": " + text})
-		}
-	}
-	return findings, result.Err()
-}
-
 // metricOf is a metric of a run.
 type metricOf struct{ run, name int64 }
 
@@ -84,7 +55,7 @@ type metricOf struct{ run, name int64 }
 // has to wait for, and makes anew those that are wrong; where values are missing, only with dropMissing.
 func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
-	view, err := s.reader.BeginTx(ctx, nil)
+	view, err := s.db.view(ctx)
 	if err != nil {
 		return nil, s.plain(err)
 	}
@@ -174,7 +145,7 @@ func (s *Store) checkArtifacts(ctx context.Context, dropMissing bool) (findings 
 
 // artifactTroubles finds rows without their files and files without rows. drop replaces the rows by notes.
 func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound map[string]bool) (findings []Finding, err error) {
-	unlock, err := s.lockArtifacts(ctx, alone)
+	unlock, err := s.files.lock(ctx, alone)
 	if err != nil {
 		return nil, s.plain(err)
 	}
@@ -187,7 +158,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 	named := map[string]bool{}
 	err = s.eachArtifact(ctx, func(run int64, a Artifact) error {
 		named[a.Digest] = true
-		path, what := s.artifactFile(a.Digest), "is damaged"
+		path, what := s.files.find(a.Digest), "is damaged"
 		if sound[a.Digest] {
 			return nil
 		}
@@ -233,7 +204,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 	if err != nil {
 		return findings, s.plain(err)
 	}
-	err = s.eachFile(func(path string, size int64) error {
+	err = s.files.each(func(path string, size int64) error {
 		if digest := filepath.Base(path); !named[digest] && ours(path) && !strings.HasSuffix(path, damaged) {
 			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that no run names, which gc frees", path, size), Leftover: true})
 		}

@@ -67,7 +67,7 @@ func idle(t *testing.T, path, host string, ahead time.Duration) (run int64, kill
 func beaten(t *testing.T, s *Store, run int64) {
 	t.Helper()
 	at := func() (beat int64) {
-		must(t, s.reader.QueryRowContext(t.Context(), "SELECT beat FROM run WHERE id = ?1", run).Scan(&beat))
+		must(t, s.db.reader.QueryRowContext(t.Context(), "SELECT beat FROM run WHERE id = ?1", run).Scan(&beat))
 		return beat
 	}
 	for before := at(); at() == before; {
@@ -181,10 +181,10 @@ func TestClockSetOldRows(t *testing.T) {
 	set := func(by time.Duration) {
 		t.Helper()
 		var pid int64
-		must(t, s.reader.QueryRowContext(t.Context(), "SELECT pid FROM run WHERE id = ?1", run).Scan(&pid))
+		must(t, s.db.reader.QueryRowContext(t.Context(), "SELECT pid FROM run WHERE id = ?1", run).Scan(&pid))
 		start, err := created(pid)
 		must(t, err)
-		_, err = s.writer.ExecContext(t.Context(), "UPDATE run SET process_start = ?1 WHERE id = ?2", start+by.Milliseconds(), run)
+		_, err = s.db.writer.ExecContext(t.Context(), "UPDATE run SET process_start = ?1 WHERE id = ?2", start+by.Milliseconds(), run)
 		must(t, err)
 	}
 	hand.asleep = func() { beaten(t, s, run) }

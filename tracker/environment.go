@@ -106,7 +106,7 @@ func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error 
 // [NewRun] said of device and inputs.
 func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
 	var text string
-	err := s.reader.QueryRowContext(ctx, bind(sqlEnvironment), run).Scan(&text)
+	err := value(ctx, s.db.reader, []any{&text}, sqlEnvironment, run)
 	if errors.Is(err, sql.ErrNoRows) {
 		return map[string]string{}, nil
 	}

@@ -23,7 +23,7 @@ func refuse(t *testing.T, s *Store, what string) (allow func()) {
 	t.Helper()
 	execute := func(statement string) {
 		t.Helper()
-		_, err := s.writer.ExecContext(context.Background(), statement)
+		_, err := s.db.writer.ExecContext(context.Background(), statement)
 		must(t, err)
 	}
 	execute("CREATE TRIGGER fault BEFORE " + what + " BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
@@ -46,12 +46,12 @@ func TestArtifactFaults(t *testing.T) {
 	for what, c := range map[string]func(t *testing.T, s *Store, path string) (undo func()){
 		"the content": nil,
 		"the directory of artifacts": func(t *testing.T, s *Store, _ string) func() {
-			must(t, os.Rename(s.artifacts(), s.path+".aside"), os.WriteFile(s.artifacts(), nil, 0o666))
-			return func() { must(t, os.Remove(s.artifacts()), os.Rename(s.path+".aside", s.artifacts())) }
+			must(t, os.Rename(s.files.path, s.db.path+".aside"), os.WriteFile(s.files.path, nil, 0o666))
+			return func() { must(t, os.Remove(s.files.path), os.Rename(s.db.path+".aside", s.files.path)) }
 		},
 		"a link to a disk that is not there": func(t *testing.T, s *Store, _ string) func() {
-			must(t, os.Rename(s.artifacts(), s.path+".aside"), os.Symlink("none", s.artifacts()))
-			return func() { must(t, os.Remove(s.artifacts()), os.Rename(s.path+".aside", s.artifacts())) }
+			must(t, os.Rename(s.files.path, s.db.path+".aside"), os.Symlink("none", s.files.path))
+			return func() { must(t, os.Remove(s.files.path), os.Rename(s.db.path+".aside", s.files.path)) }
 		},
 		"the directory of the digest": func(t *testing.T, _ *Store, path string) func() {
 			must(t, os.WriteFile(filepath.Dir(path), nil, 0o666))
@@ -72,7 +72,7 @@ func TestArtifactFaults(t *testing.T) {
 			if c == nil {
 				in = io.MultiReader(in, iotest.ErrReader(errors.New("the picture went")))
 			} else {
-				undo = c(t, s, s.artifactPath(fmt.Sprintf("%x", sha256.Sum256([]byte(content)))))
+				undo = c(t, s, s.files.of(fmt.Sprintf("%x", sha256.Sum256([]byte(content)))))
 			}
 			failed(t, "kept", r.LogArtifact(ctx, "a", in))
 			undo()
@@ -179,7 +179,7 @@ func TestBackupFaults(t *testing.T) {
 		must(t, os.WriteFile(path+".part", []byte("half"), 0o666), os.WriteFile(path+".part-journal", []byte("half"), 0o666))
 		artifacts, err := s.Artifacts(ctx, r.ID)
 		must(t, err)
-		half := (&Store{path: path}).artifactPath(artifacts[0].Digest)
+		half := directory{path: path + ".artifacts"}.of(artifacts[0].Digest)
 		must(t, os.MkdirAll(filepath.Dir(half), 0o777), os.WriteFile(half, []byte("half"), 0o666)) //nolint:gosec // a directory
 		works(t, path)
 	})
@@ -227,10 +227,10 @@ func TestImportFaults(t *testing.T) {
 	t.Run("removal", func(t *testing.T) { importFault(t, text, "INSERT ON artifact", "DELETE ON run") })
 	t.Run("files", func(t *testing.T) {
 		s := fresh(t)
-		must(t, os.WriteFile(s.artifacts(), nil, 0o666))
+		must(t, os.WriteFile(s.files.path, nil, 0o666))
 		_, err := s.Import(t.Context(), strings.NewReader(text))
 		failed(t, "imported", err)
-		must(t, os.Remove(s.artifacts()))
+		must(t, os.Remove(s.files.path))
 		imported(t, s, text)
 	})
 }
@@ -240,7 +240,7 @@ func importFault(t *testing.T, text, fault, second string) {
 	s := fresh(t)
 	allow := refuse(t, s, fault)
 	if second != "" {
-		_, err := s.writer.ExecContext(t.Context(), "CREATE TRIGGER second BEFORE "+second+" BEGIN SELECT RAISE(ABORT, 'still broken'); END")
+		_, err := s.db.writer.ExecContext(t.Context(), "CREATE TRIGGER second BEFORE "+second+" BEGIN SELECT RAISE(ABORT, 'still broken'); END")
 		must(t, err)
 	}
 	ids, err := s.Import(t.Context(), strings.NewReader(text))
@@ -249,7 +249,7 @@ func importFault(t *testing.T, text, fault, second string) {
 	}
 	allow()
 	if second != "" {
-		_, err := s.writer.ExecContext(t.Context(), "DROP TRIGGER second")
+		_, err := s.db.writer.ExecContext(t.Context(), "DROP TRIGGER second")
 		must(t, err)
 	} else if all, err := s.Runs(t.Context(), Query{Deleted: true}); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)
@@ -405,7 +405,7 @@ func TestEventFaults(t *testing.T) {
 		t.Errorf("%q", left)
 	}
 	must(t, os.RemoveAll(file))
-	_, err := s.writer.ExecContext(t.Context(), "UPDATE thumbnail SET jpeg = 'x' WHERE digest = (SELECT digest FROM picture WHERE name = 'bent')")
+	_, err := s.db.writer.ExecContext(t.Context(), "UPDATE thumbnail SET jpeg = 'x' WHERE digest = (SELECT digest FROM picture WHERE name = 'bent')")
 	must(t, err)
 	err = s.ExportTensorBoard(t.Context(), dir, runs)
 	if partial, ok := errors.AsType[*IncompleteError](err); !ok || len(partial.Missing) != 1 || !strings.HasPrefix(err.Error(), `run 1: thumbnail of "bent" at step 1: `) {
@@ -428,7 +428,7 @@ func TestWaitingEnds(t *testing.T) {
 	s := fresh(t)
 	other := open(t, s.Path())
 	r := start(t, s, NewRun{})
-	held, err := other.writer.BeginTx(t.Context(), nil)
+	held, err := other.db.writer.BeginTx(t.Context(), nil)
 	must(t, err)
 	waited := context.DeadlineExceeded
 	for what, f := range map[string]func(ctx context.Context) error{
@@ -485,7 +485,7 @@ func TestBeatsEnd(t *testing.T) {
 			t.Parallel()
 			s := fresh(t)
 			start(t, s, NewRun{})
-			_, err := s.writer.ExecContext(t.Context(), statement)
+			_, err := s.db.writer.ExecContext(t.Context(), statement)
 			must(t, err)
 			s.beats.Wait()
 		})

@@ -11,61 +11,24 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
-// File is a content in the directory of artifacts: see [Store.Keep].
-type File struct {
-	Digest string // sha256
-	Size   int64  // bytes
-
-	of *keeping
+// directory is where the files of artifacts are, each under its sha256. It knows no database.
+type directory struct {
+	path   string
+	beside string // where earlier versions left some; empty where there can be none
 }
 
-// keeping is a call of keep: what it has written, and the digests of what runs had in the places of that.
-type keeping struct {
-	store    *Store
-	files    []*File
-	replaced []string
-}
-
-// keep writes contents to files, which are on the disk when record is called to make rows that name them. While it does so
-// nobody frees files. Those that no run names in the end are removed.
-func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
-	k := &keeping{store: s}
-	defer func() {
-		digests := k.replaced
-		for _, file := range k.files {
-			digests = append(digests, file.Digest)
-		}
-		s.freeArtifacts(context.WithoutCancel(ctx), digests...)
-	}()
-	if len(contents) > 0 {
-		if err := s.makeArtifacts(); err != nil {
-			return s.plain(err)
-		}
-	}
-	unlock, err := s.lockArtifacts(ctx, false)
-	if err != nil {
-		return s.plain(err)
-	}
-	defer unlock()
-	for _, content := range contents {
-		digest, size, err := s.writeArtifact(content)
-		if err != nil {
-			return s.plain(err)
-		}
-		k.files = append(k.files, &File{digest, size, k})
-	}
-	return record(k)
-}
-
-func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err error) {
+// write keeps content under its digest, and returns when it is on the disk.
+func (d directory) write(content io.Reader) (digest string, size int64, err error) {
 	defer func() {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(filepath.Base(failed.Path), temporary) {
-			failed.Path = s.artifacts() // one cause is one text, whatever the temporary name
+			failed.Path = d.path // one cause is one text, whatever the temporary name
 		}
 	}()
-	file, err := os.CreateTemp(s.artifacts(), temporary+"*")
+	file, err := os.CreateTemp(d.path, temporary+"*")
 	if err != nil {
 		return "", 0, err
 	}
@@ -79,14 +42,14 @@ func (s *Store) writeArtifact(content io.Reader) (digest string, size int64, err
 	if err := errors.Join(file.Chmod(0o644), file.Sync()); err != nil {
 		return "", 0, err
 	}
-	path := s.artifactPath(digest)
+	path := d.of(digest)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return "", 0, err
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
 		return "", 0, err
 	}
-	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(s.artifacts()))
+	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(d.path))
 }
 
 // temporary begins the names of files that are being written.
@@ -135,20 +98,16 @@ func syncFile(path string) error {
 	return file.Sync()
 }
 
-// artifacts is the directory of artifacts.
-func (s *Store) artifacts() string { return s.path + ".artifacts" }
+// of is where the file of a digest belongs.
+func (d directory) of(digest string) string { return filepath.Join(d.path, digest[:2], digest) }
 
-func (s *Store) artifactPath(digest string) string {
-	return filepath.Join(s.artifacts(), digest[:2], digest)
-}
-
-// artifactFile is where an artifact is, if it is anywhere.
-func (s *Store) artifactFile(digest string) string {
-	path := s.artifactPath(digest)
-	if s.beside == "" {
+// find is where the file of a digest is, if it is anywhere.
+func (d directory) find(digest string) string {
+	path := d.of(digest)
+	if d.beside == "" {
 		return path
 	}
-	other := filepath.Join(s.beside, digest[:2], digest)
+	other := filepath.Join(d.beside, digest[:2], digest)
 	_, err := os.Stat(path)
 	_, otherErr := os.Stat(other)
 	if errors.Is(err, fs.ErrNotExist) && otherErr == nil {
@@ -157,40 +116,40 @@ func (s *Store) artifactFile(digest string) string {
 	return path
 }
 
-// hasArtifacts says whether there is a directory of artifacts, or a link to one.
-func (s *Store) hasArtifacts() bool {
-	_, err := os.Lstat(s.artifacts())
+// exists says whether there is such a directory, or a link to one.
+func (d directory) exists() bool {
+	_, err := os.Lstat(d.path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// makeArtifacts makes the directory of artifacts where it is missing. Only who writes does so: one that was moved away is
+// make makes the directory where it is missing. Only who writes does so: one that was moved away is
 // put back by its name.
-func (s *Store) makeArtifacts() error {
-	err := os.Mkdir(s.artifacts(), 0o777)
+func (d directory) make() error {
+	err := os.Mkdir(d.path, 0o777)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case err != nil:
 		return err
 	}
-	return syncDirectory(filepath.Dir(s.artifacts()))
+	return syncDirectory(filepath.Dir(d.path))
 }
 
-// lockArtifacts keeps files from being freed between their writing and the row that names them, or alone, that nobody
+// lock keeps files from being freed between their writing and the row that names them, or alone, that nobody
 // writes any. Without a directory of them there is nothing to lock.
-func (s *Store) lockArtifacts(ctx context.Context, alone bool) (unlock func(), err error) {
-	if !s.hasArtifacts() {
+func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err error) {
+	if !d.exists() {
 		return func() {}, nil
 	}
-	return lock(ctx, filepath.Join(s.artifacts(), ".lock"), alone)
+	return lock(ctx, filepath.Join(d.path, ".lock"), alone)
 }
 
-// eachFile calls f for every file in the directory of artifacts, which may be a link to another, if it is there.
-func (s *Store) eachFile(f func(path string, size int64) error) error {
-	if !s.hasArtifacts() {
+// each calls f for every file in the directory, which may be a link to another, if it is there.
+func (d directory) each(f func(path string, size int64) error) error {
+	if !d.exists() {
 		return nil
 	}
-	return filepath.WalkDir(s.artifacts()+"/", func(path string, entry fs.DirEntry, err error) error {
+	return filepath.WalkDir(d.path+"/", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || entry.Name() == ".lock" {
 			return err
 		}
@@ -204,33 +163,15 @@ func (s *Store) eachFile(f func(path string, size int64) error) error {
 	})
 }
 
-// freeArtifacts removes files that no run names any more. What is recorded is recorded, so that nothing goes wrong here: a
-// file that stays, because a backup is being made or the process is killed, is for [Store.GC].
-func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
-	digests = s.unnamed(ctx, digests)
-	if len(digests) == 0 {
-		return
+// lock takes a lock on a file, alone or with others, and returns what frees it.
+func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
+	l := flock.New(path)
+	try := l.TryRLockContext
+	if alone {
+		try = l.TryLockContext
 	}
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	unlock, err := s.lockArtifacts(ctx, true)
-	if err != nil {
-		return
+	if _, err := try(ctx, 5*time.Millisecond); err != nil {
+		return nil, err
 	}
-	defer unlock()
-	for _, digest := range s.unnamed(ctx, digests) { // somebody may have recorded one meanwhile
-		_ = os.Remove(s.artifactPath(digest))
-	}
-}
-
-// unnamed are those of digests that no run names.
-func (s *Store) unnamed(ctx context.Context, digests []string) (none []string) {
-	for _, digest := range digests {
-		named := 0
-		if err := s.reader.QueryRowContext(ctx, bind(sqlArtifactNamed), digest).Scan(&named); err == nil && named == 0 {
-			none = append(none, digest)
-		}
-	}
-	return none
+	return func() { _ = l.Unlock() }, nil // closing the file frees it in any case
 }

@@ -82,7 +82,7 @@ func parseSort(sort string, first int) (keys string, args []any, err error) {
 		}
 		direction := ""
 		if t := p.peek(); t.kind == word && strings.HasPrefix(t.text, "-") {
-			direction = " DESC"
+			direction = sqlDescending
 			p.tokens[0] = token{word, t.text[1:], t.column + 1}
 		}
 		f, err := p.field()
@@ -193,11 +193,11 @@ func (p *parser) arg(v any) int {
 	return p.first + len(p.args) - 1
 }
 
-func (p *parser) filter() (string, error) { return p.chain("or", p.conjunction) }
+func (p *parser) filter() (string, error) { return p.chain("or", sqlOr, p.conjunction) }
 
-func (p *parser) conjunction() (string, error) { return p.chain("and", p.term) }
+func (p *parser) conjunction() (string, error) { return p.chain("and", sqlAnd, p.term) }
 
-func (p *parser) chain(operator string, part func() (string, error)) (string, error) {
+func (p *parser) chain(operator, between string, part func() (string, error)) (string, error) {
 	first, err := part()
 	parts := []string{first}
 	for err == nil && p.keyword(operator) {
@@ -205,7 +205,7 @@ func (p *parser) chain(operator string, part func() (string, error)) (string, er
 		next, err = part()
 		parts = append(parts, next)
 	}
-	return strings.Join(parts, " "+strings.ToUpper(operator)+" "), err
+	return strings.Join(parts, between), err
 }
 
 func (p *parser) term() (string, error) {
@@ -216,7 +216,7 @@ func (p *parser) term() (string, error) {
 	defer func() { p.depth-- }()
 	if p.keyword("not") {
 		inner, err := p.term()
-		return "NOT (" + inner + ")", err
+		return fmt.Sprintf(sqlNot, inner), err
 	}
 	if t.kind == symbol && t.text == "(" {
 		p.next()
@@ -224,7 +224,7 @@ func (p *parser) term() (string, error) {
 		if err == nil && p.next().text != ")" {
 			err = p.fail(t, "the parenthesis is not closed")
 		}
-		return "(" + inner + ")", err
+		return fmt.Sprintf(sqlNested, inner), err
 	}
 	if p.count++; p.count > maxConditions {
 		return "", p.fail(t, "too many conditions; allowed: %d", maxConditions)
@@ -308,7 +308,7 @@ func (p *parser) comparison() (string, error) {
 	number, err := strconv.ParseFloat(value.text, 64)
 	isNumber := err == nil && number == number && value.kind == word
 	order := strings.ContainsAny(operator.text, "<>")
-	sqlOperator := strings.Replace(operator.text, "!=", "<>", 1)
+	sqlOperator := strings.Replace(operator.text, "!=", sqlUnequal, 1)
 	switch {
 	case f.status && !slices.Contains(statuses, Status(value.text)) && operator.text != "~":
 		return "", p.fail(value, "unknown status %q; allowed: %v", value.text, statuses)

@@ -28,7 +28,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	if err := s.findLost(ctx, true); err != nil {
 		return freed, err
 	}
-	before := s.databaseSize()
+	before := s.db.size()
 	err = s.write(ctx, func(t tx) error {
 		var ids []int64
 		err := each(t.ctx, t, sqlPurgeable, nil, func(scan func(...any) error) error {
@@ -51,21 +51,19 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	if err != nil {
 		return Freed{}, err
 	}
-	if s.hasArtifacts() { // one that is made from now on has nothing to free
+	if s.files.exists() { // one that is made from now on has nothing to free
 		err = s.freeFiles(ctx, &freed)
 	}
-	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
-		if err == nil {
-			_, err = s.writer.ExecContext(ctx, statement)
-		}
+	if err == nil {
+		err = s.db.compact(ctx)
 	}
-	freed.Bytes += max(0, before-s.databaseSize())
+	freed.Bytes += max(0, before-s.db.size())
 	return freed, s.plain(err)
 }
 
 // freeFiles removes the artifacts that no run names.
 func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
-	unlock, err := s.lockArtifacts(ctx, true)
+	unlock, err := s.files.lock(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -74,7 +72,7 @@ func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
 	if err := s.eachArtifact(ctx, func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
 		return err
 	}
-	return s.eachFile(func(path string, size int64) error {
+	return s.files.each(func(path string, size int64) error {
 		if named[filepath.Base(path)] || !ours(path) {
 			return nil
 		}

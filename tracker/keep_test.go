@@ -36,7 +36,7 @@ func queue(ctx context.Context, s *Store, t *sql.Tx, files []*File) (ids []int64
 // files are the digests of the files in the directory of artifacts, and how many have no name yet.
 func files(t *testing.T, s *Store) (digests []string, unnamed int) {
 	t.Helper()
-	must(t, s.eachFile(func(path string, _ int64) error {
+	must(t, s.files.each(func(path string, _ int64) error {
 		if name := filepath.Base(path); strings.HasPrefix(name, temporary) {
 			unnamed++
 		} else {
@@ -123,8 +123,8 @@ func TestKeepFaults(t *testing.T) {
 		}},
 		"a row": {fault: func(t *testing.T, s *Store) func() { return refuse(t, s, "INSERT ON artifact WHEN new.run = 2") }},
 		"the directory": {fault: func(t *testing.T, s *Store) func() {
-			must(t, os.WriteFile(s.artifacts(), nil, 0o666))
-			return func() { must(t, os.Remove(s.artifacts())) }
+			must(t, os.WriteFile(s.files.path, nil, 0o666))
+			return func() { must(t, os.Remove(s.files.path)) }
 		}},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestKeepWhileFreeing(t *testing.T) {
 	freed := make(chan error)
 	var ids []int64
 	must(t, s.Keep(ctx, []io.Reader{strings.NewReader("content"), strings.NewReader("style")}, func(tx *sql.Tx, files []*File) (err error) {
-		if free, err := flock.New(filepath.Join(s.artifacts(), ".lock")).TryLock(); err != nil || free {
+		if free, err := flock.New(filepath.Join(s.files.path, ".lock")).TryLock(); err != nil || free {
 			t.Errorf("files may be freed: %v", err)
 		}
 		go func() { // drops a file that it shares
@@ -243,11 +243,11 @@ func TestKeepWhileFreeing(t *testing.T) {
 // A file that goes while the directory is read, because it has got its name or was freed, is no trouble.
 func TestFileGoes(t *testing.T) {
 	s := fresh(t)
-	must(t, s.makeArtifacts(), os.WriteFile(filepath.Join(s.artifacts(), "aa"), nil, 0o666), os.WriteFile(filepath.Join(s.artifacts(), temporary+"1"), nil, 0o666))
-	must(t, s.eachFile(func(path string, _ int64) error {
+	must(t, s.files.make(), os.WriteFile(filepath.Join(s.files.path, "aa"), nil, 0o666), os.WriteFile(filepath.Join(s.files.path, temporary+"1"), nil, 0o666))
+	must(t, s.files.each(func(path string, _ int64) error {
 		if filepath.Base(path) != "aa" {
 			t.Error(path)
 		}
-		return os.Remove(filepath.Join(s.artifacts(), temporary+"1"))
+		return os.Remove(filepath.Join(s.files.path, temporary+"1"))
 	}))
 }

@@ -1,16 +1,16 @@
 package tracker
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"database/sql"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"hrlab/nvidia"
 
 	"github.com/shirou/gopsutil/v4/process"
 )
@@ -25,7 +25,7 @@ type Sample struct {
 
 // Samples is the load of a run's process over time, every two seconds.
 func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
-	err = each(ctx, s.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
 		var a Sample
 		var at, memory sql.NullInt64
 		var gpu sql.NullFloat64
@@ -92,29 +92,22 @@ func (g *gpu) ask(ctx context.Context) {
 	if restricted && (first == "" || first == "-1") {
 		return
 	}
-	smi, err := exec.LookPath("nvidia-smi")
-	if err != nil {
-		smi = "/usr/lib/wsl/lib/nvidia-smi"
+	for values := range nvidia.Watch(ctx, cmp.Or(first, "0"), beatEvery, "utilization.gpu", "memory.used") {
+		g.set(gpuLoad(values))
 	}
-	// A program that stays asks at little cost. One whose reader is killed ends as it writes.
-	c := exec.CommandContext(ctx, smi, "--id="+cmp.Or(first, "0"), "--query-gpu=utilization.gpu,memory.used",
-		"--format=csv,noheader,nounits", "--loop="+strconv.Itoa(int(beatEvery.Seconds())))
-	out, err := c.StdoutPipe()
-	if err != nil || c.Start() != nil {
-		return
+}
+
+// gpuLoad is nil where the GPU does not tell.
+func gpuLoad(values []string) *GPULoad {
+	if len(values) != 2 {
+		return nil
 	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		percent, memory, _ := strings.Cut(lines.Text(), ", ")
-		p, errP := strconv.ParseFloat(percent, 64)
-		m, errM := strconv.ParseInt(strings.TrimSpace(memory), 10, 64)
-		if errP != nil || errM != nil { // [N/A]
-			g.set(nil)
-			continue
-		}
-		g.set(&GPULoad{p, m << 20})
+	percent, err := strconv.ParseFloat(values[0], 64)
+	memory, memoryErr := strconv.ParseInt(values[1], 10, 64)
+	if err != nil || memoryErr != nil { // [N/A]
+		return nil
 	}
-	_ = c.Wait() // what went wrong leaves no load
+	return &GPULoad{percent, memory << 20}
 }
 
 func (g *gpu) set(l *GPULoad) {

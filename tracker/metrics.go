@@ -136,7 +136,11 @@ func (r *Run) log(t tx, points []Point, changed map[string]*summary) error {
 		if !known {
 			m.count++
 		}
-		args = append(args, m.id, p.Step, null(p.Value), math.IsNaN(p.Value))
+		nan := 0
+		if math.IsNaN(p.Value) {
+			nan = 1
+		}
+		args = append(args, m.id, p.Step, null(p.Value), nan)
 		if n := (len(args) - 1) / 4; n == maxRows || i == len(points)-1 {
 			if _, err := t.exec(addMetrics(n), args...); err != nil {
 				return err

@@ -31,7 +31,7 @@ func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture i
 	}
 	digest := pixelDigest(picture)
 	var one int
-	err := r.store.reader.QueryRowContext(ctx, bind(sqlHasThumbnail), digest).Scan(&one)
+	err := value(ctx, r.store.db.reader, []any{&one}, sqlHasThumbnail, digest)
 	var thumbnail []byte
 	if errors.Is(err, sql.ErrNoRows) {
 		thumbnail, err = encodeThumbnail(picture)
@@ -111,7 +111,7 @@ type Picture struct {
 
 // Pictures lists the pictures of a run by step.
 func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, err error) {
-	err = each(ctx, s.reader, sqlPictures, []any{run}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reader, sqlPictures, []any{run}, func(scan func(...any) error) error {
 		var p Picture
 		err := scan(&p.Name, &p.Step, &p.Digest, &p.Width, &p.Height)
 		pictures = append(pictures, p)
@@ -122,7 +122,7 @@ func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, er
 
 // Thumbnail is the JPEG of a picture's digest.
 func (s *Store) Thumbnail(ctx context.Context, digest string) (jpeg []byte, err error) {
-	err = s.reader.QueryRowContext(ctx, bind(sqlThumbnail), digest).Scan(&jpeg)
+	err = value(ctx, s.db.reader, []any{&jpeg}, sqlThumbnail, digest)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = fmt.Errorf("picture %s: %w", digest, ErrNotFound)
 	}

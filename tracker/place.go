@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // Path is the file of the database at url: a path, or sqlite:PATH.
@@ -152,17 +148,4 @@ func checkFile(path string) error {
 		return errors.New("not a database")
 	}
 	return nil
-}
-
-// lock takes a lock on a file, alone or with others, and returns what frees it.
-func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
-	l := flock.New(path)
-	try := l.TryRLockContext
-	if alone {
-		try = l.TryLockContext
-	}
-	if _, err := try(ctx, 5*time.Millisecond); err != nil {
-		return nil, err
-	}
-	return func() { _ = l.Unlock() }, nil // closing the file frees it in any case
 }

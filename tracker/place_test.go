@@ -233,7 +233,7 @@ func TestArtifactsBesideLink(t *testing.T) {
 // The directory of artifacts may be a link to another disk.
 func TestLinkedArtifacts(t *testing.T) {
 	s, disk := fresh(t), t.TempDir()
-	must(t, os.Symlink(disk, s.artifacts()))
+	must(t, os.Symlink(disk, s.files.path))
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(t.Context(), "a", strings.NewReader("content")))
 	if text, err := s.ReadArtifact(t.Context(), r.ID, "a"); err != nil || string(text) != "content" {
@@ -256,25 +256,25 @@ func TestDirectoryPutBack(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")), r.LogArtifact(ctx, "b", strings.NewReader("other")))
-	away := s.path + ".away"
-	must(t, os.Rename(s.artifacts(), away))
+	away := s.db.path + ".away"
+	must(t, os.Rename(s.files.path, away))
 	if _, err := s.ReadArtifact(ctx, r.ID, "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if findings := check(t, s); len(findings) != 2 || !findings[0].Missing {
 		t.Errorf("%v", findings)
 	}
-	if err := s.Backup(ctx, s.path+".copy"); err == nil {
+	if err := s.Backup(ctx, s.db.path+".copy"); err == nil {
 		t.Error("a backup without files says nothing")
 	}
 	must(t, r.DropArtifact(ctx, "b"))
 	if freed, err := s.GC(ctx); err != nil || freed.Files != 0 {
 		t.Errorf("%+v %v", freed, err)
 	}
-	if _, err := os.Lstat(s.artifacts()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.files.path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in place of the directory: %v", err)
 	}
-	must(t, os.RemoveAll(s.artifacts()), os.Rename(away, s.artifacts()))
+	must(t, os.RemoveAll(s.files.path), os.Rename(away, s.files.path))
 	if freed, err := s.GC(ctx); err != nil || freed.Files != 1 {
 		t.Errorf("%+v %v", freed, err)
 	}
@@ -286,8 +286,8 @@ func TestReadOnlyArtifacts(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")))
-	mount(t, s.artifacts(), s.artifacts(), "", syscall.MS_BIND, "")
-	must(t, syscall.Mount("", s.artifacts(), "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	mount(t, s.files.path, s.files.path, "", syscall.MS_BIND, "")
+	must(t, syscall.Mount("", s.files.path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	first, second := r.LogArtifact(ctx, "b", strings.NewReader("b")), r.LogArtifact(ctx, "b", strings.NewReader("b"))
 	if !errors.Is(first, syscall.EROFS) || second == nil || first.Error() != second.Error() {
 		t.Errorf("%v\n%v", first, second)

@@ -94,7 +94,7 @@ func (s *Store) find(ctx context.Context, idOrName string, deleted bool) (Info, 
 	}
 	switch {
 	case len(runs) == 0:
-		return Info{}, fmt.Errorf("%s: run %q: %w", s.name, idOrName, ErrNotFound)
+		return Info{}, fmt.Errorf("%s: run %q: %w", s.db.name, idOrName, ErrNotFound)
 	case len(runs) > 1:
 		var ids []string
 		for _, r := range runs {
@@ -117,7 +117,7 @@ func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info,
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	t, err := s.reader.BeginTx(ctx, nil) // of one moment
+	t, err := s.db.view(ctx)
 	if err != nil {
 		return nil, s.plain(err)
 	}
@@ -238,7 +238,7 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 			}
 		}
 		var n int64
-		if err := s.reader.QueryRowContext(ctx, sqlChange).Scan(&n); err != nil {
+		if err := value(ctx, s.db.reader, []any{&n}, sqlChange); err != nil {
 			return nil, cursor, s.plain(err)
 		}
 		if n > cursor {

@@ -269,7 +269,11 @@ func (r *Run) writeEnd(ctx context.Context) error {
 				dropped = append(dropped, digest)
 			}
 		}
-		return t.all([]any{r.ID, r.end.status, micros(r.end.at), clean(r.end.text)}, sqlFinish)
+		var ended any // a run that is queued again has not ended
+		if r.end.status != Queued {
+			ended = micros(r.end.at)
+		}
+		return t.all([]any{r.ID, r.end.status, ended, clean(r.end.text)}, sqlFinish)
 	})
 	if err != nil {
 		return err

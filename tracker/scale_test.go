@@ -75,7 +75,7 @@ func TestManySteps(t *testing.T) {
 	if m := info(t, s, r.ID).Metrics["m"]; m.LastStep != n-1 || math.Abs(m.Max-1) > 1e-9 {
 		t.Errorf("%+v", m)
 	}
-	if size := s.databaseSize(); size > 100_000_000 {
+	if size := s.db.size(); size > 100_000_000 {
 		t.Errorf("%d bytes for a million values", size)
 	}
 }
@@ -91,9 +91,9 @@ func TestUpgrade(t *testing.T) {
 		s.environment = func() map[string]string { return map[string]string{"go": "go1.26"} }
 		r := start(t, s, NewRun{Experiment: "e", Name: "old", Params: map[string]any{"w": 3}, Tags: map[string]string{"a": "b"}})
 		must(t, r.Log(t.Context(), 5, map[string]float64{"m": 2, "nan": math.NaN()}), r.LogPicture(t.Context(), 5, "output", grey(9)), r.Note(t.Context(), "n"), r.Finish(t.Context(), nil))
-		_, err = s.writer.ExecContext(t.Context(), "UPDATE run SET command = 'hrlab fit', host = 'host'")
+		_, err = s.db.writer.ExecContext(t.Context(), "UPDATE run SET command = 'hrlab fit', host = 'host'")
 		must(t, err)
-		_, err = s.writer.ExecContext(t.Context(), sqliteBackup, newest)
+		_, err = s.db.writer.ExecContext(t.Context(), sqliteBackup, newest)
 		must(t, err, s.Close())
 	}
 	files, err := filepath.Glob("testdata/schema/*.db")
@@ -107,7 +107,7 @@ func TestUpgrade(t *testing.T) {
 		must(t, os.WriteFile(path, data, 0o666))
 		s := open(t, path)
 		var version int
-		must(t, s.reader.QueryRowContext(t.Context(), sqlVersion).Scan(&version))
+		must(t, s.db.reader.QueryRowContext(t.Context(), sqlVersion).Scan(&version))
 		i, err := s.Run(t.Context(), "old")
 		if err != nil || version != schema || i.Params["w"].Number != 3 || i.Metrics["m"].Last != 2 || !math.IsNaN(i.Metrics["nan"].Last) || i.Tags["a"] != "b" || len(i.Notes) != 1 || i.Status != Finished {
 			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
@@ -133,7 +133,7 @@ func TestPlans(t *testing.T) {
 	} {
 		var plan []string
 		args := []any{1, 2}[:strings.Count(c.statement, "$")]
-		must(t, each(t.Context(), s.reader, "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
+		must(t, each(t.Context(), s.db.reader, "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
 			var id, parent, unused int
 			var detail string
 			err := scan(&id, &parent, &unused, &detail)
@@ -149,7 +149,7 @@ func TestPlans(t *testing.T) {
 // Pragmas hold on every connection.
 func TestPragmas(t *testing.T) {
 	s := fresh(t)
-	for name, db := range map[string]*sql.DB{"writer": s.writer, "reader": s.reader} {
+	for name, db := range map[string]*sql.DB{"writer": s.db.writer, "reader": s.db.reader} {
 		for range 4 {
 			c, err := db.Conn(t.Context())
 			must(t, err)
@@ -191,9 +191,9 @@ func BenchmarkLogBatch1000(b *testing.B) {
 		must(b, r.LogBatch(b.Context(), points))
 	}
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
-	_, err := s.writer.ExecContext(b.Context(), sqliteTruncate)
+	_, err := s.db.writer.ExecContext(b.Context(), sqliteTruncate)
 	must(b, err)
-	b.ReportMetric(float64(s.databaseSize())/float64(1000*b.N), "bytes/metric")
+	b.ReportMetric(float64(s.db.size())/float64(1000*b.N), "bytes/metric")
 }
 
 // reportCPU begins to count this process's time on processors, which others on the machine do not lengthen, and returns
@@ -235,14 +235,14 @@ func BenchmarkTenThousandRuns(b *testing.B) {
 	b.Run("open", func(b *testing.B) {
 		defer reportCPU(b)()
 		for b.Loop() {
-			other, err := Open(b.Context(), s.path)
+			other, err := Open(b.Context(), s.db.path)
 			must(b, err, other.Close())
 		}
 	})
 	b.Run("open and first log", func(b *testing.B) {
 		var logs []time.Duration
 		for b.Loop() {
-			other, err := Open(b.Context(), s.path)
+			other, err := Open(b.Context(), s.db.path)
 			must(b, err)
 			began := time.Now()
 			r := start(b, other, NewRun{})

@@ -36,7 +36,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 			query += fmt.Sprintf(sqlSeriesOf, list(len(chunk)+1, len(names)))
 		}
 		var found []curve
-		err := each(ctx, s.reader, query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
+		err := each(ctx, s.db.reader, query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
 			var c curve
 			err := scan(&c.series.Run, &c.id, &c.series.Metric, &c.count, &c.last)
 			found = append(found, c)
@@ -46,7 +46,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 			return nil, s.plain(err)
 		}
 		for _, c := range found {
-			if err := c.read(ctx, s.reader, maxPoints); err != nil {
+			if err := c.read(ctx, s.db.reader, maxPoints); err != nil {
 				return nil, s.plain(err)
 			}
 			out = append(out, c.series)

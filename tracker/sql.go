@@ -6,15 +6,16 @@ import (
 	"sync"
 )
 
-// Every statement is here, in the subset that SQLite and PostgreSQL share; tables are made in migration/*.sql.
-// Parameters are $1, $2 …: bind makes SQLite's ?1, ?2 of them, for the driver numbers $2 … $1 by order of appearance.
+// Every statement on the tracker's tables is here, in the subset that SQLite and PostgreSQL share, with $1, $2 … for
+// parameters; what SQLite alone understands is in sqlite.go, and migration/*.sql makes the tables. Those who keep tables of
+// their own in the same database (experiments/river.go) may read run's id, status and deleted.
 const (
 	sqlVersion = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`
 
 	// A change of a run takes the next number first: that row is also where writers of one database queue up.
-	sqlNextChange = `UPDATE change SET n = n + 1`
-	sqlChange     = `SELECT n FROM change`
-	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
+	sqlNextChange  = `UPDATE change SET n = n + 1`
+	sqlChange      = `SELECT n FROM change`
+	sqlTouch       = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
 	sqlTouchQueued = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status = 'queued'`
 	// A writer whose run was called lost, but not taken, goes on.
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
@@ -33,7 +34,7 @@ const (
 		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
 	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $2), error = ''
 		WHERE id = $1 AND status IN ('queued', 'lost')`
-	sqlFinish = `UPDATE run SET status = $2, ended = CASE WHEN $2 = 'queued' THEN NULL ELSE $3 END, error = $4 WHERE id = $1`
+	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
 	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
 	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
@@ -103,6 +104,12 @@ const (
 	sqlFieldMetric     = `(SELECT %s FROM summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d))`
 	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
 	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
+	sqlNot             = `NOT (%s)`
+	sqlNested          = `(%s)`
+	sqlAnd             = ` AND `
+	sqlOr              = ` OR `
+	sqlUnequal         = `<>`
+	sqlDescending      = ` DESC`
 	sqlSortText        = `%[1]s IS NULL, %[1]s%[2]s, `
 	sqlSortNumber      = `COALESCE(ABS(%[1]s) > 1.7976931348623157e308, TRUE), %[1]s IS NULL, %[1]s%[2]s, ` // what is missing or not finite comes last
 

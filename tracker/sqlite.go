@@ -19,6 +19,26 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
+// sqlite is the database of a store, a file. Only this file, place.go, which finds it, and migration/, which has its
+// tables, know that it is SQLite. A second kind of database brings what is here, each in its own way. Of a server such as
+// PostgreSQL that would be:
+//
+//   - begin: a transaction that waits at UPDATE change, and ends with its context; view: one that is REPEATABLE READ
+//   - bind: nothing, for it numbers parameters as sql.go does
+//   - lock: an advisory lock, which goes when the connection does
+//   - migrate: tables of its own types
+//   - artifacts: a directory that is named apart from the database
+//   - integrity, compact, size, copyTo: nothing, for it has tools of its own; backups are theirs
+//   - explain: its own errors
+//
+// Beats need nothing of it: see beat.go.
+type sqlite struct {
+	name   string  // as it was given: messages name it
+	path   string  // of the file itself: absolute, links followed
+	writer *sql.DB // one connection: SQLite has one writer at a time
+	reader *sql.DB
+}
+
 // What only SQLite understands.
 const (
 	sqliteTables    = `SELECT count(*), COALESCE(sum(name = 'goose_db_version'), 0) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
@@ -35,54 +55,67 @@ var migrations embed.FS
 // schema is the version that the newest migration makes.
 const schema = 2
 
-// patience is how long a writer waits for those of other processes.
-const patience = time.Minute
+// busyTimeout is how long a statement waits for the writers of other processes.
+const busyTimeout = time.Minute
 
 // open opens the file. Creation, the change to WAL and migration are done by one process at a time: two that switch a
 // new file to WAL at once fail however long they would wait.
-func (s *Store) open(ctx context.Context) (err error) {
-	if s.path, err = resolve(s.name); err != nil {
+func (d *sqlite) open(ctx context.Context) (err error) {
+	if d.path, err = resolve(d.name); err != nil {
 		return err
 	}
-	if err := checkFile(s.path); err != nil {
+	if err := checkFile(d.path); err != nil {
 		return err
 	}
-	if s.path, err = ownName(s.path); err != nil {
+	if d.path, err = ownName(d.path); err != nil {
 		return err
 	}
-	if given, err := filepath.Abs(s.name); err == nil && given != s.path {
-		s.beside = given + ".artifacts"
-	}
-	unlock, err := lock(ctx, s.path+".lock", true)
+	unlock, err := d.lock(ctx)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return errors.New("its directory is read-only; a database needs files beside it, even where it is only listed")
 	} else if err != nil {
 		return err
 	}
 	defer unlock()
-	if s.writer, err = sql.Open("sqlite3", dsn(s.path, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
+	if d.writer, err = sql.Open("sqlite3", dsn(d.path, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
 		return err
 	}
-	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = sql.Open("sqlite3", dsn(s.path, "&_query_only=1")); err != nil {
+	d.writer.SetMaxOpenConns(1)
+	if d.reader, err = sql.Open("sqlite3", dsn(d.path, "&_query_only=1")); err != nil {
 		return err
 	}
 	readers := max(4, runtime.NumCPU())
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
-	return s.migrate(ctx)
+	d.reader.SetMaxOpenConns(readers)
+	d.reader.SetMaxIdleConns(readers)
+	return d.migrate(ctx)
+}
+
+// openCopy opens for reading a copy that is not at its place yet.
+func (d *sqlite) openCopy(file string) (err error) {
+	d.reader, err = sql.Open("sqlite3", dsn(file, "&mode=ro"))
+	return err
+}
+
+func (d *sqlite) close() error {
+	var err error
+	for _, db := range []*sql.DB{d.reader, d.writer} {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
+	return err
 }
 
 // dsn opens the file at path; more are settings, each with & before it. Every connection of a pool has them.
 func dsn(path, more string) string {
 	return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
-		(&url.URL{Path: path}).EscapedPath(), patience.Milliseconds(), more)
+		(&url.URL{Path: path}).EscapedPath(), busyTimeout.Milliseconds(), more)
 }
 
 // migrate brings the schema to the newest version.
-func (s *Store) migrate(ctx context.Context) error {
+func (d *sqlite) migrate(ctx context.Context) error {
 	var tables, ours int64
-	if err := s.writer.QueryRowContext(ctx, sqliteTables).Scan(&tables, &ours); err != nil {
+	if err := d.writer.QueryRowContext(ctx, sqliteTables).Scan(&tables, &ours); err != nil {
 		return err
 	}
 	if tables > 0 && ours == 0 {
@@ -90,7 +123,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	if ours > 0 {
 		var version int64
-		if err := s.writer.QueryRowContext(ctx, sqlVersion).Scan(&version); err != nil {
+		if err := value(ctx, d.writer, []any{&version}, sqlVersion); err != nil {
 			return err
 		}
 		if version == schema {
@@ -104,7 +137,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.writer, files)
+	provider, err := goose.NewProvider(goose.DialectSQLite3, d.writer, files)
 	if err != nil {
 		return err
 	}
@@ -112,58 +145,149 @@ func (s *Store) migrate(ctx context.Context) error {
 	return err
 }
 
-// bind numbers parameters as SQLite wants them.
+// lock takes the lock under which tables are made, alone.
+func (d *sqlite) lock(ctx context.Context) (unlock func(), err error) {
+	return lock(ctx, d.path+".lock", true)
+}
+
+// bind numbers parameters as SQLite's driver wants them: of $2 … $1 it would number the first one 1.
 func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
 
-// databaseSize is the bytes of the database and its write-ahead log.
-func (s *Store) databaseSize() (bytes int64) {
+// begin begins a transaction that writes. It waits for other writers, as long as ctx lasts: SQLite cannot be interrupted
+// while it waits, so that a goroutine waits on.
+func (d *sqlite) begin(ctx context.Context) (*sql.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type result struct {
+		t   *sql.Tx
+		err error
+	}
+	begun := make(chan result)
+	go func() {
+		t, err := d.writer.BeginTx(context.WithoutCancel(ctx), nil)
+		select {
+		case begun <- result{t, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = t.Rollback() // nothing was written
+			}
+		}
+	}()
+	select {
+	case b := <-begun:
+		return b.t, b.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// view begins a transaction that reads all at one moment: no writer waits for it.
+func (d *sqlite) view(ctx context.Context) (*sql.Tx, error) { return d.reader.BeginTx(ctx, nil) }
+
+// artifacts is the directory of artifacts.
+func (d *sqlite) artifacts() directory {
+	files := directory{path: d.path + ".artifacts"}
+	if given, err := filepath.Abs(d.name); err == nil && given != d.path { // earlier versions followed no links
+		files.beside = given + ".artifacts"
+	}
+	return files
+}
+
+// size is the bytes of the database and its write-ahead log.
+func (d *sqlite) size() (bytes int64) {
 	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.path + suffix); err == nil {
+		if info, err := os.Stat(d.path + suffix); err == nil {
 			bytes += info.Size()
 		}
 	}
 	return bytes
 }
 
-func (s *Store) closeDatabase() error {
-	var err error
-	for _, db := range []*sql.DB{s.reader, s.writer} {
-		if db != nil {
-			err = errors.Join(err, db.Close())
+// compact gives the system the room of what was removed.
+func (d *sqlite) compact(ctx context.Context) error {
+	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
+		if _, err := d.writer.ExecContext(ctx, statement); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// plain names the file and says in one line what SQLite or the system complains of.
-func (s *Store) plain(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTaken) || errors.Is(err, ErrNotFound) {
-		return err
+// integrity looks at the file itself, below its tables.
+func (d *sqlite) integrity(ctx context.Context) (findings []Finding, err error) {
+	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
+		found, err := d.complaints(ctx, statement)
+		if err != nil {
+			return findings, err
+		}
+		findings = append(findings, found...)
 	}
-	if strings.HasPrefix(err.Error(), s.name+": ") {
+	return findings, nil
+}
+
+// complaints are the rows of a statement that has none, or "ok", where all is well.
+func (d *sqlite) complaints(ctx context.Context, statement string) (findings []Finding, err error) {
+	result, err := d.reader.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close() //nolint:errcheck // Err says what went wrong
+	columns, err := result.Columns()
+	if err != nil {
+		return nil, err
+	}
+	for result.Next() {
+		values, dest := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			dest[i] = &values[i]
+		}
+		if err := result.Scan(dest...); err != nil {
+			return nil, err
+		}
+		if text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(values...), "[]")), " "); text != "ok" {
+			findings = append(findings, Finding{What: statement + ": " + text})
+		}
+	}
+	return findings, result.Err()
+}
+
+// copyFiles are the files of a copy at path: SQLite would take any that is there already for a part of it.
+func copyFiles(path string) []string { return []string{path, path + "-wal", path + "-journal"} }
+
+// copyTo copies the database, as it is at one moment, to a new file. Of an error, own says that it is this database's.
+func (d *sqlite) copyTo(ctx context.Context, file string) (own bool, err error) {
+	_, err = d.writer.ExecContext(ctx, sqliteBackup, file)
+	e, ok := errors.AsType[sqlite3.Error](err)
+	return ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy), err
+}
+
+// explain names the file and says in one line what SQLite or the system complains of.
+func (d *sqlite) explain(err error) error {
+	if strings.HasPrefix(err.Error(), d.name+": ") {
 		return err
 	}
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		if pathErr.Path != filepath.Dir(s.path) && pathErr.Path != s.path+".lock" && pathErr.Path != s.path {
+		if pathErr.Path != filepath.Dir(d.path) && pathErr.Path != d.path+".lock" && pathErr.Path != d.path {
 			return fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
 		}
-		return fmt.Errorf("%s: %w", s.name, pathErr.Err)
+		return fmt.Errorf("%s: %w", d.name, pathErr.Err)
 	}
 	if e, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch e.Code {
 		case sqlite3.ErrFull:
-			return fmt.Errorf("%s: the disk is full; nothing of the last write was kept: %w", s.name, err)
+			return fmt.Errorf("%s: the disk is full; nothing of the last write was kept: %w", d.name, err)
 		case sqlite3.ErrReadonly:
-			return fmt.Errorf("%s: read-only: %w", s.name, err)
+			return fmt.Errorf("%s: read-only: %w", d.name, err)
 		case sqlite3.ErrNotADB:
-			return fmt.Errorf("%s: not a database: %w", s.name, err)
+			return fmt.Errorf("%s: not a database: %w", d.name, err)
 		case sqlite3.ErrCorrupt:
-			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", s.name, err)
+			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", d.name, err)
 		case sqlite3.ErrBusy:
-			return fmt.Errorf("%s: another process has been writing for %v: %w", s.name, patience, err)
+			return fmt.Errorf("%s: another process has been writing for %v: %w", d.name, busyTimeout, err)
 		case sqlite3.ErrIoErr:
-			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", s.name, err)
+			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", d.name, err)
 		}
 	}
-	return fmt.Errorf("%s: %w", s.name, err)
+	return fmt.Errorf("%s: %w", d.name, err)
 }

@@ -54,11 +54,8 @@ import (
 
 // Store is an open database of runs. Its methods may be called from many goroutines.
 type Store struct {
-	name        string  // as it was given
-	path        string  // of the file itself
-	beside      string  // where earlier versions, which followed no links, left artifacts; empty where it is no link
-	writer      *sql.DB // one connection: SQLite has one writer at a time
-	reader      *sql.DB
+	db          *sqlite
+	files       directory // of artifacts
 	self        owner
 	clock       clock
 	sights      sights
@@ -100,10 +97,11 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{name: name, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
-	if err = s.open(ctx); err != nil {
-		return nil, errors.Join(s.plain(err), s.closeDatabase())
+	s := &Store{db: &sqlite{name: name}, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
+	if err = s.db.open(ctx); err != nil {
+		return nil, errors.Join(s.plain(err), s.db.close())
 	}
+	s.files = s.db.artifacts()
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
@@ -112,24 +110,24 @@ func Open(ctx context.Context, url string) (*Store, error) {
 func (s *Store) Close() error {
 	s.close()
 	s.beats.Wait()
-	return s.closeDatabase()
+	return s.db.close()
 }
 
 // Path is the file of the database: absolute, links followed.
-func (s *Store) Path() string { return s.path }
+func (s *Store) Path() string { return s.db.path }
 
 // DB is the connection that writes, for those who keep tables of their own beside the runs: a transaction of it is what
 // [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything. What Enqueue records of this
 // process is found out here, for it takes a while.
 func (s *Store) DB() *sql.DB {
 	s.environment()
-	return s.writer
+	return s.db.writer
 }
 
 // Locked runs f while nobody else does so, and while no process makes or upgrades this database: for those who make
 // tables of their own in it, or who start a run only where there is none like it.
 func (s *Store) Locked(ctx context.Context, f func() error) error {
-	unlock, err := lock(ctx, s.path+".lock", true)
+	unlock, err := s.db.lock(ctx)
 	if err != nil {
 		return s.plain(err)
 	}

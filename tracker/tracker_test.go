@@ -244,7 +244,7 @@ func TestDeleteRestoreGC(t *testing.T) {
 func TestReplacedArtifacts(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	files := func() (n int) {
-		must(t, s.eachFile(func(string, int64) error { n++; return nil }))
+		must(t, s.files.each(func(string, int64) error { n++; return nil }))
 		return n
 	}
 	a, b := start(t, s, NewRun{}), start(t, s, NewRun{})
@@ -277,12 +277,12 @@ func TestCheckRepairs(t *testing.T) {
 		digest[a.Name] = a.Digest
 	}
 	aside := filepath.Join(t.TempDir(), "aside")
-	must(t, os.Rename(s.artifactPath(digest["gone"]), aside), os.WriteFile(s.artifactPath(digest["bent too"]), []byte("other"), 0o666),
-		os.Remove(s.artifactPath(digest["unreadable"])), os.Mkdir(s.artifactPath(digest["unreadable"]), 0o777)) //nolint:gosec // a directory
-	orphan, foreign := filepath.Join(s.artifacts(), "ab", strings.Repeat("ab", 32)), filepath.Join(s.artifacts(), "README")
+	must(t, os.Rename(s.files.of(digest["gone"]), aside), os.WriteFile(s.files.of(digest["bent too"]), []byte("other"), 0o666),
+		os.Remove(s.files.of(digest["unreadable"])), os.Mkdir(s.files.of(digest["unreadable"]), 0o777)) //nolint:gosec // a directory
+	orphan, foreign := filepath.Join(s.files.path, "ab", strings.Repeat("ab", 32)), filepath.Join(s.files.path, "README")
 	must(t, os.MkdirAll(filepath.Dir(orphan), 0o777), os.WriteFile(orphan, []byte("x"), 0o666), os.WriteFile(foreign, []byte("x"), 0o666)) //nolint:gosec // a directory
 	for _, statement := range []string{"UPDATE summary SET last = 99 WHERE name = 1", "DELETE FROM metric WHERE name = 2 AND step = 2", "DELETE FROM metric WHERE name = 3"} {
-		_, err = s.writer.ExecContext(ctx, statement)
+		_, err = s.db.writer.ExecContext(ctx, statement)
 		must(t, err)
 	}
 	if m := info(t, s, r.ID).Metrics; m["fewer"].Last != 7 || m["none"].Last != 9 {
@@ -332,10 +332,10 @@ func TestCheckRepairs(t *testing.T) {
 	if _, none := i.Metrics["none"]; i.Metrics["m"].Last != 1 || i.Metrics["fewer"].Last != 5 || none || len(i.Notes) != 3 || !strings.Contains(i.Notes[0].Text, "is damaged") {
 		t.Errorf("%+v", i)
 	}
-	if text, err := os.ReadFile(s.artifactPath(digest["bent too"]) + damaged); err != nil || string(text) != "other" {
+	if text, err := os.ReadFile(s.files.of(digest["bent too"]) + damaged); err != nil || string(text) != "other" {
 		t.Errorf("what is left of the damaged file: %q %v", text, err)
 	}
-	must(t, os.Remove(s.artifactPath(digest["unreadable"])))
+	must(t, os.Remove(s.files.of(digest["unreadable"])))
 	if _, err := s.Check(ctx, true); err != nil {
 		t.Error(err)
 	}
@@ -713,7 +713,7 @@ func TestQueueAndFence(t *testing.T) {
 	// Its process seems gone: another goes on with the run.
 	old.stop()
 	s.clock, _ = setClock()
-	_, err = s.writer.ExecContext(ctx, "UPDATE run SET beat = 0, host = 'elsewhere'")
+	_, err = s.db.writer.ExecContext(ctx, "UPDATE run SET beat = 0, host = 'elsewhere'")
 	must(t, err)
 	if i := info(t, s, id); i.Status != Lost {
 		t.Fatalf("%s", i.Status)
@@ -778,7 +778,7 @@ func TestFinishDrops(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(ctx, "checkpoint", strings.NewReader("c")), r.LogArtifact(ctx, "output", strings.NewReader("o")))
-	_, err := s.writer.ExecContext(ctx, "CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.status = 'finished' BEGIN SELECT RAISE(ABORT, 'fault'); END")
+	_, err := s.db.writer.ExecContext(ctx, "CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.status = 'finished' BEGIN SELECT RAISE(ABORT, 'fault'); END")
 	must(t, err)
 	if err := r.Finish(ctx, nil, "checkpoint"); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v", err)
@@ -788,12 +788,12 @@ func TestFinishDrops(t *testing.T) {
 	}
 	f, err := s.OpenArtifact(ctx, r.ID, "checkpoint")
 	must(t, err, f.Close())
-	_, err = s.writer.ExecContext(ctx, "DROP TRIGGER fault")
+	_, err = s.db.writer.ExecContext(ctx, "DROP TRIGGER fault")
 	must(t, err, r.Finish(ctx, nil, "checkpoint", "never"))
 	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 1 || info(t, s, r.ID).Status != Finished {
 		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
 	}
-	must(t, s.eachFile(func(path string, size int64) error {
+	must(t, s.files.each(func(path string, size int64) error {
 		if digest, err := fileDigest(path); err != nil || size != 1 || digest != filepath.Base(path) || info(t, s, r.ID).Status != Finished {
 			t.Errorf("%s %v", path, err)
 		}
@@ -811,7 +811,7 @@ func TestCancelQueued(t *testing.T) {
 	must(t, err, tx.Commit())
 	lost, running, finished := start(t, s, NewRun{}), start(t, s, NewRun{}), start(t, s, NewRun{})
 	must(t, finished.Finish(ctx, nil))
-	_, err = s.writer.ExecContext(ctx, "UPDATE run SET status = 'lost', ended = 7 WHERE id = ?1", lost.ID)
+	_, err = s.db.writer.ExecContext(ctx, "UPDATE run SET status = 'lost', ended = 7 WHERE id = ?1", lost.ID)
 	must(t, err)
 	all := []int64{finished.ID, lost.ID, running.ID, queued, 999}
 	for _, commit := range []bool{false, true} {

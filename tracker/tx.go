@@ -18,7 +18,7 @@ type tx struct {
 // write runs f in a transaction. It is not interrupted once begun: what it does is short, and a caller that is being
 // stopped still wants its last step recorded.
 func (s *Store) write(ctx context.Context, f func(t tx) error) error {
-	t, err := s.begin(ctx)
+	t, err := s.db.begin(ctx)
 	if err != nil {
 		return s.plain(err)
 	}
@@ -28,35 +28,6 @@ func (s *Store) write(ctx context.Context, f func(t tx) error) error {
 		return s.plain(errors.Join(err, t.Rollback()))
 	}
 	return s.plain(t.Commit())
-}
-
-// begin waits for other writers, as long as ctx lasts. SQLite cannot be interrupted while it waits, so that a goroutine
-// waits on.
-func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	type result struct {
-		t   *sql.Tx
-		err error
-	}
-	begun := make(chan result)
-	go func() {
-		t, err := s.writer.BeginTx(context.WithoutCancel(ctx), nil)
-		select {
-		case begun <- result{t, err}:
-		case <-ctx.Done():
-			if err == nil {
-				_ = t.Rollback() // nothing was written
-			}
-		}
-	}()
-	select {
-	case b := <-begun:
-		return b.t, b.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // exec executes a statement and returns the number of rows it changed.
@@ -80,12 +51,18 @@ func (t tx) all(args []any, statements ...string) error {
 
 // value reads a row into dest.
 func (t tx) value(dest []any, sql string, args ...any) error {
-	return t.QueryRowContext(t.ctx, bind(sql), args...).Scan(dest...)
+	return value(t.ctx, t, dest, sql, args...)
 }
 
 // querier is a connection or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// value reads the one row of a query into dest, or returns [sql.ErrNoRows].
+func value(ctx context.Context, q querier, dest []any, query string, args ...any) error {
+	return q.QueryRowContext(ctx, bind(query), args...).Scan(dest...)
 }
 
 // each reads the rows of a query.
@@ -101,6 +78,14 @@ func each(ctx context.Context, q querier, query string, args []any, row func(sca
 		}
 	}
 	return result.Err()
+}
+
+// plain says in one line what is wrong, and with which database.
+func (s *Store) plain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTaken) || errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return s.db.explain(err)
 }
 
 // clean makes text valid UTF-8 without NUL, which every database stores.

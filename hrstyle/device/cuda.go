@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"hrlab/nvidia"
 )
 
 // cudaWheels are the CUDA plugin, which has no dependencies of its own, and NVIDIA's libraries as the extra with-cuda
@@ -62,21 +63,16 @@ func FindDriver(ctx context.Context) (d Driver, ok bool) {
 			d.Version = string(m[1])
 		}
 	}
-	smi, err := exec.LookPath("nvidia-smi")
-	if err != nil {
-		smi = filepath.Join(system, "usr/lib/wsl/lib/nvidia-smi")
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, smi, "--query-gpu=driver_version,name,memory.total,memory.free", "--format=csv,noheader").Output()
+	gpus, err := nvidia.Query(ctx, "driver_version", "name", "memory.total", "memory.free")
 	if err != nil {
-		return d, true
+		return d, true //nolint:nilerr // the driver is there, and says no more
 	}
-	for line := range strings.Lines(string(out)) {
-		version, gpu, found := strings.Cut(strings.TrimSpace(line), ", ")
-		if found {
-			d.Version = cmp.Or(d.Version, version)
-			d.GPUs = append(d.GPUs, gpu)
+	for _, gpu := range gpus {
+		if len(gpu) > 1 {
+			d.Version = cmp.Or(d.Version, gpu[0])
+			d.GPUs = append(d.GPUs, strings.Join(gpu[1:], ", "))
 		}
 	}
 	return d, true
