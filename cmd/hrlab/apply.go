@@ -27,6 +27,14 @@ type applyCmd struct {
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
+// Help has examples.
+func (*applyCmd) Help() string {
+	return `Examples:
+
+	hrlab apply --generator boat.safetensors other.jpg --out out.png
+	hrlab apply --run 12 holiday/ --out done --format jpg`
+}
+
 // errPictures is what the command ends with where some of several pictures failed.
 var errPictures = errors.New("failed")
 

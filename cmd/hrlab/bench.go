@@ -26,6 +26,14 @@ type benchCmd struct {
 	engineFlags
 }
 
+// Help has examples.
+func (*benchCmd) Help() string {
+	return `Examples:
+
+	hrlab bench
+	hrlab bench --sizes 96,256 --steps 5 --vgg random`
+}
+
 // Run times whole steps, each size in a process of its own, and the peer's after each where there is one.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	dir, err := temporaryFolder()

@@ -31,6 +31,15 @@ type fitCmd struct {
 	JSON      string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
 }
 
+// Help has examples.
+func (*fitCmd) Help() string {
+	return `Examples:
+
+	hrlab fit --content boat.jpg --style sunset.jpg
+	hrlab fit --content boat.jpg --style sunset.jpg --size 128 --steps 200 --content-weight 80
+	hrlab fit --resume 12 --steps 2000   # go on with run 12`
+}
+
 // Run fits.
 func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	var track tracked

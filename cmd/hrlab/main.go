@@ -35,6 +35,19 @@ type verbs struct {
 
 	Notebook   notebookCmd   `cmd:"" help:"Install, open and execute notebooks in Go."`
 	Completion completionCmd `cmd:"" help:"Print the code that completes hrlab's commands in a shell."`
+
+	VersionVerb versionCmd       `cmd:"" name:"version" help:"Say what was built: release, commit and Go's version."`
+	HelpVerb    helpCmd          `cmd:"" name:"help" help:"Show the help of a verb, with examples."`
+	Version     kong.VersionFlag `help:"Say what was built."`
+}
+
+// Help is how to begin.
+func (*verbs) Help() string {
+	return `Examples:
+
+	hrlab demo                                        # the built-in pair, six weights, compared
+	hrlab fit --content boat.jpg --style sunset.jpg   # your own
+	hrlab help sweep                                  # every verb has examples`
 }
 
 // console is where a verb writes: what was asked for to out, everything else to messages.
@@ -65,6 +78,18 @@ func withEnvironment() error {
 	return syscall.Exec(self, os.Args, append(append(os.Environ(), missing...), done+"=1"))
 }
 
+// newParser makes the parser of command lines.
+func newParser(more ...kong.Option) *kong.Kong {
+	return kong.Must(&verbs{}, append(more,
+		kong.Name("hrlab"),
+		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
+		kong.Vars{"version": version(buildInfo())},
+		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
+		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
+		kong.WithHyphenPrefixedParameters(true), // a number below 0
+	)...)
+}
+
 // run executes one command line and returns the exit code: 0, 1 for a failure of the work itself, 2 for something the
 // user can mend, 130 for an interruption.
 func run(args []string) int {
@@ -78,13 +103,7 @@ func run(args []string) int {
 			_ = os.Unsetenv(name) // kong takes what is empty for a value
 		}
 	}
-	var v verbs
-	parser := kong.Must(&v,
-		kong.Name("hrlab"),
-		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
-		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
-		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
-		kong.WithHyphenPrefixedParameters(true), // a number below 0
+	parser := newParser(
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)

@@ -15,6 +15,15 @@ type notebookCmd struct {
 	Run     notebookRunCmd     `cmd:"" help:"Execute notebooks from top to bottom, without a browser."`
 }
 
+// Help has examples.
+func (*notebookCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook install
+	hrlab notebook lab
+	hrlab notebook run notebooks/01_first_fit.ipynb`
+}
+
 // errCell says that a cell of a notebook failed.
 var errCell = errors.New("the notebook failed")
 

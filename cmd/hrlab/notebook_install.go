@@ -22,6 +22,14 @@ type notebookInstallCmd struct {
 	Uninstall bool `help:"Remove it again."`
 }
 
+// Help has examples.
+func (*notebookInstallCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook install
+	hrlab notebook install --uninstall`
+}
+
 // Run makes the Python environment unless it is there, and brings kernel and build cache up to date.
 func (i *notebookInstallCmd) Run(ctx context.Context, c *console) error {
 	o, err := findCheckout()

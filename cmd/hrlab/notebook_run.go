@@ -30,6 +30,14 @@ type notebookRunCmd struct {
 	InPlace bool              `help:"Write it over the original."`
 }
 
+// Help has examples.
+func (*notebookRunCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook run notebooks/01_first_fit.ipynb
+	hrlab notebook run notebooks/02_weight_ranges.ipynb -p content=boat.jpg -p style=sunset.jpg --out boat.ipynb`
+}
+
 //go:embed notebook_run.py
 var executor string
 

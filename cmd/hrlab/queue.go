@@ -24,6 +24,15 @@ type queueCmd struct {
 	dbFlags
 }
 
+// Help has examples.
+func (*queueCmd) Help() string {
+	return `Examples:
+
+	hrlab sweep --content boat.jpg --style sunset.jpg --preset wide --queue
+	hrlab worker --drain
+	hrlab queue status`
+}
+
 // with opens the queue for f.
 func (q *queueCmd) with(ctx context.Context, f func(s *tracker.Store, q *experiments.Queue) error) error {
 	return q.dbFlags.with(ctx, func(s *tracker.Store) error {
@@ -36,6 +45,13 @@ func (q *queueCmd) with(ctx context.Context, f func(s *tracker.Store, q *experim
 }
 
 type queueStatusCmd struct{}
+
+// Help has examples.
+func (*queueStatusCmd) Help() string {
+	return `Examples:
+
+	hrlab queue status`
+}
 
 // Run counts.
 func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
@@ -72,12 +88,28 @@ func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 
 type queuePauseCmd struct{}
 
+// Help has examples.
+func (*queuePauseCmd) Help() string {
+	return `Workers finish the trial that they are at.
+
+Examples:
+
+	hrlab queue pause`
+}
+
 // Run pauses.
 func (*queuePauseCmd) Run(ctx context.Context, q *queueCmd) error {
 	return q.with(ctx, func(_ *tracker.Store, queue *experiments.Queue) error { return queue.Pause(ctx) })
 }
 
 type queueResumeCmd struct{}
+
+// Help has examples.
+func (*queueResumeCmd) Help() string {
+	return `Examples:
+
+	hrlab queue resume`
+}
 
 // Run resumes.
 func (*queueResumeCmd) Run(ctx context.Context, q *queueCmd) error {
@@ -112,6 +144,14 @@ func (r queuedRuns) find(ctx context.Context, s *tracker.Store, states ...tracke
 
 type queueCancelCmd struct{ queuedRuns }
 
+// Help has examples.
+func (*queueCancelCmd) Help() string {
+	return `Examples:
+
+	hrlab queue cancel 12 13
+	hrlab queue cancel --experiment boat`
+}
+
 // Run cancels.
 func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
@@ -128,6 +168,14 @@ func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error
 }
 
 type queueRetryCmd struct{ queuedRuns }
+
+// Help has examples.
+func (*queueRetryCmd) Help() string {
+	return `Examples:
+
+	hrlab queue retry 12
+	hrlab queue retry --experiment boat`
+}
 
 // Run queues again.
 func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error {

@@ -19,6 +19,15 @@ type reportCmd struct {
 	dbFlags
 }
 
+// Help has examples.
+func (*reportCmd) Help() string {
+	return `Examples:
+
+	hrlab report
+	hrlab report --experiment boat --out boat.html
+	hrlab report --experiment boat --out boat.md   # Markdown, with a folder of pictures`
+}
+
 // Run writes the report, without the pictures that cannot be read.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := r.openThere(ctx)

@@ -25,6 +25,15 @@ type runsCmd struct {
 	dbFlags
 }
 
+// Help has examples.
+func (*runsCmd) Help() string {
+	return `Examples:
+
+	hrlab runs list --where 'params.content_weight > 10 and status = finished'
+	hrlab runs show 12
+	hrlab runs get 12 output --out boat.png`
+}
+
 // selection says which runs.
 type selection struct {
 	Experiment string `placeholder:"NAME" help:"Those of this experiment."`

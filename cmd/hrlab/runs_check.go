@@ -12,6 +12,14 @@ type runsCheckCmd struct {
 	DropMissing bool `help:"Replace what is missing or damaged by notes; without it, it is only named: a disk may not be mounted."`
 }
 
+// Help has examples.
+func (*runsCheckCmd) Help() string {
+	return `Examples:
+
+	hrlab runs check
+	hrlab runs check --drop-missing`
+}
+
 // errUnsound says that something is missing, or was wrong.
 var errUnsound = errors.New("not all was well")
 

@@ -19,6 +19,14 @@ type runsDiffCmd struct {
 	JSON bool   `name:"json" help:"As a JSON array."`
 }
 
+// Help has examples.
+func (*runsDiffCmd) Help() string {
+	return `Examples:
+
+	hrlab runs diff 12 15
+	hrlab runs diff 12 15 --out diff.png`
+}
+
 // Run compares.
 func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {

@@ -22,6 +22,15 @@ type runsListCmd struct {
 	CSV  bool `name:"csv" xor:"as" help:"As CSV, a column a parameter and metric."`
 }
 
+// Help has examples.
+func (*runsListCmd) Help() string {
+	return `Examples:
+
+	hrlab runs list
+	hrlab runs list --experiment boat --where 'metrics.style_match > 0.8' --sort=-metrics.content_kept
+	hrlab runs list --where 'tags.pair = "boat_sunset" and status != failed' --csv`
+}
+
 // Run lists.
 func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {

@@ -32,6 +32,18 @@ type sweepCmd struct {
 	Experiment string `default:"sweep" help:"The experiment that the runs belong to."`
 }
 
+// Help has examples.
+func (*sweepCmd) Help() string {
+	return `Values of an axis are comma-separated numbers, log:FROM:TO:N or lin:FROM:TO:N. Several axes make a grid.
+
+Examples:
+
+	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight 8,30,80,150,800
+	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight log:1:1000:4 --style-gain 1,2.56 --repeats 3
+	hrlab sweep --pairs pairs.csv --preset paper --size 256 --dry-run
+	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue`
+}
+
 // trials reads the flags.
 func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 	base, err := s.config()

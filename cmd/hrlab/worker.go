@@ -21,6 +21,14 @@ type workerCmd struct {
 	engineFlags
 }
 
+// Help has examples.
+func (*workerCmd) Help() string {
+	return `Examples:
+
+	hrlab worker
+	hrlab worker --drain --device cuda`
+}
+
 // Run takes trials from the queue. Ctrl-C hands the one it is at back, with a checkpoint.
 func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := tracker.Open(ctx, w.DB)
