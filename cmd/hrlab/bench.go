@@ -22,7 +22,7 @@ import (
 type benchCmd struct {
 	Sizes []int  `default:"96,128,256,500" help:"Sides of the square pictures in pixels."`
 	Steps int    `default:"12" help:"Steps to time, after the first."`
-	Peer  string `placeholder:"FILE" help:"peer.py, the same optimisation in PyTorch, to run beside."`
+	Peer  string `placeholder:"FILE" help:"peer.py, the same optimisation in PyTorch, to time beside it."`
 	engineFlags
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: a name, and a text or a list of texts."`
+	JSON bool `name:"json" help:"Print one JSON object, whose values are texts or lists of texts."`
 }
 
 // Help has examples.

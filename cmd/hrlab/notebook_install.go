@@ -19,7 +19,7 @@ import (
 )
 
 type notebookInstallCmd struct {
-	Uninstall bool `help:"Remove it again."`
+	Uninstall bool `help:"Remove it."`
 }
 
 // Help has examples.

@@ -26,8 +26,8 @@ import (
 type notebookRunCmd struct {
 	Files   []string          `arg:"" name:"file" help:"Notebooks."`
 	Param   map[string]string `short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter (nb.Param)."`
-	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several, a folder."`
-	InPlace bool              `help:"Write it over the original."`
+	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several notebooks, a folder."`
+	InPlace bool              `help:"Overwrite the original."`
 }
 
 // Help has examples.

@@ -9,7 +9,7 @@ import (
 )
 
 type runsCheckCmd struct {
-	DropMissing bool `help:"Replace what is missing or damaged by notes; without it, it is only named: a disk may not be mounted."`
+	DropMissing bool `help:"Replace what is missing or damaged by notes. Without this it is only named, for a disk may not be mounted."`
 }
 
 // Help has examples.

@@ -18,8 +18,8 @@ import (
 
 type runsListCmd struct {
 	selection
-	JSON bool `name:"json" xor:"as" help:"As a JSON array."`
-	CSV  bool `name:"csv" xor:"as" help:"As CSV, a column a parameter and metric."`
+	JSON bool `name:"json" xor:"as" help:"Print a JSON array."`
+	CSV  bool `name:"csv" xor:"as" help:"Print CSV, with one column per parameter and metric."`
 }
 
 // Help has examples.
