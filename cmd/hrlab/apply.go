@@ -22,11 +22,19 @@ type applyCmd struct {
 	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
 	RunName   string `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
 	dbFlags
-	Pictures []string `arg:"" name:"picture" help:"Pictures to run it on, folders of them, or - for standard input."`
-	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory for the results, named as the pictures are; a file, or - for standard output, where there is one picture."`
+	Pictures []string `arg:"" name:"picture" help:"Pictures, folders of pictures, or - for standard input."`
+	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+}
+
+// Help has examples.
+func (*applyCmd) Help() string {
+	return `Examples:
+
+	hrlab apply --generator boat.safetensors other.jpg --out out.png
+	hrlab apply --run 12 holiday/ --out done --format jpg`
 }
 
 // errPictures is what the command ends with where some of several pictures failed.

@@ -22,8 +22,16 @@ import (
 type benchCmd struct {
 	Sizes []int  `default:"96,128,256,500" help:"Sides of the square pictures in pixels."`
 	Steps int    `default:"12" help:"Steps to time, after the first."`
-	Peer  string `placeholder:"FILE" help:"peer.py, the same optimisation in PyTorch, to run beside."`
+	Peer  string `placeholder:"FILE" help:"peer.py, the same optimisation in PyTorch, to time beside it."`
 	engineFlags
+}
+
+// Help has examples.
+func (*benchCmd) Help() string {
+	return `Examples:
+
+	hrlab bench
+	hrlab bench --sizes 96,256 --steps 5 --vgg random`
 }
 
 // Run times whole steps, each size in a process of its own, and the peer's after each where there is one.

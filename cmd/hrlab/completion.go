@@ -11,7 +11,12 @@ type completionCmd struct {
 
 // Help says what to do with it.
 func (*completionCmd) Help() string {
-	return "bash and zsh: source <(hrlab completion bash); fish: hrlab completion fish | source. In the shell's start-up file it lasts."
+	return `In the shell's start-up file it lasts.
+
+Examples:
+
+	source <(hrlab completion bash)   # zsh likewise
+	hrlab completion fish | source`
 }
 
 // Run prints the shell's code.

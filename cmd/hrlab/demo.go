@@ -28,6 +28,14 @@ type demoCmd struct {
 	engineFlags
 }
 
+// Help has examples.
+func (*demoCmd) Help() string {
+	return `Examples:
+
+	hrlab demo
+	hrlab demo --out /tmp/demo --device cpu`
+}
+
 // Run fits the built-in pair at 128 px with six content weights (in pure Go at 96 px), writes the report and the
 // suggested run's pictures.
 func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -18,7 +17,15 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: a name, and a text or a list of texts."`
+	JSON bool `name:"json" help:"Print one JSON object, whose values are texts or lists of texts."`
+}
+
+// Help has examples.
+func (*doctorCmd) Help() string {
+	return `Examples:
+
+	hrlab doctor
+	hrlab doctor --json`
 }
 
 // finding is something that doctor looked at: what was found, or what is missing and the command that mends it.
@@ -126,11 +133,8 @@ func examine(ctx context.Context) (findings []finding) {
 
 // versions lists the program, Go and the modules that results depend on.
 func versions() (list []string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return []string{runtime.Version()}
-	}
-	list = []string{"hrlab " + info.Main.Version, info.GoVersion} // with its GOEXPERIMENT
+	info := buildInfo()
+	list = []string{"hrlab " + release + " " + moduleVersion(info), info.GoVersion} // with its GOEXPERIMENT
 	for _, m := range info.Deps {
 		name := m.Path[strings.LastIndex(m.Path, "/")+1:]
 		if slices.Contains([]string{"gomlx", "compute", "go-xla", "go-sqlite3", "imaging"}, name) {

@@ -22,15 +22,24 @@ type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
 	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
-	Resume          string `placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file; only --steps, --report-every and --checkpoint-every may change its settings."`
-	CheckpointEvery *int   `placeholder:"N" help:"Save the fit's state beside --out every N steps (the run has it anyway, every 10 s and on Ctrl-C)."`
+	Resume          string `placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given."`
+	CheckpointEvery *int   `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
 	engineFlags
-	ReportEvery *int   `placeholder:"10" help:"Steps from one report to the next."`
+	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
 	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here."`
 	encodingFlags
 	trackFlags
 	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
-	JSON      string `name:"json" placeholder:"FILE|-" help:"Write a JSON line a report."`
+	JSON      string `name:"json" placeholder:"FILE|-" help:"Write one JSON line per report."`
+}
+
+// Help has examples.
+func (*fitCmd) Help() string {
+	return `Examples:
+
+	hrlab fit --content boat.jpg --style sunset.jpg
+	hrlab fit --content boat.jpg --style sunset.jpg --size 128 --steps 200 --content-weight 80
+	hrlab fit --resume 12 --steps 2000   # go on with run 12`
 }
 
 // Run fits.

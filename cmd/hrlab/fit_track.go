@@ -14,7 +14,7 @@ import (
 // trackFlags say where runs are recorded.
 type trackFlags struct {
 	dbFlags
-	NoTrack    bool              `help:"Do not record the run."`
+	NoTrack    bool              `help:"Do not record a run."`
 	Experiment string            `default:"default" help:"The experiment that the run belongs to."`
 	Name       string            `placeholder:"TEXT" help:"The run's name (default: CONTENT_STYLE)."`
 	Tag        map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Tags of the run."`

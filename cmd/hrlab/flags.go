@@ -71,7 +71,7 @@ func (d dbFlags) asFlag() string {
 // engineFlags choose what a verb runs on.
 type engineFlags struct {
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
-	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights: auto takes those in the cache directory, and fetches them (52 MB) the first time."`
+	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights; auto: those in the cache directory, which are fetched (52 MB) the first time."`
 }
 
 // open opens the engine and says on what it runs.
@@ -97,16 +97,16 @@ func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, err
 // loopFlags are the fields of hrstyle.Config that fit and sweep take alike; what is not given comes from Default, or
 // Reference.
 type loopFlags struct {
-	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags on top."`
+	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags change them."`
 	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
 	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
 	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
-	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as the paper."`
+	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as in the paper."`
 	Steps        *int      `placeholder:"1000" help:"Updates to make."`
 	LayerWeights []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
 	WeightDecay  *float64  `placeholder:"0" help:"L2 weight decay."`
 	Seed         *int64    `placeholder:"0" help:"Seed of the initial generator."`
-	Init         *string   `placeholder:"FILE" help:"Start from this generator instead."`
+	Init         *string   `placeholder:"FILE" help:"Start from this generator instead of random values."`
 }
 
 // config applies the flags to Default or Reference.
@@ -135,7 +135,7 @@ type configFlags struct {
 	loopFlags
 	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
 	StyleWeight   *float64 `placeholder:"1" help:"Weight of the style loss: more takes more of the style picture."`
-	StyleGain     *float64 `placeholder:"1" help:"Multiplies the style picture's Gram matrices: above 1 aims at stronger colours than it has. 2.56 is what the paper's sizes of pictures amount to."`
+	StyleGain     *float64 `placeholder:"1" help:"Factor of the style picture's Gram matrices: above 1 aims at stronger colours than the picture has. 2.56 has the effect of the paper's picture sizes."`
 	LearningRate  *float64 `placeholder:"0.005" help:"Adam's learning rate."`
 }
 
@@ -163,7 +163,7 @@ func deref(s *string) string {
 
 // encodingFlags say how pictures are written.
 type encodingFlags struct {
-	Bits    int `default:"8" help:"Bits a channel in PNG: 8 or 16."`
+	Bits    int `default:"8" help:"Bits per channel in PNG: 8 or 16."`
 	Quality int `default:"95" help:"Quality of JPEG, 1 to 100."`
 }
 

@@ -21,20 +21,33 @@ import (
 
 // verbs is the command line: one file per verb.
 type verbs struct {
-	Setup  setupCmd  `cmd:"" help:"Get what this machine lacks: the XLA:CPU plugin and VGG19's weights. Done once."`
-	Doctor doctorCmd `cmd:"" help:"Say what was found, what is missing and the command that mends it."`
+	Setup  setupCmd  `cmd:"" help:"Install what this machine lacks: the XLA:CPU plugin and VGG19's weights. Needed once."`
+	Doctor doctorCmd `cmd:"" help:"Show what was found and what is missing, with the command that installs it."`
 	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
 	Sweep  sweepCmd  `cmd:"" help:"Fit a pair with many weights, and record every run."`
 	Runs   runsCmd   `cmd:"" help:"List, compare, keep and export recorded runs."`
 	Worker workerCmd `cmd:"" help:"Take trials from the queue, one after the other."`
-	Queue  queueCmd  `cmd:"" help:"Look at the queue of trials, pause it, cancel and retry."`
+	Queue  queueCmd  `cmd:"" help:"Show the queue of trials, pause it, cancel and retry."`
 	Report reportCmd `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
-	Apply  applyCmd  `cmd:"" help:"Run a fitted generator on other pictures."`
-	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where it is given."`
+	Apply  applyCmd  `cmd:"" help:"Apply a fitted generator to other pictures."`
+	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where peer.py is given."`
 
 	Notebook   notebookCmd   `cmd:"" help:"Install, open and execute notebooks in Go."`
 	Completion completionCmd `cmd:"" help:"Print the code that completes hrlab's commands in a shell."`
+
+	VersionVerb versionCmd       `cmd:"" name:"version" help:"Print the version: release, commit and Go's version."`
+	HelpVerb    helpCmd          `cmd:"" name:"help" help:"Show the help of a verb, with examples."`
+	Version     kong.VersionFlag `help:"Print the version."`
+}
+
+// Help is how to begin.
+func (*verbs) Help() string {
+	return `Examples:
+
+	hrlab demo                                        # the built-in pair, six weights, compared
+	hrlab fit --content boat.jpg --style sunset.jpg   # your own
+	hrlab help sweep                                  # every verb has examples`
 }
 
 // console is where a verb writes: what was asked for to out, everything else to messages.
@@ -65,6 +78,18 @@ func withEnvironment() error {
 	return syscall.Exec(self, os.Args, append(append(os.Environ(), missing...), done+"=1"))
 }
 
+// newParser makes the parser of command lines.
+func newParser(more ...kong.Option) *kong.Kong {
+	return kong.Must(&verbs{}, append(more,
+		kong.Name("hrlab"),
+		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
+		kong.Vars{"version": version(buildInfo())},
+		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
+		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
+		kong.WithHyphenPrefixedParameters(true), // a number below 0
+	)...)
+}
+
 // run executes one command line and returns the exit code: 0, 1 for a failure of the work itself, 2 for something the
 // user can mend, 130 for an interruption.
 func run(args []string) int {
@@ -78,13 +103,7 @@ func run(args []string) int {
 			_ = os.Unsetenv(name) // kong takes what is empty for a value
 		}
 	}
-	var v verbs
-	parser := kong.Must(&v,
-		kong.Name("hrlab"),
-		kong.Description("Photorealistic style transfer: choose two pictures, try weights, compare."),
-		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
-		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
-		kong.WithHyphenPrefixedParameters(true), // a number below 0
+	parser := newParser(
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)

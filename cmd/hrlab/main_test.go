@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
-		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor},
+		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("REAL_HOME", home)

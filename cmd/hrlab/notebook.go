@@ -10,9 +10,18 @@ import (
 
 // notebookCmd are the verbs on notebooks.
 type notebookCmd struct {
-	Install notebookInstallCmd `cmd:"" help:"Get what notebooks need: JupyterLab and a Go kernel, in the folder .venv of the checkout."`
+	Install notebookInstallCmd `cmd:"" help:"Install what notebooks need: JupyterLab and a Go kernel, in the folder .venv of the checkout."`
 	Lab     notebookLabCmd     `cmd:"" help:"Open JupyterLab in the folder notebooks."`
 	Run     notebookRunCmd     `cmd:"" help:"Execute notebooks from top to bottom, without a browser."`
+}
+
+// Help has examples.
+func (*notebookCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook install
+	hrlab notebook lab
+	hrlab notebook run notebooks/01_first_fit.ipynb`
 }
 
 // errCell says that a cell of a notebook failed.

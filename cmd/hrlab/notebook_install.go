@@ -19,7 +19,15 @@ import (
 )
 
 type notebookInstallCmd struct {
-	Uninstall bool `help:"Remove it again."`
+	Uninstall bool `help:"Remove it."`
+}
+
+// Help has examples.
+func (*notebookInstallCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook install
+	hrlab notebook install --uninstall`
 }
 
 // Run makes the Python environment unless it is there, and brings kernel and build cache up to date.

@@ -10,6 +10,14 @@ type notebookLabCmd struct {
 	Args []string `arg:"" optional:"" passthrough:"" help:"Arguments of jupyter lab, such as --no-browser --port=8888."`
 }
 
+// Help has examples.
+func (*notebookLabCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook lab
+	hrlab notebook lab --no-browser --port=8888`
+}
+
 // Run becomes JupyterLab.
 func (l *notebookLabCmd) Run() error {
 	o, err := findCheckout()

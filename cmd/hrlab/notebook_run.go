@@ -27,8 +27,16 @@ import (
 type notebookRunCmd struct {
 	Files   []string          `arg:"" name:"file" help:"Notebooks."`
 	Param   map[string]string `short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter (nb.Param)."`
-	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several, a folder."`
-	InPlace bool              `help:"Write it over the original."`
+	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several notebooks, a folder."`
+	InPlace bool              `help:"Overwrite the original."`
+}
+
+// Help has examples.
+func (*notebookRunCmd) Help() string {
+	return `Examples:
+
+	hrlab notebook run notebooks/01_first_fit.ipynb
+	hrlab notebook run notebooks/02_weight_ranges.ipynb -p content=boat.jpg -p style=sunset.jpg --out boat.ipynb`
 }
 
 //go:embed notebook_run.py

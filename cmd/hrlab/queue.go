@@ -15,13 +15,22 @@ import (
 
 // queueCmd are the verbs on the queue.
 type queueCmd struct {
-	Status queueStatusCmd `cmd:"" help:"Say how many trials wait, run and are done."`
+	Status queueStatusCmd `cmd:"" help:"Count the trials by status, in the words of runs list."`
 	Pause  queuePauseCmd  `cmd:"" help:"Keep workers from taking trials."`
 	Resume queueResumeCmd `cmd:"" help:"End a pause."`
-	Cancel queueCancelCmd `cmd:"" help:"Take runs from the queue, and stop those that workers are at."`
-	Retry  queueRetryCmd  `cmd:"" help:"Queue runs again that failed, were stopped or are lost."`
+	Cancel queueCancelCmd `cmd:"" help:"Take runs from the queue, and stop those that are running."`
+	Retry  queueRetryCmd  `cmd:"" help:"Queue failed, stopped or lost runs again."`
 
 	dbFlags
+}
+
+// Help has examples.
+func (*queueCmd) Help() string {
+	return `Examples:
+
+	hrlab sweep --content boat.jpg --style sunset.jpg --preset wide --queue
+	hrlab worker --drain
+	hrlab queue status`
 }
 
 // with opens the queue for f.
@@ -36,6 +45,13 @@ func (q *queueCmd) with(ctx context.Context, f func(s *tracker.Store, q *experim
 }
 
 type queueStatusCmd struct{}
+
+// Help has examples.
+func (*queueStatusCmd) Help() string {
+	return `Examples:
+
+	hrlab queue status`
+}
 
 // Run counts.
 func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
@@ -52,18 +68,20 @@ func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 		if paused {
 			fmt.Fprintln(&text, "paused: hrlab queue resume ends it")
 		}
-		for _, status := range slices.Sorted(maps.Keys(trials)) {
-			fmt.Fprintf(&text, "%-10s %d\n", status, trials[status])
+		for _, status := range []tracker.Status{tracker.Queued, tracker.Running, tracker.Lost, tracker.Finished, tracker.Failed, tracker.Stopped} {
+			if n := trials[status]; n > 0 {
+				fmt.Fprintf(&text, "%-10s %d\n", status, n)
+			}
 		}
 		if len(trials) == 0 {
 			fmt.Fprintln(&text, "empty")
 		}
 		waiting := map[string]int{}
 		for _, u := range unfit {
-			waiting[fmt.Sprintf("for another worker than %s: %s", u.Worker, u.Why)]++
+			waiting[fmt.Sprintf("by %s: %s", u.Worker, u.Why)]++
 		}
 		for _, why := range slices.Sorted(maps.Keys(waiting)) {
-			fmt.Fprintf(&text, "%d wait %s\n", waiting[why], why)
+			fmt.Fprintf(&text, "%d left for other workers, %s\n", waiting[why], why)
 		}
 		_, err = io.WriteString(c.out, text.String())
 		return err
@@ -72,12 +90,28 @@ func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 
 type queuePauseCmd struct{}
 
+// Help has examples.
+func (*queuePauseCmd) Help() string {
+	return `Workers finish the trial that they are at.
+
+Examples:
+
+	hrlab queue pause`
+}
+
 // Run pauses.
 func (*queuePauseCmd) Run(ctx context.Context, q *queueCmd) error {
 	return q.with(ctx, func(_ *tracker.Store, queue *experiments.Queue) error { return queue.Pause(ctx) })
 }
 
 type queueResumeCmd struct{}
+
+// Help has examples.
+func (*queueResumeCmd) Help() string {
+	return `Examples:
+
+	hrlab queue resume`
+}
 
 // Run resumes.
 func (*queueResumeCmd) Run(ctx context.Context, q *queueCmd) error {
@@ -86,8 +120,8 @@ func (*queueResumeCmd) Run(ctx context.Context, q *queueCmd) error {
 
 // queuedRuns are runs by name, or all of an experiment that have one of some states.
 type queuedRuns struct {
-	Runs       []string `arg:"" optional:"" name:"run" help:"Runs."`
-	Experiment string   `placeholder:"NAME" help:"All of this experiment."`
+	Runs       []string `arg:"" optional:"" name:"run" help:"Runs, by id or name."`
+	Experiment string   `placeholder:"NAME" help:"All runs of this experiment."`
 }
 
 func (r queuedRuns) find(ctx context.Context, s *tracker.Store, states ...tracker.Status) (runs []tracker.Info, err error) {
@@ -112,6 +146,14 @@ func (r queuedRuns) find(ctx context.Context, s *tracker.Store, states ...tracke
 
 type queueCancelCmd struct{ queuedRuns }
 
+// Help has examples.
+func (*queueCancelCmd) Help() string {
+	return `Examples:
+
+	hrlab queue cancel 12 13
+	hrlab queue cancel --experiment boat`
+}
+
 // Run cancels.
 func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
@@ -128,6 +170,14 @@ func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error
 }
 
 type queueRetryCmd struct{ queuedRuns }
+
+// Help has examples.
+func (*queueRetryCmd) Help() string {
+	return `Examples:
+
+	hrlab queue retry 12
+	hrlab queue retry --experiment boat`
+}
 
 // Run queues again.
 func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error {

@@ -14,10 +14,19 @@ import (
 )
 
 type reportCmd struct {
-	Experiment string `placeholder:"NAME" help:"The experiment to report on; the newest run's by default."`
+	Experiment string `placeholder:"NAME" help:"The experiment to report on; default: that of the newest run."`
 	Out        string `default:"report.html" placeholder:"FILE" help:"Where the report goes (.html, .md)."`
-	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the name of --out."`
+	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the extension of --out."`
 	dbFlags
+}
+
+// Help has examples.
+func (*reportCmd) Help() string {
+	return `Examples:
+
+	hrlab report
+	hrlab report --experiment boat --out boat.html
+	hrlab report --experiment boat --out boat.md   # Markdown, with a folder of pictures`
 }
 
 // Run writes the report, without the pictures that cannot be read.

@@ -10,26 +10,35 @@ import (
 type runsCmd struct {
 	List    runsListCmd    `cmd:"" help:"List runs, newest first."`
 	Show    runsShowCmd    `cmd:"" help:"Show a run, with its curves."`
-	Diff    runsDiffCmd    `cmd:"" help:"Say in what two runs differ."`
+	Diff    runsDiffCmd    `cmd:"" help:"Show what differs between two runs."`
 	Get     runsGetCmd     `cmd:"" help:"Get a file of a run: its output, generator or checkpoint, or the thumbnail of a step."`
 	Tag     runsTagCmd     `cmd:"" help:"Tag a run; KEY= removes the tag."`
 	Note    runsNoteCmd    `cmd:"" help:"Add a note to a run."`
-	Rm      runsRmCmd      `cmd:"" help:"Delete runs; until gc they can be restored."`
+	Rm      runsRmCmd      `cmd:"" help:"Delete runs; restore brings them back, until gc."`
 	Restore runsRestoreCmd `cmd:"" help:"Bring deleted runs back."`
-	GC      runsGCCmd      `cmd:"" name:"gc" help:"Free what deleted runs took."`
-	Check   runsCheckCmd   `cmd:"" help:"Check the database and every file, and say what is wrong."`
-	Backup  runsBackupCmd  `cmd:"" help:"Copy the database, while it is written, and its files."`
+	GC      runsGCCmd      `cmd:"" name:"gc" help:"Free the disk space of deleted runs."`
+	Check   runsCheckCmd   `cmd:"" help:"Check the database and all its files, and say what is wrong."`
+	Backup  runsBackupCmd  `cmd:"" help:"Copy the database and its files, even while runs are recorded."`
 	Export  runsExportCmd  `cmd:"" help:"Export runs: CSV, JSON Lines, TensorBoard."`
 	Import  runsImportCmd  `cmd:"" help:"Import an export in JSON Lines."`
 
 	dbFlags
 }
 
+// Help has examples.
+func (*runsCmd) Help() string {
+	return `Examples:
+
+	hrlab runs list --where 'params.content_weight > 10 and status = finished'
+	hrlab runs show 12
+	hrlab runs get 12 output --out boat.png`
+}
+
 // selection says which runs.
 type selection struct {
-	Experiment string `placeholder:"NAME" help:"Those of this experiment."`
-	Where      string `placeholder:"FILTER" help:"Those that the filter chooses, such as: params.content_weight > 10 and metrics.style.last < 300 and tags.pair = \"boat\" and status != failed."`
-	Sort       string `placeholder:"FIELDS" help:"By these fields, by comma; - before one sorts downwards, as in --sort=-metrics.style_match,id."`
+	Experiment string `placeholder:"NAME" help:"Only runs of this experiment."`
+	Where      string `placeholder:"FILTER" help:"Only runs that match the filter, such as: params.content_weight > 10 and metrics.style.last < 300 and tags.pair = \"boat\" and status != failed."`
+	Sort       string `placeholder:"FIELDS" help:"Comma-separated fields to sort by; - before a field sorts downwards, as in --sort=-metrics.style_match,id."`
 }
 
 func (s selection) runs(ctx context.Context, store *tracker.Store) ([]tracker.Info, error) {

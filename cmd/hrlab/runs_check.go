@@ -9,7 +9,15 @@ import (
 )
 
 type runsCheckCmd struct {
-	DropMissing bool `help:"Replace what is missing or damaged by notes; without it, it is only named: a disk may not be mounted."`
+	DropMissing bool `help:"Replace what is missing or damaged by notes. Without this it is only named, for a disk may not be mounted."`
+}
+
+// Help has examples.
+func (*runsCheckCmd) Help() string {
+	return `Examples:
+
+	hrlab runs check
+	hrlab runs check --drop-missing`
 }
 
 // errUnsound says that something is missing, or was wrong.

@@ -16,8 +16,16 @@ import (
 type runsDiffCmd struct {
 	A    string `arg:"" help:"A run."`
 	B    string `arg:"" help:"Another run."`
-	Out  string `placeholder:"FILE" help:"Write a picture of where their outputs differ: four times the difference."`
-	JSON bool   `name:"json" help:"As a JSON array."`
+	Out  string `placeholder:"FILE" help:"Write a picture of the difference of their outputs, four times as strong."`
+	JSON bool   `name:"json" help:"Print a JSON array."`
+}
+
+// Help has examples.
+func (*runsDiffCmd) Help() string {
+	return `Examples:
+
+	hrlab runs diff 12 15
+	hrlab runs diff 12 15 --out diff.png`
 }
 
 // Run compares.

@@ -18,6 +18,15 @@ type runsExportCmd struct {
 	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
 }
 
+// Help has examples.
+func (*runsExportCmd) Help() string {
+	return `Examples:
+
+	hrlab runs export --out runs.jsonl
+	hrlab runs export --experiment boat --format csv --out - | head
+	hrlab runs export --format tensorboard --out events`
+}
+
 // Run exports. An export that lacks files which are missing or damaged is exit code 1.
 func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
@@ -60,6 +69,13 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 
 type runsBackupCmd struct {
 	Out string `required:"" placeholder:"FILE" help:"The copy; its files go to FILE.artifacts."`
+}
+
+// Help has examples.
+func (*runsBackupCmd) Help() string {
+	return `Examples:
+
+	hrlab runs backup --out /media/disk/hrlab.db`
 }
 
 // Run copies. A backup that lacks files which are missing or damaged is exit code 1.

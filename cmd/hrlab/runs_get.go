@@ -21,6 +21,15 @@ type runsGetCmd struct {
 	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes; - is standard output."`
 }
 
+// Help has examples.
+func (*runsGetCmd) Help() string {
+	return `Examples:
+
+	hrlab runs get 12 output --out boat.png
+	hrlab runs get 12 generator --out boat.safetensors
+	hrlab runs get 12 step:100 --out step100.jpg`
+}
+
 // Run gets.
 func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {

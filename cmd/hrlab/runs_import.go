@@ -14,6 +14,14 @@ type runsImportCmd struct {
 	File string `arg:"" help:"An export in JSON Lines; - is standard input."`
 }
 
+// Help has examples.
+func (*runsImportCmd) Help() string {
+	return `Examples:
+
+	hrlab runs import runs.jsonl
+	zcat runs.jsonl.gz | hrlab runs import - --db copy.db`
+}
+
 // Run imports, into a new database where there is none.
 func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
 	in := os.Stdin

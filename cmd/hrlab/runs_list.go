@@ -18,8 +18,17 @@ import (
 
 type runsListCmd struct {
 	selection
-	JSON bool `name:"json" xor:"as" help:"As a JSON array."`
-	CSV  bool `name:"csv" xor:"as" help:"As CSV, a column a parameter and metric."`
+	JSON bool `name:"json" xor:"as" help:"Print a JSON array."`
+	CSV  bool `name:"csv" xor:"as" help:"Print CSV, with one column per parameter and metric."`
+}
+
+// Help has examples.
+func (*runsListCmd) Help() string {
+	return `Examples:
+
+	hrlab runs list
+	hrlab runs list --experiment boat --where 'metrics.style_match > 0.8' --sort=-metrics.content_kept
+	hrlab runs list --where 'tags.pair = "boat_sunset" and status != failed' --csv`
 }
 
 // Run lists.

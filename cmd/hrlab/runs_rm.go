@@ -11,6 +11,14 @@ type runsRmCmd struct {
 	Runs []string `arg:"" name:"run" help:"Runs."`
 }
 
+// Help has examples.
+func (*runsRmCmd) Help() string {
+	return `Examples:
+
+	hrlab runs rm 12 13
+	hrlab runs rm boat_sunset`
+}
+
 // Run deletes.
 func (d *runsRmCmd) Run(ctx context.Context, r *runsCmd) error {
 	return r.each(ctx, d.Runs, (*tracker.Store).Run, (*tracker.Store).Delete)
@@ -20,12 +28,26 @@ type runsRestoreCmd struct {
 	Runs []string `arg:"" name:"run" help:"Deleted runs."`
 }
 
+// Help has examples.
+func (*runsRestoreCmd) Help() string {
+	return `Examples:
+
+	hrlab runs restore 12 13`
+}
+
 // Run restores.
 func (d *runsRestoreCmd) Run(ctx context.Context, r *runsCmd) error {
 	return r.each(ctx, d.Runs, (*tracker.Store).Deleted, (*tracker.Store).Restore)
 }
 
 type runsGCCmd struct{}
+
+// Help has examples.
+func (*runsGCCmd) Help() string {
+	return `Examples:
+
+	hrlab runs gc`
+}
 
 // Run frees.
 func (*runsGCCmd) Run(ctx context.Context, c *console, r *runsCmd) error {

@@ -20,6 +20,14 @@ type runsShowCmd struct {
 	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
 }
 
+// Help has examples.
+func (*runsShowCmd) Help() string {
+	return `Examples:
+
+	hrlab runs show 12
+	hrlab runs show boat_sunset`
+}
+
 // Run shows.
 func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {

@@ -13,6 +13,14 @@ type runsTagCmd struct {
 	Tags  []string `arg:"" name:"key=value" help:"Tags; KEY= removes one."`
 }
 
+// Help has examples.
+func (*runsTagCmd) Help() string {
+	return `Examples:
+
+	hrlab runs tag 12 keep=yes 'why=best sky'
+	hrlab runs tag 12 keep=   # remove the tag`
+}
+
 // Run tags.
 func (t *runsTagCmd) Run(ctx context.Context, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
@@ -41,6 +49,13 @@ func (t *runsTagCmd) Run(ctx context.Context, r *runsCmd) error {
 type runsNoteCmd struct {
 	Which string `arg:"" name:"run" help:"The run."`
 	Text  string `arg:"" help:"The note."`
+}
+
+// Help has examples.
+func (*runsNoteCmd) Help() string {
+	return `Examples:
+
+	hrlab runs note 12 'the water is too dark'`
 }
 
 // Run adds the note.

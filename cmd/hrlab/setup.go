@@ -24,6 +24,15 @@ type setupCmd struct {
 	WeightsURL string `name:"weights-url" placeholder:"URL|FILE" help:"Take VGG19's weights from a mirror or a file (safetensors, .pth) instead of torchvision's at Hugging Face."`
 }
 
+// Help has examples.
+func (*setupCmd) Help() string {
+	return `Examples:
+
+	hrlab setup                                   # the XLA:CPU plugin and VGG19's weights
+	hrlab setup plugin --device cuda              # the CUDA plugin and NVIDIA's libraries
+	hrlab setup weights --weights-url vgg19.pth   # weights from a file`
+}
+
 // Run installs the device's plugin unless a working one is there (as root on Debian and its kin it installs what the
 // installation lacks first), then fetches VGG19's weights unless they are there.
 func (s *setupCmd) Run(ctx context.Context, c *console) (err error) {

@@ -15,21 +15,33 @@ import (
 type sweepCmd struct {
 	Content       string  `placeholder:"FILE" help:"The picture to change."`
 	Style         string  `placeholder:"FILE" help:"The picture whose look it gets."`
-	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture a line."`
-	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content 50, 100 by style 1, 10; table: content 0.8 to 8000; wide: both around."`
+	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture per line."`
+	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content weights 50 and 100, style weights 1 and 10; table: content weights 0.8 to 8000; wide: a grid around both."`
 	ContentWeight *string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
 	StyleWeight   *string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
-	StyleGain     *string `placeholder:"1,2.56" help:"Values of the style gain, which multiplies the style picture's Gram matrices (paper and table: 2.56 with --gram mean)."`
+	StyleGain     *string `placeholder:"1,2.56" help:"Values of the style gain, the factor of the style picture's Gram matrices (2.56 in the presets paper and table, with --gram mean)."`
 	LearningRate  *string `placeholder:"0.005" help:"Values of the learning rate."`
 	loopFlags
-	ReportEvery *int `placeholder:"10" help:"Steps from one report to the next."`
-	Repeats     int  `default:"1" help:"Fit every trial with so many seeds, to see how much they matter."`
-	Patience    int  `placeholder:"N" help:"End a trial when its total loss has not fallen for N steps."`
-	Queue       bool `help:"Hand the trials to workers (hrlab worker) and show how they get on; Ctrl-C leaves them at it."`
-	DryRun      bool `help:"List the trials and how long they will take, by a step or two; record nothing."`
+	ReportEvery *int `placeholder:"10" help:"Steps between reports."`
+	Repeats     int  `default:"1" help:"Fit every trial with this many seeds, to see how much the seed matters."`
+	Patience    int  `placeholder:"N" help:"Stop a trial early when its total loss has not fallen for N steps."`
+	Queue       bool `help:"Hand the trials to workers (hrlab worker) and follow them. Ctrl-C ends the following, not the trials."`
+	DryRun      bool `help:"List the trials and estimate their time from a few steps; record nothing."`
 	engineFlags
 	dbFlags
 	Experiment string `default:"sweep" help:"The experiment that the runs belong to."`
+}
+
+// Help has examples.
+func (*sweepCmd) Help() string {
+	return `Values of an axis are comma-separated numbers, log:FROM:TO:N or lin:FROM:TO:N. Several axes make a grid.
+
+Examples:
+
+	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight 8,30,80,150,800
+	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight log:1:1000:4 --style-gain 1,2.56 --repeats 3
+	hrlab sweep --pairs pairs.csv --preset paper --size 256 --dry-run
+	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue`
 }
 
 // trials reads the flags.

@@ -15,10 +15,18 @@ import (
 )
 
 type workerCmd struct {
-	Drain bool  `help:"End when the queue is empty, or has nothing but what this worker cannot do."`
-	While int32 `placeholder:"PID" help:"End when that process does. A database has one such worker for the same device and weights."`
+	Drain bool  `help:"End when the queue is empty, or holds only trials that this worker cannot do."`
+	While int32 `placeholder:"PID" help:"End when that process ends. A database has only one such worker per device and weights."`
 	dbFlags
 	engineFlags
+}
+
+// Help has examples.
+func (*workerCmd) Help() string {
+	return `Examples:
+
+	hrlab worker
+	hrlab worker --drain --device cuda`
 }
 
 // Run takes trials from the queue. Ctrl-C hands the one it is at back, with a checkpoint.
@@ -63,7 +71,7 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 		case p.Ended && errors.Is(p.Err, tracker.ErrLeft):
 			fmt.Fprintln(c.messages, weights+tracker.ErrLeft.Error())
 		case p.Ended && errors.Is(p.Err, context.Canceled):
-			fmt.Fprintln(c.messages, weights+"cancelled")
+			fmt.Fprintln(c.messages, weights+string(tracker.Stopped))
 		case p.Ended && p.Err != nil:
 			fmt.Fprintln(c.messages, weights+oneLine(p.Err))
 		case p.Ended:
