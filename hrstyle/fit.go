@@ -3,10 +3,7 @@ package hrstyle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-
-	"github.com/gomlx/gomlx/core/tensors"
 )
 
 // ErrDiverged says that a loss became NaN or infinite.
@@ -43,69 +40,49 @@ func (e *Engine) Resume(ctx context.Context, pair Pair, from *Checkpoint) iter.S
 	return func(yield func(Step, error) bool) { e.fit(ctx, pair, from, yield) }
 }
 
-// fit is THE loop. It looks at every step's losses, but only once the next step is on its way, so that the device
-// never waits for the host except where a step is reported.
 func (e *Engine) fit(ctx context.Context, pair Pair, start *Checkpoint, yield func(Step, error) bool) {
-	var last Step
-	fail := func(err error) { yield(last, err) }
-	p, err := e.newProblem(pair, start)
+	s, err := e.newSession(pair, start)
 	if err != nil {
-		fail(err)
+		yield(Step{}, err)
 		return
 	}
-	defer p.close()
-
-	config, due := p.config, func(n, every int) bool { return every > 0 && n%every == 0 || n == p.config.Steps }
-	var running *tensors.Tensor // losses of the step that the device is busy with
-	for n := start.Step; n <= config.Steps; n++ {
-		cause := context.Cause(ctx)
-		var out stepOutputs
-		if err := try(fmt.Sprintf("step %d", n), func() { out = p.step(n) }); err != nil {
-			fail(err)
-			return
-		}
-		if running != nil {
-			if _, err := readLosses(running, n-1); err != nil {
-				fail(err)
-				return
-			}
-		}
-		running = out.losses
-		if due(n, config.ReportEvery) || cause != nil {
-			losses, err := readLosses(out.losses, n)
-			if err != nil {
-				fail(err)
-				return
-			}
-			running = nil
-			last = p.report(n, losses, out.picture)
-			stopped := cause != nil || !yield(last, nil)
-			if stopped && config.Checkpoint != "" {
-				if err := last.checkpoint.Save(config.Checkpoint); err != nil && cause != nil {
-					cause = errors.Join(cause, err)
-				}
-			}
-			if cause != nil {
-				fail(cause)
-			}
-			if stopped {
-				return
-			}
-		}
-		if config.Checkpoint != "" && config.CheckpointEvery > 0 && n > start.Step && due(n, config.CheckpointEvery) {
-			if running != nil { // a state that diverged replaces no good one
-				if _, err := readLosses(running, n); err != nil {
-					fail(err)
-					return
-				}
-				running = nil
-			}
-			if err := p.checkpoint(n).Save(config.Checkpoint); err != nil {
-				fail(err)
-				return
-			}
-		}
-		free(append(p.state, out.picture)...)
-		p.state = out.state
+	defer s.close()
+	if last, err := s.run(ctx, start.Step, yield); err != nil {
+		yield(last, err)
 	}
+}
+
+// run is THE loop: it takes the fit from step first to its end, and returns the last step that was reported with what
+// ended it early. It looks at every step's losses, but only once the next step is on its way, so that the device never
+// waits for the host except where a step is reported.
+func (s *session) run(ctx context.Context, first int, yield func(Step, error) bool) (last Step, err error) {
+	c := s.config
+	due := func(n, every int) bool { return every > 0 && n%every == 0 || n == c.Steps }
+	for n := first; n <= c.Steps; n++ {
+		cause := context.Cause(ctx)
+		if err := s.step(n); err != nil {
+			return last, err
+		}
+		report := due(n, c.ReportEvery) || cause != nil
+		save := c.Checkpoint != "" && c.CheckpointEvery > 0 && n > first && due(n, c.CheckpointEvery)
+		if report || save { // a state that diverged is not reported, and replaces no good one
+			losses, err := s.readLosses(n)
+			if err != nil {
+				return last, err
+			}
+			if report {
+				last = s.report(n, losses)
+				if cause != nil || !yield(last, nil) {
+					return last, s.stop(last, cause)
+				}
+			}
+			if save {
+				if err := s.checkpoint(n).Save(c.Checkpoint); err != nil {
+					return last, err
+				}
+			}
+		}
+		s.advance()
+	}
+	return last, nil
 }

@@ -10,13 +10,16 @@ import (
 // relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
 func relu(x *Node) *Node { return Where(positive(x), x, ZerosLike(x)) }
 
+// reluBackward is the gradient with respect to x, given y = relu(x) and the gradient d with respect to y: d where y > 0.
+func reluBackward(y, d *Node) *Node { return Where(positive(y), d, ZerosLike(d)) }
+
 func positive(x *Node) *Node { return GreaterThan(x, ScalarZero(x.Graph(), x.DType())) }
 
 // channels concatenates maps along the channel axis.
 func channels(maps ...*Node) *Node { return Concatenate(maps, -1) }
 
-// pixelwise multiplies every pixel's channels by kernel, whose leading axes are flattened to as many.
-func pixelwise(x, kernel *Node) *Node {
+// pointwise multiplies every pixel's channels by kernel, whose leading axes are flattened to as many.
+func pointwise(x, kernel *Node) *Node {
 	out := kernel.Shape().Dim(-1)
 	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
 }
@@ -31,8 +34,12 @@ func convolve(x, kernel *Node, stride int, native bool) *Node {
 	if pad > 0 {
 		x = patches(x, stride)
 	}
-	return pixelwise(x, kernel)
+	return pointwise(x, kernel)
 }
+
+// convolveBackward is the gradient of convolve with stride 1 with respect to x, given the gradient d with respect to its
+// result: dx = d * flipped, where flipped is the kernel turned by 180°, with in and out exchanged.
+func convolveBackward(d, flipped *Node, native bool) *Node { return convolve(d, flipped, 1, native) }
 
 // patches gathers the 3x3 neighbourhood of every stride-th pixel, zero outside the picture:
 // [1,H,W,C] -> [1,H/stride,W/stride,9C] ("im2col"), in the order of a [3,3,C,out] kernel.
@@ -106,4 +113,9 @@ func maxPool(x *Node) *Node {
 		x = Where(GreaterThan(odd, even), odd, even)
 	}
 	return x
+}
+
+// maxPoolBackward is the gradient with respect to x, given y = maxPool(x) and the gradient d with respect to y.
+func maxPoolBackward(x, y, d *Node) *Node {
+	return Gradient(ReduceAllSum(Mul(y, StopGradient(d))), x)[0]
 }

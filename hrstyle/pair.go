@@ -11,8 +11,8 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// ImageNet's mean and deviation of red, green and blue in [0,1], which VGG19 expects pictures to be normalised by.
-var mean, deviation = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
+// ImageNet's mean and standard deviation of red, green and blue in [0,1], which VGG19 expects pictures to be normalised by.
+var mean, std = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 
 // Pair is a content and a style picture.
 type Pair struct{ Content, Style picture.Picture }
@@ -95,7 +95,7 @@ func normalised(p picture.Picture) []float32 {
 	var table [3][256]float32
 	for c := range table {
 		for v := range table[c] {
-			table[c][v] = float32((float64(v)/255 - mean[c]) / deviation[c])
+			table[c][v] = float32((float64(v)/255 - mean[c]) / std[c])
 		}
 	}
 	values := make([]float32, 0, len(rgba.Pix)/4*3)
@@ -111,7 +111,7 @@ func denormalised(values []float32, w, h int) *image.NRGBA64 {
 	for i := range w * h {
 		pixel := img.Pix[8*i:][:8]
 		for c := range 3 {
-			v := float64(values[3*i+c])*deviation[c] + mean[c]
+			v := float64(values[3*i+c])*std[c] + mean[c]
 			binary.BigEndian.PutUint16(pixel[2*c:], uint16(math.Round(math.MaxUint16*min(max(v, 0), 1))))
 		}
 		pixel[6], pixel[7] = 255, 255

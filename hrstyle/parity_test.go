@@ -83,19 +83,19 @@ func (g golden) vgg() *VGG {
 	return v
 }
 
-// problem is the golden's fit; the losses' weights are 150 and 1, the learning rate falls after every 5 updates.
-func (g golden) problem(e *Engine) *problem {
-	p := &problem{engine: e, config: Reference}
-	p.config.DecayEvery = 5
-	var content, style []float32
-	content, p.h, p.w = g.nhwc("content")
+// session is the golden's fit; the losses' weights are 150 and 1, the learning rate falls after every 5 updates.
+func (g golden) session(e *Engine) *session {
+	s := &session{engine: e, config: Reference}
+	s.config.DecayEvery = 5
+	content, h, w := g.nhwc("content")
 	style, styleH, styleW := g.nhwc("style")
-	start := &Checkpoint{moments: [2][]float32{make([]float32, parameterCount), make([]float32, parameterCount)}}
+	s.pair.Content.Image, s.pair.Style.Image = image.NewGray(image.Rect(0, 0, w, h)), image.NewGray(image.Rect(0, 0, styleW, styleH))
+	start := &Generator{}
 	for _, par := range parameters {
 		start.flat = append(start.flat, g.tensor("hrnet."+par.name).Data...)
 	}
-	p.place(start, content, style, [2]image.Point{{X: p.w, Y: p.h}, {X: styleW, Y: styleH}})
-	return p
+	s.place(start.Start(s.config), content, style)
+	return s
 }
 
 // tapGraph returns everything that the goldens hold, by golden name.
@@ -114,7 +114,7 @@ func tapGraph(e *Engine, names *[]string) func([]*Node) []*Node {
 		}
 		for i, name := range StyleLayers {
 			put("gram."+name, gram(in.vgg.maps[name]))
-			put("gram_style."+name, Identity(in.grams[i]))
+			put("gram_style."+name, Identity(in.styleTargets[i]))
 		}
 		for _, p := range parameters {
 			put("grad."+p.name, Reshape(SliceAxis(gradient, 0, AxisRange(p.begin, p.end)), p.shape...))
@@ -139,22 +139,22 @@ func TestParity(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", kind, c.dtype, name), func(t *testing.T) {
 					g := openGolden(t, name)
 					e := openTest(t, kind, c.dtype, g.vgg())
-					p := g.problem(e)
-					defer p.close()
-					g.compareTensors(p, c.values, c.gradient)
-					g.compareCurve(p, c.losses, c.curve)
+					s := g.session(e)
+					defer s.close()
+					g.compareTensors(s, c.values, c.gradient)
+					g.compareCurve(s, c.losses, c.curve)
 				})
 			}
 		}
 	}
 }
 
-func (g golden) compareTensors(p *problem, tolerance, gradientTolerance float64) {
+func (g golden) compareTensors(s *session, tolerance, gradientTolerance float64) {
 	var names []string
-	exec := MustNewExec(p.engine.Device.Backend, tapGraph(p.engine, &names))
+	exec := MustNewExec(s.engine.Device.Backend, tapGraph(s.engine, &names))
 	defer exec.Finalize()
-	knobs := upload(p.engine, p.knobs(0), knobCount)
-	out := exec.MustCall(append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
+	values := upload(s.engine, s.hyperparameters(0), hyperparameterCount)
+	out := exec.MustCall(append([]any{s.state[0], s.state[1], s.state[2], values}, s.fixed...)...)
 	worst, largest := map[string]float64{}, 0.0
 	for _, par := range parameters {
 		largest = max(largest, absMax(g.tensor("grad."+par.name).Data))
@@ -175,12 +175,14 @@ func (g golden) compareTensors(p *problem, tolerance, gradientTolerance float64)
 	g.t.Logf("worst: %v", worst)
 }
 
-func (g golden) compareCurve(p *problem, first, whole float64) {
+func (g golden) compareCurve(s *session, first, whole float64) {
 	want := g.tensor("curve") // [21,3]: total, content, style
 	limit := first
 	for n := range want.Shape[0] {
-		out := p.step(n)
-		got, err := readLosses(out.losses, n)
+		if err := s.step(n); err != nil {
+			g.t.Fatal(err)
+		}
+		got, err := s.readLosses(n)
 		if err != nil {
 			g.t.Fatal(err)
 		}
@@ -190,8 +192,7 @@ func (g golden) compareCurve(p *problem, first, whole float64) {
 				g.t.Errorf("step %d: losses %v, want %v: off by %.1e, allowed %.0e", n, got, want.Data[3*n:3*n+3], d, limit)
 			}
 		}
-		free(append(p.state, out.picture)...)
-		p.state = out.state
+		s.advance()
 		if limit = whole; limit == 0 {
 			return
 		}

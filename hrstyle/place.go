@@ -65,7 +65,7 @@ func (e *Engine) prepare() {
 type placedPair struct {
 	digest string // of the pictures
 	fixed  []*tensors.Tensor
-	users  int // problems, and the engine
+	users  int // sessions, and the engine
 }
 
 func (p *placedPair) release() {
@@ -110,8 +110,11 @@ func pairDigest(pair Pair, content, style []float32) string {
 	return digest(content, style, []float32{float32(sizes[0].X), float32(sizes[1].X)})
 }
 
+// free frees tensors on the device; nil ones are passed over.
 func free(list ...*tensors.Tensor) {
 	for _, t := range list {
-		t.MustFinalizeAll()
+		if t != nil {
+			t.MustFinalizeAll()
+		}
 	}
 }

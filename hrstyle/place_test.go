@@ -1,6 +1,7 @@
 package hrstyle
 
 import (
+	"strings"
 	"testing"
 
 	"hrlab/hrstyle/device"
@@ -64,6 +65,19 @@ func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
 	}
 	if got := compiledAs(e, "targets "); len(got) != 2 { // content and style picture
 		t.Errorf("compiled for targets: %q", got)
+	}
+}
+
+// A fit that cannot be put on the device leaves no user of the pair behind, which would keep it there.
+func TestPlacingFails(t *testing.T) {
+	pair, c := small()
+	e := smallEngine(t, device.Go)
+	start := (&Generator{flat: make([]float32, 3)}).Start(c) // a generator has more values
+	if _, err := Last(e.Resume(t.Context(), pair, start)); err == nil || !strings.HasPrefix(err.Error(), "preparing a fit of 32x24: ") {
+		t.Error(err)
+	}
+	if e.pair.users != 1 {
+		t.Errorf("%d users of the pair; want the engine alone", e.pair.users)
 	}
 }
 

@@ -3,28 +3,33 @@ package hrstyle
 import (
 	"errors"
 	"fmt"
-	"image"
 	"math"
 	"time"
 
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// problem is what a fit needs on the device.
-type problem struct {
+// session is the state of a running fit on the device.
+type session struct {
 	engine *Engine
 	config Config
-	scaled Pair   // as fitted
+	pair   Pair   // as fitted
 	digest string // of it
-	w, h   int
-	state  []*tensors.Tensor // parameters and Adam's moments
-	pair   *placedPair
-	fixed  []any                     // pair, then VGG19
-	scales [len(StyleLayers)]float64 // of the style targets
 	began  time.Time
+
+	placed *placedPair
+	fixed  []any                     // what every step takes: the placed pair, then VGG19
+	scales [len(StyleLayers)]float64 // of the style targets
+	state  []*tensors.Tensor         // parameters and Adam's moments
+
+	// Of the step that was begun last:
+	next    []*tensors.Tensor // the state after it
+	picture *tensors.Tensor   // [1,H,W,3], of the state before it, as losses are
+	losses  *tensors.Tensor   // total, content and style; nil once they are read
 }
 
-func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
+// newSession checks everything that a fit needs, and puts it on the device.
+func (e *Engine) newSession(pair Pair, start *Checkpoint) (*session, error) {
 	c := start.Config
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -32,78 +37,102 @@ func (e *Engine) newProblem(pair Pair, start *Checkpoint) (*problem, error) {
 	if e.VGG == nil {
 		return nil, errors.New("this engine was opened without VGG19 weights (vgg none): it can only apply generators")
 	}
+	if err := e.Fits(pair, c); err != nil {
+		return nil, err
+	}
 	pair, err := pair.Fitted(c)
 	if err != nil {
 		return nil, err
 	}
-	p := &problem{engine: e, config: c, scaled: pair, w: pair.Content.Bounds().Dx(), h: pair.Content.Bounds().Dy()}
-	if err := e.checkMemory("fitting", p.w, p.h, fitMemory); err != nil {
-		return nil, err
-	}
-	style := pair.Style.Bounds()
-	if err := e.checkMemory(pair.Style.Name+" as style picture", style.Dx(), style.Dy(), styleMemory); err != nil {
-		return nil, err
-	}
 	x, y := normalised(pair.Content), normalised(pair.Style)
-	p.digest = pairDigest(pair, x, y)
-	if err := start.matches(p.digest, e.VGG); err != nil {
+	s := &session{engine: e, config: c, pair: pair, digest: pairDigest(pair, x, y)}
+	if err := start.matches(s.digest, e.VGG); err != nil {
 		return nil, err
 	}
-	err = try(fmt.Sprintf("preparing a fit of %dx%d", p.w, p.h), func() {
-		p.place(start, x, y, pair.sizes())
-	})
-	p.began = time.Now().Add(-start.Elapsed)
-	return p, err
+	size := pair.Content.Bounds()
+	if err := try(fmt.Sprintf("preparing a fit of %dx%d", size.Dx(), size.Dy()), func() { s.place(start, x, y) }); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.began = time.Now().Add(-start.Elapsed)
+	return s, nil
 }
 
-// place puts state and pair on the device.
-func (p *problem) place(start *Checkpoint, content, style []float32, sizes [2]image.Point) {
-	e := p.engine
-	p.pair, p.scales = e.placePair(p.digest, content, style, sizes), p.config.targetScales(sizes[1])
-	p.pair.users++
-	for _, t := range p.pair.fixed {
-		p.fixed = append(p.fixed, t)
+// place puts the pair, whose values are content and style, and the state on the device.
+func (s *session) place(start *Checkpoint, content, style []float32) {
+	e, sizes := s.engine, s.pair.sizes()
+	s.placed, s.scales = e.placePair(s.digest, content, style, sizes), s.config.targetScales(sizes[1])
+	s.placed.users++
+	for _, t := range s.placed.fixed {
+		s.fixed = append(s.fixed, t)
 	}
-	p.fixed = append(p.fixed, e.prepared...)
+	s.fixed = append(s.fixed, e.prepared...)
 	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
-		p.state = append(p.state, upload(e, values, parameterCount))
+		s.state = append(s.state, upload(e, values, parameterCount))
 	}
 }
 
-type stepOutputs struct {
-	state           []*tensors.Tensor
-	losses, picture *tensors.Tensor
+// step begins update n. It does not wait for it, but for the losses of the update before, unless they are read.
+func (s *session) step(n int) error {
+	before := s.losses
+	err := try(fmt.Sprintf("step %d", n), func() {
+		values, mode := upload(s.engine, s.hyperparameters(n), hyperparameterCount), s.config.Gram
+		defer free(values) // the device keeps it as long as it needs it
+		out := s.engine.call("step "+string(mode), s.engine.stepGraph(mode), append([]any{s.state[0], s.state[1], s.state[2], values}, s.fixed...)...)
+		s.next, s.losses, s.picture = out[:3], out[3], out[4]
+	})
+	if err == nil && before != nil {
+		_, err = readLosses(before, n-1)
+	}
+	return err
 }
 
-// step starts update n and does not wait for it.
-func (p *problem) step(n int) stepOutputs {
-	knobs, mode := upload(p.engine, p.knobs(n), knobCount), p.config.Gram
-	defer free(knobs) // the device keeps it as long as it needs it
-	out := p.engine.call("step "+string(mode), p.engine.stepGraph(mode), append([]any{p.state[0], p.state[1], p.state[2], knobs}, p.fixed...)...)
-	return stepOutputs{out[:3], out[3], out[4]}
+// advance makes the state after the step that was begun last the current one.
+func (s *session) advance() {
+	free(append(s.state, s.picture)...)
+	s.state, s.next, s.picture = s.next, nil, nil
 }
 
-func (p *problem) report(n int, losses [3]float64, picture *tensors.Tensor) Step {
-	state := p.checkpoint(n)
+// readLosses waits for the losses of step n, the one that was begun last.
+func (s *session) readLosses(n int) ([3]float64, error) {
+	losses, err := readLosses(s.losses, n)
+	s.losses = nil
+	return losses, err
+}
+
+// report is what a fit yields of step n.
+func (s *session) report(n int, losses [3]float64) Step {
+	state := s.checkpoint(n)
 	return Step{
-		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: time.Since(p.began),
-		pair: p.scaled, picture: download[float32](picture),
-		generator:  &Generator{Step: n, Config: p.config, VGG: p.engine.VGG.Label, flat: state.flat},
+		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: state.Elapsed,
+		pair: s.pair, picture: download[float32](s.picture),
+		generator:  &Generator{Step: n, Config: s.config, VGG: s.engine.VGG.Label, flat: state.flat},
 		checkpoint: state,
 	}
 }
 
-func (p *problem) checkpoint(n int) *Checkpoint {
+func (s *session) checkpoint(n int) *Checkpoint {
 	return &Checkpoint{
-		Config: p.config, Step: n, Elapsed: time.Since(p.began), Content: p.scaled.Content.Name, Style: p.scaled.Style.Name,
-		flat: download[float32](p.state[0]), moments: [2][]float32{download[float32](p.state[1]), download[float32](p.state[2])},
-		pair: p.digest, vgg: p.engine.VGG.Digest,
+		Config: s.config, Step: n, Elapsed: time.Since(s.began), Content: s.pair.Content.Name, Style: s.pair.Style.Name,
+		flat: download[float32](s.state[0]), moments: [2][]float32{download[float32](s.state[1]), download[float32](s.state[2])},
+		pair: s.digest, vgg: s.engine.VGG.Digest,
 	}
 }
 
-func (p *problem) close() {
-	free(p.state...)
-	p.pair.release()
+// stop saves the checkpoint of a fit that ends early, by cause or, where that is nil, by its consumer.
+func (s *session) stop(last Step, cause error) error {
+	if s.config.Checkpoint == "" {
+		return cause
+	}
+	if err := last.checkpoint.Save(s.config.Checkpoint); err != nil && cause != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+func (s *session) close() {
+	free(append(append(s.state, s.next...), s.picture, s.losses)...)
+	s.placed.release()
 }
 
 // readLosses waits for the losses of step n, and frees them.

@@ -67,49 +67,53 @@ func (s Step) Describe() string {
 // Ok says whether the step exists: a fit that fails at once has none.
 func (s Step) Ok() bool { return s.generator != nil || s.recorded != nil }
 
-// knobs are the numbers that change from step to step or from trial to trial, as one input of the step's graph.
+// Hyperparameters of a step: what changes from step to step or from trial to trial. They are packed into one input of the
+// step's graph, in this order.
 const (
-	knobContent = iota
-	knobStyle
-	knobRate
-	knobVariance
-	knobDecay
-	knobLayers                                  // as many as StyleLayers
-	knobTargets = knobLayers + len(StyleLayers) // targetScales
-	knobCount   = knobTargets + len(StyleLayers)
+	contentWeight      = iota
+	styleWeight        // of the whole style loss
+	learningRate       // divided by 1-β₁ⁿ⁺¹, Adam's correction of the first moment
+	varianceCorrection // √(1-β₂ⁿ⁺¹), that of the second
+	weightDecay
+	layerWeights                                          // as many as StyleLayers
+	targetScales        = layerWeights + len(StyleLayers) // as many
+	hyperparameterCount = targetScales + len(StyleLayers)
 )
 
-const beta1, beta2, adamEps = 0.9, 0.999, 1e-8
-
-// knobs of update n (counted from 0). Adam's bias corrections are folded in: knobRate is the learning rate divided by
-// 1-β₁ⁿ⁺¹, knobVariance √(1-β₂ⁿ⁺¹).
-func (p *problem) knobs(n int) []float64 {
-	c := p.config
+// hyperparameters are those of update n, counted from 0.
+func (s *session) hyperparameters(n int) []float64 {
+	c := s.config
 	rate := c.LearningRate
 	if c.DecayEvery > 0 {
 		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
 	}
 	t := float64(n + 1)
 	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
-	return append(append(values, c.LayerWeights[:]...), p.scales[:]...)
+	return append(append(values, c.LayerWeights[:]...), s.scales[:]...)
 }
 
 // stepInputs are the inputs of the step's graph, in order.
 type stepInputs struct {
-	state   []*Node // parameters and Adam's two moments, [parameterCount] each
-	knobs   *Node   // [knobCount]
-	content *Node   // [1,H,W,3]
-	map4_2  *Node   // the content target [1,H/8,W/8,512]
-	grams   []*Node // of the style picture, FᵀF [C,C]
-	vgg     *vggGraph
-	engine  *Engine
+	state           []*Node // parameters and Adam's two moments, [parameterCount] each
+	hyperparameters *Node   // [hyperparameterCount]
+	content         *Node   // the content picture [1,H,W,3]
+	contentTarget   *Node   // contentLayer's map of it [1,H/8,W/8,512]
+	styleTargets    []*Node // FᵀF [C,C] of the style picture's maps
+	vgg             *vggGraph
+	engine          *Engine
 }
 
 func (e *Engine) stepInputs(in []*Node) stepInputs {
 	return stepInputs{in[:3], in[3], in[4], in[5], in[6:11], e.vggGraph(in[11:]), e}
 }
 
-func (in stepInputs) knob(i int) *Node { return Reshape(SliceAxis(in.knobs, 0, AxisRange(i, i+1))) }
+// hyperparameter is the one at i, a scalar.
+func (in stepInputs) hyperparameter(i int) *Node { return Reshape(in.slice(i, i+1)) }
+
+// slice are the hyperparameters from begin up to end.
+func (in stepInputs) slice(begin, end int) *Node {
+	return SliceAxis(in.hyperparameters, 0, AxisRange(begin, end))
+}
 
 // losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
 func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
@@ -123,10 +127,10 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 		maps[name] = Identity(in.vgg.maps[name])
 		heads = append(heads, maps[name])
 	}
-	content = contentLoss(maps[contentLayer], in.map4_2)
-	targets := scaled(in.grams, SliceAxis(in.knobs, 0, AxisRange(knobTargets, knobCount)))
-	style = styleLoss(maps, targets, SliceAxis(in.knobs, 0, AxisRange(knobLayers, knobTargets)), mode)
-	total = Add(Mul(in.knob(knobContent), content), Mul(in.knob(knobStyle), style))
+	content = contentLoss(maps[contentLayer], in.contentTarget)
+	targets := scaled(in.styleTargets, in.slice(targetScales, hyperparameterCount))
+	style = styleLoss(maps, targets, in.slice(layerWeights, targetScales), mode)
+	total = Add(Mul(in.hyperparameter(contentWeight), content), Mul(in.hyperparameter(styleWeight), style))
 	gradients := map[string]*Node{}
 	for i, d := range Gradient(total, heads...) {
 		gradients[names[i]] = d
@@ -135,6 +139,9 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 	return g, picture, total, content, style, g.gradient(ReduceAllSum(Mul(picture, d)))
 }
 
+// Adam's constants, PyTorch's defaults.
+const beta1, beta2, adamEps = 0.9, 0.999, 1e-8
+
 // stepGraph is one update: losses and picture of the state that comes in, and the state after Adam (Kingma and Ba,
 // arXiv 1412.6980, algorithm 1).
 func (e *Engine) stepGraph(mode Gram) func([]*Node) []*Node {
@@ -142,10 +149,10 @@ func (e *Engine) stepGraph(mode Gram) func([]*Node) []*Node {
 		in := e.stepInputs(inputs)
 		_, picture, total, content, style, gradient := in.losses(mode)
 		p, m, v := in.state[0], in.state[1], in.state[2]
-		gradient = Add(gradient, Mul(in.knob(knobDecay), p))
+		gradient = Add(gradient, Mul(in.hyperparameter(weightDecay), p))
 		m = Add(MulScalar(m, beta1), MulScalar(gradient, 1-beta1))
 		v = Add(MulScalar(v, beta2), MulScalar(Square(gradient), 1-beta2))
-		p = Sub(p, Mul(in.knob(knobRate), Div(m, AddScalar(Div(Sqrt(v), in.knob(knobVariance)), adamEps))))
+		p = Sub(p, Mul(in.hyperparameter(learningRate), Div(m, AddScalar(Div(Sqrt(v), in.hyperparameter(varianceCorrection)), adamEps))))
 		return []*Node{p, m, v, Stack([]*Node{total, content, style}, 0), picture}
 	}
 }

@@ -88,9 +88,9 @@ func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
 		} else if own != nil {
 			d = Add(d, own)
 		}
-		d = convolve(Where(positive(m), d, ZerosLike(d)), v.flipped[i], 1, v.native)
+		d = convolveBackward(reluBackward(m, d), v.flipped[i], v.native)
 		if p := v.pooling[i]; p.in != nil {
-			d = Gradient(ReduceAllSum(Mul(p.out, StopGradient(d))), p.in)[0]
+			d = maxPoolBackward(p.in, p.out, d)
 		}
 	}
 	return d

@@ -27,7 +27,7 @@ type VGG struct {
 }
 
 // LoadVGG reads weights from a safetensors or PyTorch file in torchvision's names (features.N.weight, features.N.bias),
-// float32, float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and deviation.
+// float32, float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and standard deviation.
 func LoadVGG(path string) (*VGG, error) {
 	file, err := safetensors.Open(path)
 	if err != nil {
@@ -159,10 +159,10 @@ func RandomVGG() *VGG {
 	before := 1.0 // root mean square of a normalised picture
 	for _, l := range vgg19 {
 		// He-normal filters keep the root mean square; the factor moves it from the layer before to this one.
-		deviation := math.Sqrt(2/float64(9*in)) * l.rms / before
+		std := math.Sqrt(2/float64(9*in)) * l.rms / before
 		kernel := safetensors.Tensor{Shape: []int{l.out, in, 3, 3}, Data: make([]float32, l.out*in*9)}
 		for i := range kernel.Data {
-			kernel.Data[i] = float32(random.NormFloat64() * deviation)
+			kernel.Data[i] = float32(random.NormFloat64() * std)
 		}
 		v.weights = append(v.weights, kernel, safetensors.Tensor{Shape: []int{l.out}, Data: make([]float32, l.out)})
 		in, before = l.out, l.rms
