@@ -1,7 +1,6 @@
 package hrstyle
 
 import (
-	"fmt"
 	"image"
 
 	"hrlab/picture"
@@ -17,8 +16,8 @@ import (
 // A generator is fitted for one picture; on others, and at other sizes, it carries the look over as well as it can.
 func (e *Engine) Apply(g *Generator, p picture.Picture) (*image.NRGBA64, error) {
 	w, h := p.Bounds().Dx(), p.Bounds().Dy()
-	if err := checkSides(w, h); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Name, err)
+	if err := checkSides(p); err != nil {
+		return nil, err
 	}
 	if err := e.checkMemory(p.Name, w, h, applyMemory); err != nil {
 		return nil, err

@@ -17,22 +17,27 @@ var mean, std = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 // Pair is a content and a style picture.
 type Pair struct{ Content, Style picture.Picture }
 
-// LoadPair reads both pictures, as picture.Load does.
-func LoadPair(content, style string) (Pair, error) {
-	c, err := picture.Load(content)
-	if err != nil {
-		return Pair{}, err
+// LoadPair reads both pictures, as picture.Load does. Each side is at least 16 px.
+func LoadPair(content, style string) (p Pair, err error) {
+	if p.Content, err = picture.Load(content); err == nil {
+		err = checkSides(p.Content)
 	}
-	s, err := picture.Load(style)
-	return Pair{c, s}, err
+	if err != nil {
+		return p, err
+	}
+	if p.Style, err = picture.Load(style); err == nil {
+		err = checkSides(p.Style)
+	}
+	return p, err
 }
 
 // minSide is the smallest side of a picture in pixels: VGG19 halves it four times.
 const minSide = 16
 
-func checkSides(w, h int) error {
-	if w < minSide || h < minSide {
-		return fmt.Errorf("%dx%d is smaller than %d px", w, h, minSide)
+// checkSides says that a picture is too small.
+func checkSides(p picture.Picture) error {
+	if w, h := p.Bounds().Dx(), p.Bounds().Dy(); w < minSide || h < minSide {
+		return fmt.Errorf("%s: %dx%d is smaller than %d px", p.Name, w, h, minSide)
 	}
 	return nil
 }
@@ -48,17 +53,16 @@ func fitted(w, h, size int, square bool) (int, int) {
 	return four(float64(w*size) / longer), four(float64(h*size) / longer)
 }
 
-// resize scales by a tent kernel that averages when it shrinks (as Pillow's BILINEAR), unless the size is right.
+// resize scales bilinearly, as the authors' code does, unless the size is right.
 func resize(p picture.Picture, w, h int) (picture.Picture, error) {
-	if err := checkSides(w, h); err != nil {
-		return p, fmt.Errorf("%s: %dx%d becomes too small: %w", p.Name, p.Bounds().Dx(), p.Bounds().Dy(), err)
+	size := p.Bounds().Size()
+	if w < minSide || h < minSide {
+		return p, fmt.Errorf("%s: %dx%d becomes too small: %dx%d is smaller than %d px", p.Name, size.X, size.Y, w, h, minSide)
 	}
-	if p.Bounds().Dx() == w && p.Bounds().Dy() == h {
+	if size == image.Pt(w, h) {
 		return p, nil
 	}
-	scaled := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.BiLinear.Scale(scaled, scaled.Bounds(), p.Image, p.Bounds(), draw.Src, nil)
-	return picture.Picture{Name: p.Name, Image: scaled}, nil
+	return picture.Picture{Name: p.Name, Image: picture.Scale(p.Image, w, h, draw.BiLinear)}, nil
 }
 
 // Fitted returns the pair at the sizes that a fit with c has.
@@ -88,8 +92,8 @@ func (p Pair) fittedSizes(c Config) (sizes [2]image.Point) {
 // normalised returns the picture as values of a [1,H,W,3] tensor.
 func normalised(p picture.Picture) []float32 {
 	rgba, ok := p.Image.(*image.RGBA)
-	if !ok || rgba.Stride != 4*rgba.Rect.Dx() {
-		rgba = image.NewRGBA(image.Rect(0, 0, p.Bounds().Dx(), p.Bounds().Dy()))
+	if w, h := p.Bounds().Dx(), p.Bounds().Dy(); !ok || len(rgba.Pix) != 4*w*h { // or a part of another
+		rgba = image.NewRGBA(image.Rect(0, 0, w, h))
 		draw.Draw(rgba, rgba.Bounds(), p.Image, p.Bounds().Min, draw.Src)
 	}
 	var table [3][256]float32

@@ -30,12 +30,26 @@ func TestFittedSizes(t *testing.T) {
 	}
 }
 
+// Checkpoints of every version are of the same values: the digest is that of pictures which version 0.1.0 scaled.
+func TestFittedValues(t *testing.T) {
+	c := Default
+	c.Size, c.StyleSize = 64, 100
+	pair, err := Pair{picture.Picture{Name: "content", Image: sample.Content(120, 83)}, picture.Picture{Name: "style", Image: sample.Style(61, 90)}}.Fitted(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "8eb8792020b840fcb8830618b2bcdcbf8fb450731427af4f56f8479a0fa11458"
+	if got := pairDigest(pair, normalised(pair.Content), normalised(pair.Style)); got != want {
+		t.Errorf("%s of %v and %v", got, pair.Content.Bounds(), pair.Style.Bounds())
+	}
+}
+
 // A picture goes to a tensor and back without loss, whatever image type holds it.
 func TestNormalised(t *testing.T) {
 	want := sample.Content(20, 16)
 	grey := image.NewGray(image.Rect(3, 5, 20, 21)) // bounds that do not begin at 0
 	grey.SetGray(4, 6, color.Gray{77})
-	for name, img := range map[string]image.Image{"RGBA": want, "part": want.SubImage(image.Rect(2, 2, 18, 16)), "grey": grey} {
+	for name, img := range map[string]image.Image{"RGBA": want, "part": want.SubImage(image.Rect(2, 2, 18, 16)), "rows": want.SubImage(image.Rect(0, 0, 20, 9)), "grey": grey} {
 		p := picture.Picture{Name: name, Image: img}
 		b := p.Bounds()
 		got := denormalised(normalised(p), b.Dx(), b.Dy())

@@ -11,9 +11,8 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// minSide is the smallest side of a picture: VGG19 halves it four times. maxDecode is the memory that reading one may
-// take, in bytes; more is refused by the header.
-const minSide, maxDecode = 16, 900_000_000
+// maxDecode is the memory that reading a picture may take, in bytes; more is refused by the header.
+const maxDecode = 900_000_000
 
 // decode makes an opaque, upright sRGB picture of a file's bytes. notes say what was done to it that a user should
 // know; exif is the file's EXIF block, if it has one.
@@ -90,19 +89,23 @@ func explain(err error) error {
 
 // flatten puts a picture on white paper.
 func flatten(img image.Image) *image.RGBA {
-	opaque, known := img.(interface{ Opaque() bool })
-	solid := known && opaque.Opaque()
-	if rgba, ok := img.(*image.RGBA); ok && solid && rgba.Rect.Min == (image.Point{}) {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	if rgba, ok := img.(*image.RGBA); ok && rgba.Rect.Min == (image.Point{}) && len(rgba.Pix) == 4*w*h && rgba.Opaque() { // and no part of another
 		return rgba
 	}
-	out := image.NewRGBA(image.Rect(0, 0, img.Bounds().Dx(), img.Bounds().Dy()))
-	op := draw.Src
-	if !solid {
-		draw.Draw(out, out.Rect, image.White, image.Point{}, draw.Src)
-		op = draw.Over
-	}
+	out, op := paper(img, w, h)
 	draw.Draw(out, out.Rect, img, img.Bounds().Min, op)
 	return out
+}
+
+// paper is a picture of w x h pixels to draw img on, and how: white where img is not opaque.
+func paper(img image.Image, w, h int) (*image.RGBA, draw.Op) {
+	out := image.NewRGBA(image.Rect(0, 0, w, h))
+	if known, ok := img.(interface{ Opaque() bool }); ok && known.Opaque() {
+		return out, draw.Src
+	}
+	draw.Draw(out, out.Rect, image.White, image.Point{}, draw.Src)
+	return out, draw.Over
 }
 
 // fromYCbCr converts to RGB as libjpeg and libwebp do: where chroma has half the width, or half of both sides, it is
@@ -115,6 +118,9 @@ func fromYCbCr(in *image.YCbCr, studio bool) *image.RGBA {
 		image.YCbCrSubsampleRatio440: {1, 2}, image.YCbCrSubsampleRatio411: {4, 1}, image.YCbCrSubsampleRatio410: {4, 2},
 	}[in.SubsampleRatio]
 	halfX, halfY := pixels.X == 2, pixels.Y == 2 && pixels.X < 4
+	if !studio && halfX && w <= 4 { // as libjpeg does
+		halfX, halfY = false, false
+	}
 	// near and far are the two chroma values beside v, of n values, when each stands for some.
 	neighbours := func(v, n, some int, half bool) (near, far int) {
 		if !half {

@@ -127,10 +127,14 @@ func Save(path string, img image.Image, how Encoding) error {
 
 // Encode returns what Save writes to a file with this extension; without one it is PNG.
 func (e Encoding) Encode(extension string, img image.Image) (data []byte, err error) {
+	img = bare(img)
 	if deep, ok := img.(*image.NRGBA64); ok && e.Bits != 16 {
 		img = eightBits(deep)
 	}
 	format, b := Format(extension), img.Bounds()
+	if err := checkSides(b.Dx(), b.Dy()); err != nil {
+		return nil, err
+	}
 	if limit := maxSide[format]; limit > 0 && max(b.Dx(), b.Dy()) > limit {
 		return nil, fmt.Errorf("%dx%d does not go into %s, whose sides are at most %d px", b.Dx(), b.Dy(), format, limit)
 	}
@@ -143,7 +147,7 @@ func (e Encoding) Encode(extension string, img image.Image) (data []byte, err er
 		if quality == 0 {
 			quality = 95
 		}
-		if err = jpeg.Encode(&buf, img, &jpeg.Options{Quality: quality}); err == nil {
+		if err = jpeg.Encode(&buf, flatten(img), &jpeg.Options{Quality: quality}); err == nil {
 			data = e.intoJPEG(buf.Bytes())
 		}
 	case "WebP":

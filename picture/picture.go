@@ -35,6 +35,14 @@ type Picture struct {
 // in memory. It is kept in memory as long as the picture is: what the file takes on disk, 400 MB at most.
 func (p Picture) File() []byte { return p.file }
 
+// bare is the image of a picture, whose type tells how to read its pixels quickly and whether it is opaque.
+func bare(img image.Image) image.Image {
+	if p, ok := img.(Picture); ok {
+		return p.Image
+	}
+	return img
+}
+
 // Exif is what is true of the picture in the EXIF block of the file that it was loaded from: without what is about its
 // coding and without previews, with the orientation, size and colour space that the picture has now. nil is nothing.
 func (p Picture) Exif() []byte { return p.exif }
@@ -62,7 +70,7 @@ func Format(name string) string { return formats[strings.ToLower(filepath.Ext(na
 // Extensions are the extensions of files that Load reads, sorted.
 func Extensions() []string { return slices.Sorted(maps.Keys(formats)) }
 
-// Load reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, each side at least 16 px, at most 0.9 GB when decoded
+// Load reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, at most 0.9 GB when decoded
 // (about 100 million pixels). It is turned upright as its EXIF says, brought to sRGB from its colour space (ICC profile,
 // PNG's chunks cICP, sRGB, gAMA and cHRM, EXIF's Adobe RGB; relative colorimetric), transparency shows white paper, and
 // of an animation the first frame is taken. Notes say what could not be used. The name - is standard input.
@@ -119,9 +127,10 @@ func unread(name string, err error) error {
 // maxFile is the largest picture file read, in bytes.
 const maxFile = 400_000_000
 
+// checkSides says why a picture cannot have these sides.
 func checkSides(w, h int) error {
-	if w < minSide || h < minSide {
-		return fmt.Errorf("%dx%d is smaller than %d px", w, h, minSide)
+	if w < 1 || h < 1 {
+		return fmt.Errorf("%dx%d is smaller than 1 px", w, h)
 	}
 	return nil
 }

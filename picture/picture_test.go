@@ -291,6 +291,8 @@ func TestBadPictures(t *testing.T) {
 	huge := bytes.Clone(good.Bytes())
 	copy(huge[16:], []byte{0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30}) // 30000x30000 in the header
 	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
+	copy(tiny.Bytes()[16:], []byte{0, 0, 0, 0}) // a width of 0 in the header
+	binary.BigEndian.PutUint32(tiny.Bytes()[29:], crc32.ChecksumIEEE(tiny.Bytes()[12:29]))
 	for _, c := range []struct{ path, want string }{
 		{filepath.Join(dir, "none.png"), "no such file or directory"},
 		{dir, "not a regular file"},
@@ -298,7 +300,7 @@ func TestBadPictures(t *testing.T) {
 		{write("text.png", []byte("no picture at all")), "not a picture in a format known here"},
 		{write("cut.png", good.Bytes()[:good.Len()/2]), "the file is cut short"},
 		{write("cut.jpg", jpg.Bytes()[:jpg.Len()/2]), "the file is cut short"},
-		{write("tiny.png", tiny.Bytes()), "1x1 is smaller than 16 px"},
+		{write("tiny.png", tiny.Bytes()), "0x1 is smaller than 1 px"},
 		{write("huge.png", huge), "30000x30000 takes 7.2 GB of memory to read; allowed: 0.9"},
 	} {
 		_, err := Load(c.path)

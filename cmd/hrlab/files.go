@@ -8,16 +8,19 @@ import (
 	"strings"
 	"syscall"
 
+	"hrlab/hrstyle"
 	"hrlab/picture"
 )
 
-// loadPicture loads a picture and says what was done to it.
-func loadPicture(c *console, path string) (picture.Picture, error) {
-	p, err := picture.Load(path)
-	for _, note := range p.Notes {
-		fmt.Fprintln(c.messages, path, note)
+// loadPair loads two pictures and says what was done to them.
+func loadPair(c *console, content, style string) (hrstyle.Pair, error) {
+	pair, err := hrstyle.LoadPair(content, style)
+	for _, p := range []picture.Picture{pair.Content, pair.Style} {
+		for _, note := range p.Notes {
+			fmt.Fprintln(c.messages, p.Name, note)
+		}
 	}
-	return p, err
+	return pair, err
 }
 
 // readable says why a picture cannot be read, without reading it: a pipe is read once.

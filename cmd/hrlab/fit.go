@@ -279,10 +279,7 @@ func (f *fitCmd) loadPair(c *console) (pair hrstyle.Pair, err error) {
 	if f.Content == "-" && f.Style == "-" {
 		return pair, errors.New("--content - and --style -: only one of them can be standard input")
 	}
-	if pair.Content, err = loadPicture(c, f.Content); err == nil {
-		pair.Style, err = loadPicture(c, f.Style)
-	}
-	return pair, err
+	return loadPair(c, f.Content, f.Style)
 }
 
 // checkOutputs finds out before the fit whether its results can be written.

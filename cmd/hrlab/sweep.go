@@ -110,7 +110,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	first, err := loadPair(c, names[0])
+	first, err := loadPair(c, names[0][0], names[0][1])
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	return s.show(ctx, c, len(names), trials, "stopped; the same command goes on. So far", func(i int, show *sweepProgress) error {
 		pair, err := first, error(nil)
 		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
-			pair, err = loadPair(show.console(), names[i])
+			pair, err = loadPair(show.console(), names[i][0], names[i][1])
 		}
 		if err != nil {
 			return show.unread(err, trials)
@@ -188,7 +188,7 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 	for i := range names {
 		pair := first
 		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
-			if pair, unread[i] = loadPair(c, names[i]); unread[i] != nil {
+			if pair, unread[i] = loadPair(c, names[i][0], names[i][1]); unread[i] != nil {
 				continue
 			}
 		}

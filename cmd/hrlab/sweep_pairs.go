@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"hrlab/hrstyle"
 )
 
 // pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
@@ -35,14 +33,6 @@ func (s *sweepCmd) pairs() (names [][]string, err error) {
 		}
 	}
 	return names, nil
-}
-
-// loadPair reads a pair.
-func loadPair(c *console, names []string) (pair hrstyle.Pair, err error) {
-	if pair.Content, err = loadPicture(c, names[0]); err == nil {
-		pair.Style, err = loadPicture(c, names[1])
-	}
-	return pair, err
 }
 
 // afterField is white space between a field and the comma or line break after it, with the field where it is quoted.

@@ -522,3 +522,21 @@ save("bits.tiff", rgb.convert("1"))
 save("fax3.tiff", rgb.convert("1"), compression="group3")
 save("fax3-filled.tiff", rgb.convert("1"), compression="group3", tiffinfo={292: 4})  # ends of lines end at whole bytes
 save("fax4.tiff", rgb.convert("1"), compression="group4")
+
+# Smaller than the blocks and neighbourhoods that coders work with.
+
+for w, h in (1, 1), (2, 3), (3, 2), (4, 5), (5, 1):
+    tiny = rgb.crop((4, 6, 4 + w, 6 + h))
+    for ending, how in ("png", {}), ("webp", {"quality": 90}), ("gif", {}), ("tiff", {"compression": "tiff_lzw"}), ("bmp", {}):
+        save(f"tiny-{w}x{h}.{ending}", tiny, **how)
+    for i, name in enumerate(("444", "422", "420")):
+        save(f"tiny-{w}x{h}-{name}.jpg", tiny, quality=90, subsampling=i)
+
+
+# Scaling, of a picture and of one on white paper.
+
+on_paper = Image.alpha_composite(Image.new("RGBA", alpha.size, "white"), alpha).convert("RGB")
+for name, img in ("rgb", rgb), ("alpha", on_paper):
+    for kernel in "bilinear", "bicubic":
+        for w, h in (13, 8), (64, 50), (1, 21):
+            img.resize((w, h), Image.Resampling[kernel.upper()]).save(f"expected/{name}-{kernel}-{w}x{h}.png")
