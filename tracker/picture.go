@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -10,7 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
+
+	"hrlab/picture"
 
 	"golang.org/x/image/draw"
 )
@@ -18,9 +18,7 @@ import (
 // ThumbnailSize is the longer side of a thumbnail in pixels; smaller pictures keep their size.
 const ThumbnailSize = 320
 
-const thumbnailQuality = 85
-
-// LogPicture records a picture at a step as a thumbnail, a JPEG. Pictures with the same pixels are kept once.
+// LogPicture records a picture at a step as a thumbnail, a JPEG (see [picture.JPEG]). Pictures with the same pixels are kept once.
 func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture image.Image) error {
 	if step < 0 {
 		return fmt.Errorf("picture %s: step %d; allowed: 0 or more", name, step)
@@ -86,19 +84,7 @@ func pixelDigest(picture image.Image) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-func encodeThumbnail(picture image.Image) ([]byte, error) {
-	from := picture.Bounds()
-	w, h := from.Dx(), from.Dy()
-	if longer := max(w, h); longer > ThumbnailSize {
-		w, h = max(1, (w*ThumbnailSize+longer/2)/longer), max(1, (h*ThumbnailSize+longer/2)/longer)
-	}
-	small := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.Draw(small, small.Rect, image.White, image.Point{}, draw.Src) // JPEG knows no transparency
-	draw.CatmullRom.Scale(small, small.Rect, picture, from, draw.Over, nil)
-	var out bytes.Buffer
-	err := jpeg.Encode(&out, small, &jpeg.Options{Quality: thumbnailQuality})
-	return out.Bytes(), err
-}
+func encodeThumbnail(img image.Image) ([]byte, error) { return picture.JPEG(img, ThumbnailSize, 0) }
 
 // Picture is one that a run has at a step.
 type Picture struct {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"hrlab/picture"
+
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 
@@ -55,7 +57,7 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 				Chart template.URL
 			}{State: state, Step: last}
 			if last.Ok() {
-				data.JPEG, data.Chart = encode(last.Picture()), chart(lossChart(content, style))
+				data.JPEG, data.Chart = Must(picture.JPEG(last.Picture(), maxShown, 0)), chart(lossChart(content, style))
 			}
 			return render("curves", data)
 		}
@@ -168,7 +170,7 @@ func Progress() func(experiments.Progress) {
 				JPEG                    []byte
 			}{state, left, done, over, p.Trials, fitted, skipped, failed, nil}
 			if p.Step.Ok() && !done {
-				data.JPEG = encode(p.Step.Picture())
+				data.JPEG = Must(picture.JPEG(p.Step.Picture(), maxShown, 0))
 			}
 			return render("progress", data)
 		})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html/template"
 	"image"
-	"image/jpeg"
 	"math"
 	"path/filepath"
 	"reflect"
@@ -24,7 +23,6 @@ import (
 
 	"github.com/janpfeifer/gonb/gonbui"
 	"github.com/janpfeifer/gonb/gonbui/protocol"
-	"golang.org/x/image/draw"
 	"gonum.org/v1/plot"
 )
 
@@ -56,19 +54,6 @@ func display(html, text string) {
 // maxShown is the longer side of a picture in a notebook, in pixels: notebooks are saved with it.
 const maxShown = 512
 
-// encode makes a JPEG of at most maxShown pixels.
-func encode(picture image.Image) []byte {
-	if b := picture.Bounds(); max(b.Dx(), b.Dy()) > maxShown {
-		scale := maxShown / float64(max(b.Dx(), b.Dy()))
-		small := image.NewRGBA(image.Rect(0, 0, max(1, int(float64(b.Dx())*scale)), max(1, int(float64(b.Dy())*scale))))
-		draw.CatmullRom.Scale(small, small.Rect, picture, b, draw.Src, nil)
-		picture = small
-	}
-	var out bytes.Buffer
-	Check(jpeg.Encode(&out, picture, &jpeg.Options{Quality: 85}))
-	return out.Bytes()
-}
-
 // figure is a picture and its caption.
 type figure struct {
 	Caption string
@@ -78,7 +63,7 @@ type figure struct {
 func figures(pictures []image.Image, captions ...string) (list []figure, text string) {
 	var names strings.Builder
 	for i, p := range pictures {
-		f := figure{JPEG: encode(p)}
+		f := figure{JPEG: Must(picture.JPEG(p, maxShown, 0))}
 		if named, ok := p.(picture.Picture); ok {
 			f.Caption = filepath.Base(named.Name)
 		}
