@@ -21,7 +21,7 @@ func (*runsCheckCmd) Help() string {
 }
 
 // errUnsound says that something is missing, or was wrong.
-var errUnsound = errors.New("not all was well")
+var errUnsound = errors.New("problems found")
 
 // Run checks; what was wrong, mended or not, is exit code 1.
 func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
@@ -50,7 +50,7 @@ func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		case mended > 0:
 			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
 		}
-		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
+		_, err = fmt.Fprintf(c.out, "%s: no problems found\n", r.DB)
 		return err
 	})
 }

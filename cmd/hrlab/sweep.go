@@ -159,7 +159,7 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []exp
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
 	default:
-		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
+		fmt.Fprintf(c.messages, "%d fitted, %d already done, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
 	}
 	return err
 }
