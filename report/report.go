@@ -279,8 +279,8 @@ func (p *Pair) WhySuggested() string {
 	return "the knee of the Pareto front"
 }
 
-// Within says that a run's measure differs from the suggested run's by no more than seeds alone make it.
-func (p *Pair) Within(run *Run, name string) bool {
+// within says that a run's measure differs from the suggested run's by no more than seeds alone make it.
+func (p *Pair) within(run *Run, name string) bool {
 	spread, ok := p.Spread[name]
 	return ok && p.Suggested != nil && run.ID != p.Suggested.ID && math.Abs(measure(run.Info, name)-measure(p.Suggested.Info, name)) <= 2*spread
 }
@@ -288,7 +288,7 @@ func (p *Pair) Within(run *Run, name string) bool {
 // Shown is a measure of the i-th run for people, marked where the difference says nothing.
 func (p *Pair) Shown(i int, name string) string {
 	text := p.Runs[i].Measure(name)
-	if p.Within(&p.Runs[i], name) {
+	if p.within(&p.Runs[i], name) {
 		text = "≈ " + text
 	}
 	return text
