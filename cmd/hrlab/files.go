@@ -11,7 +11,7 @@ import (
 	"hrlab/picture"
 )
 
-// loadPicture loads a picture and says what was done to it.
+// loadPicture loads a picture and prints its notes: what was converted, or could not be.
 func loadPicture(c *console, path string) (picture.Picture, error) {
 	p, err := picture.Load(path)
 	for _, note := range p.Notes {
@@ -20,7 +20,7 @@ func loadPicture(c *console, path string) (picture.Picture, error) {
 	return p, err
 }
 
-// readable says why a picture cannot be read, without reading it: a pipe is read once.
+// readable says why a picture cannot be read. It reads nothing, since a pipe can be read only once.
 func readable(path string) error {
 	if path == "-" {
 		return nil
@@ -41,7 +41,7 @@ func readable(path string) error {
 	return err
 }
 
-// apart says which output would overwrite an input or another output; empty names are none.
+// apart fails where an output would overwrite an input or another output. Empty names are ignored.
 func apart(outputs, inputs []string) error {
 	read, written := map[any]bool{}, map[any]bool{}
 	for _, in := range inputs {
@@ -66,8 +66,8 @@ func apart(outputs, inputs []string) error {
 	return nil
 }
 
-// fileKeys are what tells a file from others: its place, with the links in its directory's name followed, and the number
-// that the disk has for it where it is there; none for an empty name.
+// fileKeys identify a file: its absolute path, with links in its directory followed, and where it exists its device and
+// inode. There are none for an empty name.
 func fileKeys(path string) (keys []any) {
 	if path == "" {
 		return nil
@@ -86,7 +86,7 @@ func fileKeys(path string) (keys []any) {
 	return keys
 }
 
-// linked is the file that a link leads to: the link is to stay one.
+// linked is the file that a link leads to: writing is to replace the file, not the link.
 func linked(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
@@ -106,7 +106,7 @@ func temporaryFolder() (string, error) {
 	return dir, nil
 }
 
-// checkTemporary finds out whether compiler and kernel can write temporary files.
+// checkTemporary checks that the compiler and the kernel can write temporary files.
 func checkTemporary() error {
 	dir, err := temporaryFolder()
 	if err != nil {

@@ -29,7 +29,7 @@ func (*reportCmd) Help() string {
 	hrlab report --experiment boat --out boat.md   # Markdown, with a folder of pictures`
 }
 
-// Run writes the report, without the pictures that cannot be read.
+// Run writes the report. Outputs that cannot be read are left out, and named.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := r.openThere(ctx)
 	if err != nil {

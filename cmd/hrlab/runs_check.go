@@ -20,10 +20,10 @@ func (*runsCheckCmd) Help() string {
 	hrlab runs check --drop-missing`
 }
 
-// errUnsound says that something is missing, or was wrong.
+// errUnsound says that something is missing or damaged, or was.
 var errUnsound = errors.New("problems found")
 
-// Run checks; what was wrong, mended or not, is exit code 1.
+// Run checks. The exit code is 1 where anything was wrong, repaired or not.
 func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		findings, err := s.Check(ctx, k.DropMissing)

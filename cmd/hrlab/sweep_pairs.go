@@ -14,8 +14,8 @@ import (
 	"hrlab/hrstyle"
 )
 
-// pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
-// read when its turn comes.
+// pairs are the names of the pictures of each pair, content and style. It checks that all files are there; a pair is read
+// when its turn comes.
 func (s *sweepCmd) pairs() (names [][]string, err error) {
 	switch {
 	case s.Pairs != "" && s.Content+s.Style != "":
@@ -45,10 +45,11 @@ func loadPair(c *console, names []string) (pair hrstyle.Pair, err error) {
 	return pair, err
 }
 
-// afterField is white space between a field and the comma or line break after it, with the field where it is quoted.
+// afterField matches white space between a field and the comma or line break after it, and the field itself where it is
+// quoted.
 var afterField = regexp.MustCompile(`("(?:[^"]|"")*")[ \t]*|[ \t]+(,|\r?\n|\z)`)
 
-// readPairs reads a CSV file of two names a line, as spreadsheets and people write them: with a byte order mark, CRLF, white
+// readPairs reads a CSV file with two names per line, as spreadsheets and people write them: with a byte order mark, CRLF, white
 // space around fields, empty lines, and comments after #. White space inside of quotes belongs to the name.
 func readPairs(path string) (names [][]string, err error) {
 	data, err := os.ReadFile(path)
