@@ -101,7 +101,7 @@ func temporaryFolder() (string, error) {
 		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			err = errno
 		}
-		return "", fmt.Errorf("%s: there temporary files would go: %w; set TMPDIR to a folder that can be written", os.TempDir(), err)
+		return "", fmt.Errorf("%s: temporary files cannot be written there: %w; set TMPDIR to a folder that can be written", os.TempDir(), err)
 	}
 	return dir, nil
 }

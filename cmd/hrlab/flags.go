@@ -211,7 +211,7 @@ func popText(ctx *kong.DecodeContext) (string, error) {
 	case token.IsEOL():
 		return "", errors.New("a value is missing")
 	case token.Type == kong.UntypedToken && strings.HasPrefix(token.String(), "--"):
-		return "", fmt.Errorf("a value is missing before %s; one that begins so is given by =", token)
+		return "", fmt.Errorf("a value is missing before %s; write a value that begins with -- after =", token)
 	default:
 		return token.String(), nil
 	}

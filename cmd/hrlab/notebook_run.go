@@ -104,7 +104,7 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 			outs[i] = filepath.Join(r.Out, filepath.Base(file))
 		}
 	case len(r.Files) > 1:
-		return nil, fmt.Errorf("--out %s: is no folder; several notebooks need one", r.Out)
+		return nil, fmt.Errorf("--out %s: is not a folder; several notebooks need one", r.Out)
 	default:
 		outs[0] = r.Out
 	}
@@ -138,7 +138,7 @@ func (r *notebookRunCmd) check(file string) error {
 	case err == nil && notebook.Format > 0 && notebook.Format != 4:
 		return fmt.Errorf("%s: is a notebook of format %d; %s, as jupyter nbconvert --to notebook makes", file, notebook.Format, allowed)
 	case err != nil || notebook.Format == 0 || notebook.Cells == nil:
-		return fmt.Errorf("%s: is no notebook; %s", file, allowed)
+		return fmt.Errorf("%s: is not a notebook; %s", file, allowed)
 	case !strings.EqualFold(language, "go"):
 		return fmt.Errorf("%s: is a notebook in %s; allowed: in Go", file, language)
 	}

@@ -65,7 +65,7 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
 		}
 		if p.Suggested != nil {
-			fmt.Fprintf(c.messages, "%s: suggested are %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
+			fmt.Fprintf(c.messages, "%s: suggested: %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
 		}
 	}
 	fmt.Fprintln(c.messages, r.Out)

@@ -27,13 +27,13 @@ var errUnsound = errors.New("problems found")
 func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		findings, err := s.Check(ctx, k.DropMissing)
-		wrong, missing, mended := 0, 0, 0
+		wrong, missing, repaired := 0, 0, 0
 		for _, f := range findings {
 			fmt.Fprintln(c.out, flat(f.String()))
 			switch {
 			case f.Leftover:
 			case f.Repair != "":
-				mended++
+				repaired++
 			case f.Missing:
 				missing++
 			default:
@@ -47,8 +47,8 @@ func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
 		case missing > 0:
 			return fmt.Errorf("%s: %w: what is missing or damaged was left as it is; put it back, or let --drop-missing replace it by notes", r.DB, errUnsound)
-		case mended > 0:
-			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
+		case repaired > 0:
+			return fmt.Errorf("%s: %w: repaired as printed above; another check finds nothing", r.DB, errUnsound)
 		}
 		_, err = fmt.Fprintf(c.out, "%s: no problems found\n", r.DB)
 		return err

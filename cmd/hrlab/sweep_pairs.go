@@ -57,7 +57,7 @@ func readPairs(path string) (names [][]string, err error) {
 		return nil, err
 	}
 	if bytes.ContainsRune(data, 0) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return nil, fmt.Errorf("%s: is UTF-16, or no text; allowed: UTF-8", path)
+		return nil, fmt.Errorf("%s: is UTF-16, or not text; allowed: UTF-8", path)
 	}
 	data = afterField.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("$1$2"))
 	reader := csv.NewReader(bytes.NewReader(data))
@@ -71,7 +71,7 @@ func readPairs(path string) (names [][]string, err error) {
 		case err == io.EOF:
 			return names, nil
 		case errors.Is(err, csv.ErrFieldCount) && strings.ContainsAny(fields[0], ";\t"):
-			return nil, fmt.Errorf("%s: %w: divided by a semicolon or tab; %s", path, err, allowed)
+			return nil, fmt.Errorf("%s: %w: fields are separated by semicolons or tabs; %s", path, err, allowed)
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w; %s", path, err, allowed)
 		}

@@ -64,7 +64,7 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 	p.sweep = p.bars.AddBar(int64(p.all),
 		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
 		mpb.AppendDecorators(text(p.left)))
-	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("this one")), mpb.AppendDecorators(text(func() string { return p.text })))
+	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("current trial")), mpb.AppendDecorators(text(func() string { return p.text })))
 	return p
 }
 
