@@ -143,7 +143,7 @@ func tiny(name string) []string {
 func TestExecute(t *testing.T) {
 	expected := map[string][]string{ // in the HTML of the outputs, beside pictures
 		"01_first_fit.ipynb":      {"day.png", "fitted: step 6", "data:image/svg", "type: \\\"range\\\"", "<th>content kept</th>"},
-		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 were there, 0 failed", "<th>content 300</th>", "queue this fit", "suggested: content weight", "random filters"},
+		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "suggested: content weight", "random filters"},
 		"03_compare_runs.ipynb":   {"3 of 3 trials: 3 fitted", "<td>300</td>", "<td>param</td><td>content_weight</td>", "data:image/svg"},
 		"04_paper_settings.ipynb": {"5 of 5 trials: 5 fitted", "4 of 4 trials: 4 fitted", "<th>content 8000</th>", "<th>style 10</th>"},
 	}
@@ -253,11 +253,11 @@ func TestErrors(t *testing.T) {
 		{"panic elsewhere", []string{"func g(n int) int {\n\treturn 1 / n\n}", "%%\nfmt.Println(1)\n\n\nfmt.Println(g(0))"}, nil, `cell 2, line 5: .*integer divide by zero`, 1},
 		{"column", []string{imports + "%%\ntype row struct{ A, b int }\nnb.Table([]row{{1, 2}}, \"b\")"}, nil, `cell 1, line 4: .*column "b": allowed: A$`, 1},
 		{"table", []string{imports + "%%\nnb.Table([]int{1})"}, nil, `cell 1, line 3: .*a table of int: allowed: runs, or structs$`, 1},
-		{"parameter", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "n=x"}, `parameter n: "x" is no int`, 1},
+		{"parameter", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "n=x"}, `parameter n: "x" is not of type int`, 1},
 		{"unknown", []string{imports + "var n = nb.Param(\"n\", 1)\n%%\nfmt.Println(n)"}, []string{"-p", "m=1"}, `has no parameter "m"; it has: n`, 2},
 		{"original", []string{"%%\nfmt.Println(1)"}, []string{"--out", path}, `is read and would be overwritten`, 2},
 		{"folder", []string{"%%\nfmt.Println(1)"}, []string{"--out", filepath.Join(dir, "none", "out.ipynb")}, `out\.ipynb: cannot be written: no such file or directory`, 2},
-		{"text", nil, nil, `x\.ipynb: is no notebook; allowed`, 2},
+		{"text", nil, nil, `x\.ipynb: is not a notebook; allowed`, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write(t, path, c.cells...)
@@ -339,9 +339,9 @@ func TestOddNotebooks(t *testing.T) {
 			`(?s)^[^\n]+: cell 1 of 3, [\d.]+ s\n  %%\n  var m map\[string\]int\n> m\["a"\] = 1\nhrlab: [^\n]+: cell 2, line 3: the notebook failed: panic: assignment to entry in nil map$`, 1, ``,
 		},
 		{"format 3", `{"metadata": {}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": []}]}`, nil, `^hrlab: .*: is a notebook of format 3; allowed: a Jupyter notebook of format 4`, 2, ``},
-		{"no metadata", `{"nbformat": 4, "nbformat_minor": 4, "cells": []}`, nil, `^hrlab: .*: is no notebook: .* missing an expected key: metadata$`, 2, ``},
-		{"no format", `{"metadata": {}, "cells": []}`, nil, `^hrlab: .*: is no notebook; allowed: a Jupyter notebook of format 4 \(.ipynb\)$`, 2, ``},
-		{"nothing", ``, nil, `^hrlab: .*: is no notebook; allowed`, 2, ``},
+		{"no metadata", `{"nbformat": 4, "nbformat_minor": 4, "cells": []}`, nil, `^hrlab: .*: is not a notebook: .* missing an expected key: metadata$`, 2, ``},
+		{"no format", `{"metadata": {}, "cells": []}`, nil, `^hrlab: .*: is not a notebook; allowed: a Jupyter notebook of format 4 \(.ipynb\)$`, 2, ``},
+		{"nothing", ``, nil, `^hrlab: .*: is not a notebook; allowed`, 2, ``},
 		{"python", strings.Replace(head, `{}`, `{"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}`, 1) + tail, nil, `^hrlab: .*: is a notebook in python; allowed: in Go$`, 2, ``},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -361,7 +361,7 @@ func TestOddNotebooks(t *testing.T) {
 		})
 	}
 	t.Setenv("TMPDIR", filepath.Join(dir, "none"))
-	if text, err := inCheckout(t, dir, "notebook", "run", filepath.Join(dir, "markdown.ipynb")); err == nil || !regexp.MustCompile(`^hrlab: \S+/none: there temporary files would go: no such file or directory; set TMPDIR to a folder that can be written\n$`).MatchString(text) {
+	if text, err := inCheckout(t, dir, "notebook", "run", filepath.Join(dir, "markdown.ipynb")); err == nil || !regexp.MustCompile(`^hrlab: \S+/none: temporary files cannot be written there: no such file or directory; set TMPDIR to a folder that can be written\n$`).MatchString(text) {
 		t.Errorf("without TMPDIR: %v\n%s", err, text)
 	}
 }

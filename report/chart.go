@@ -18,13 +18,13 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// chartWidth and chartHeight are those of every chart.
+// chartWidth and chartHeight are the size of every chart.
 const chartWidth, chartHeight = 420, 300 // points
 
-// margin is the room at the right for half of the last tick's label.
+// margin is the room at the right for half of the last tick's label, in points.
 const margin = 14
 
-// legendRuns is the largest number of curves that a legend tells apart.
+// legendRuns is the most curves for which a chart has a legend.
 const legendRuns = 8
 
 var accent = color.RGBA{0xd9, 0x48, 0x01, 0xff}
@@ -56,7 +56,7 @@ func shade(i, n int) color.Color {
 	return c
 }
 
-// Losses are the curves of one unweighted loss of all finished runs.
+// Losses is a chart of one unweighted loss, content or style, of all finished runs by step.
 func (p *Pair) Losses(name string) *plot.Plot {
 	chart := newChart(name+" loss", "step", "")
 	chart.Y.Scale, chart.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
@@ -64,7 +64,7 @@ func (p *Pair) Losses(name string) *plot.Plot {
 	for _, r := range p.Runs {
 		labels[r.ID] = r.Label()
 	}
-	const lowest, highest = math.SmallestNonzeroFloat32, math.MaxFloat32 // that a loss can have, and a logarithm show
+	const lowest, highest = math.SmallestNonzeroFloat32, math.MaxFloat32 // losses are float32, and a logarithm needs more than 0
 	drawn, all := 0, 0
 	for _, c := range p.curves {
 		if c.Metric == name {
@@ -88,7 +88,7 @@ func (p *Pair) Losses(name string) *plot.Plot {
 		line.Color, line.Width = shade(drawn, all), vg.Points(1.2)
 		chart.Add(line)
 		if all <= legendRuns {
-			chart.Legend.Add(labels[c.Run]+"   ", line) // a page's font is wider than the one it was laid out with
+			chart.Legend.Add(labels[c.Run]+"   ", line) // spaces, since a page's font is wider than the one that the library measures
 		}
 		drawn++
 	}
@@ -105,12 +105,13 @@ func (p *Pair) Losses(name string) *plot.Plot {
 	return chart
 }
 
-// tooNear is the distance of two points of the front below which the second has no label: they would cover each other.
+// tooNear is the distance of two points of the front below which the second has no label, since labels would overlap.
 const tooNear = 0.04
 
-// Pareto shows content kept against style match of all finished runs, the front as a line, and the suggested run.
+// Pareto is a chart of content kept against style match of all finished runs. A line joins the Pareto front, and a ring marks the
+// suggested run.
 func (p *Pair) Pareto() *plot.Plot {
-	chart := newChart("what each run keeps and takes", "content kept", "style match")
+	chart := newChart("content kept against style match", "content kept", "style match")
 	var front, others plotter.XYs
 	labels := plotter.XYLabels{}
 	for i := range p.Runs {
@@ -155,7 +156,7 @@ func (p *Pair) Pareto() *plot.Plot {
 	return chart
 }
 
-// SVG draws a chart in the colour of the text around it.
+// SVG draws a chart as an svg element, in the colour of the text around it.
 func SVG(p *plot.Plot) (template.HTML, error) {
 	canvas := vgsvg.New(chartWidth, chartHeight)
 	p.Draw(draw.Crop(draw.New(canvas), 0, -margin, 0, 0))

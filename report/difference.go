@@ -5,7 +5,7 @@ import (
 	"image/color"
 )
 
-// Difference shows where two pictures of one size differ: black where they do not, four times the difference elsewhere.
+// Difference is four times the absolute difference of two pictures of the same size, by channel: black where they are equal.
 func Difference(a, b image.Image) *image.RGBA {
 	size := a.Bounds().Size()
 	out := image.NewRGBA(image.Rectangle{Max: size})

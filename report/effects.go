@@ -6,14 +6,15 @@ import (
 	"hrlab/tracker"
 )
 
-// Effect is how much an axis moves a measure: the difference of the largest and the smallest of the measure's means over
-// the runs with one value of the axis (a main effect in the design of experiments).
+// Effect is how much a setting moves a measure (a main effect in the design of experiments): the measure is averaged over
+// the runs with each value of the setting, and the effect is the largest mean minus the smallest.
 type Effect struct {
 	Axis, Measure string
 	Effect        float64
 }
 
-// Effects are those of every varied parameter on every one of the measures that runs with two of its values have.
+// Effects are the effects of every varied parameter on each of the measures. Where fewer than two values of the parameter
+// have runs with the measure there is none.
 func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
 	for _, axis := range Varied(runs) {
 		for _, m := range measures {
@@ -37,8 +38,8 @@ func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
 	return effects
 }
 
-// Spread is the standard deviation of a measure over runs that differ in nothing but the seed, pooled over all such
-// groups; NaN where no run was repeated. A difference of two runs below twice that says nothing.
+// Spread is the standard deviation of a measure over runs that differ in the seed alone, pooled over all such groups; NaN
+// where no run was repeated. Two runs that differ by less than twice this may differ by chance.
 func Spread(runs []tracker.Info, name string) float64 {
 	groups := map[string][]float64{}
 	for _, r := range runs {

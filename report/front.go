@@ -8,9 +8,9 @@ import (
 	"hrlab/tracker"
 )
 
-// Front is the Pareto front of content_kept against style_match: the runs than which no other is better in one and at
-// least as good in the other, from the most content kept to the best style match. Of equal ones the first counts; runs
-// without these measures do not.
+// Front is the Pareto front of [ContentKept] against [StyleMatch], from the most content kept to the best style match: the
+// runs for which no other run is better in one measure and at least as good in the other. Of equal runs it has the first. Runs
+// that lack one of the measures are left out.
 func Front(runs []tracker.Info) (front []tracker.Info) {
 	sorted := slices.DeleteFunc(slices.Clone(runs), func(r tracker.Info) bool {
 		return math.IsNaN(measure(r, ContentKept)) || math.IsNaN(measure(r, StyleMatch))
@@ -29,7 +29,7 @@ func Front(runs []tracker.Info) (front []tracker.Info) {
 
 // Knee is the run of a front that is furthest from the straight line between the front's ends, with both measures
 // scaled to 0 to 1 over the front (Satopää, Albrecht, Irwin, Raghavan, "Finding a 'Kneedle' in a Haystack", ICDCSW 2011).
-// A front of two has no knee: then, as of one, it is the first. ok is false for an empty front.
+// For a front of one or two runs, which has no knee, it is the first. ok is false for an empty front.
 func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	if len(front) == 0 {
 		return knee, false
@@ -40,7 +40,7 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	style := measure(last, StyleMatch) - measure(first, StyleMatch)
 	best := 0.0
 	for _, r := range front {
-		// On the line the two scaled measures sum up to 1.
+		// on the line the two scaled measures add up to 1
 		d := (measure(r, ContentKept)-measure(last, ContentKept))/content + (measure(r, StyleMatch)-measure(first, StyleMatch))/style - 1
 		if d > best+1e-12 {
 			knee, best = r, d

@@ -11,7 +11,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Markdown writes a file for a README and, in a folder beside it called as the file with -files, its pictures and charts.
+// Markdown writes the report as Markdown, such as for a README. Its pictures and charts go to a folder beside the file: NAME-files
+// for NAME.md.
 func (r *Report) Markdown(path string) error {
 	folder := strings.TrimSuffix(path, filepath.Ext(path)) + "-files"
 	if err := os.MkdirAll(folder, 0o777); err != nil {
@@ -19,7 +20,7 @@ func (r *Report) Markdown(path string) error {
 	}
 	var out strings.Builder
 	var failed error
-	// put writes a file into the folder and returns the text that shows it.
+	// put writes a file into the folder and returns the Markdown that shows it.
 	put := func(name, alt string, data []byte, err error) string {
 		if err == nil {
 			err = renameio.WriteFile(filepath.Join(folder, name), data, 0o666)
@@ -29,7 +30,7 @@ func (r *Report) Markdown(path string) error {
 	}
 	fmt.Fprintf(&out, "# %s\n\n", r.Experiment)
 	if r.Random {
-		fmt.Fprint(&out, "**Made with random filters in place of VGG19: other weights mean other things.**\n\n")
+		fmt.Fprint(&out, "**Made with random filters in place of VGG19: losses, measures and good weights differ from VGG19's.**\n\n")
 	}
 	for i, p := range r.Pairs {
 		fmt.Fprintf(&out, "## %s\n\n", p.Name)

@@ -14,7 +14,7 @@ import (
 //go:embed report.html
 var page string
 
-// HTML writes one page that needs nothing else: no network, no other file.
+// HTML writes the report as one file, which needs no other file and no network.
 func (r *Report) HTML(path string) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"picture": func(jpeg []byte) template.URL {

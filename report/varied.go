@@ -10,7 +10,7 @@ import (
 	"hrlab/tracker"
 )
 
-// param is a parameter of a run; ok is false where it has none. Runs of before there was a style gain have one of 1.
+// param is a parameter of a run; ok is false where it has none. Runs from before the style gain was introduced have one of 1.
 func param(run tracker.Info, name string) (v tracker.Value, ok bool) {
 	v, ok = run.Params[name]
 	if !ok && name == "style_gain" {
@@ -19,10 +19,10 @@ func param(run tracker.Info, name string) (v tracker.Value, ok bool) {
 	return v, ok
 }
 
-// unvaried are parameters that are no axis of a comparison: names of files, and what does not alter a result.
+// unvaried are parameters that runs are not compared by: the seed, names of files, and what does not change a result.
 var unvaried = []string{"seed", "report_every", "checkpoint_every", "content", "style", "vgg", "init"}
 
-// Varied lists the parameters, the seed and files apart, that differ among runs; the two weights come first.
+// Varied lists the parameters that differ among runs, the two weights first. The seed and names of files are left out.
 func Varied(runs []tracker.Info) []string {
 	values := map[string]map[string]bool{"style_gain": {}}
 	for _, r := range runs {
@@ -51,7 +51,7 @@ func rank(name string) int {
 	return 2
 }
 
-// settings is a run's parameters but the seed, as a key.
+// settings is a key made of all parameters of a run but the seed.
 func settings(r tracker.Info) string {
 	gain, _ := param(r, "style_gain")
 	parts := []string{gain.Text}
@@ -63,7 +63,7 @@ func settings(r tracker.Info) string {
 	return strings.Join(parts, " ")
 }
 
-// values lists what a parameter is in runs, in the order of the numbers.
+// values lists the different values of a parameter in runs, by number.
 func values(runs []tracker.Info, name string) (list []string) {
 	sorted := slices.Clone(runs)
 	slices.SortStableFunc(sorted, func(a, b tracker.Info) int { return cmp.Compare(a.Params[name].Number, b.Params[name].Number) })

@@ -37,7 +37,7 @@ func (*applyCmd) Help() string {
 	hrlab apply --run 12 holiday/ --out done --format jpg`
 }
 
-// errPictures is what the command ends with where some of several pictures failed.
+// errPictures is the error of the command where some of several pictures failed.
 var errPictures = errors.New("failed")
 
 // Run applies the generator to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
@@ -112,8 +112,8 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	return g, errors.Join(err, store.Close())
 }
 
-// one applies the generator to one picture, and says what a user should know. written are the files of results so far:
-// names may turn out to be one file's, by a link or where capitals and small letters are the same.
+// one applies the generator to one picture, and tells the user of anything odd. written are the files of the results so far:
+// two names may be those of one file, by a link, or on a disk that does not distinguish capitals.
 func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, written map[any]bool, say func(line string)) error {
 	if slices.ContainsFunc(fileKeys(out), func(key any) bool { return written[key] }) {
 		return fmt.Errorf("%s: %s would overwrite another result", path, out)
@@ -153,8 +153,8 @@ func (a *applyCmd) source() string {
 	return filepath.Base(a.Generator)
 }
 
-// inFolders puts the pictures in a folder in its place, and says what of it is skipped: what is no picture by its name,
-// what is hidden, folders, and the folder that the results go to.
+// inFolders replaces every folder in paths by the pictures in it, and says what it skips there: files without the extension
+// of a picture, hidden files, folders, and the folder that the results go to.
 func inFolders(paths []string, results string) (pictures, skipped []string, err error) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -174,7 +174,7 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 		var unknown, hidden, folders []string
 		for _, e := range entries {
 			name := e.Name()
-			switch info, err := os.Stat(filepath.Join(path, name)); { // of what a link leads to
+			switch info, err := os.Stat(filepath.Join(path, name)); { // links are followed
 			case name[0] == '.':
 				hidden = append(hidden, name)
 			case err == nil && info.IsDir():
@@ -232,8 +232,8 @@ func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
 	return outs, apart(outs, append([]string{a.Generator}, pictures...))
 }
 
-// resultNames are the pictures' names with the extension of a format. Pictures that differ only by extension keep theirs
-// before it: a.jpg and a.tif become a.jpg.png and a.tif.png.
+// resultNames are the pictures' names with the extension of a format in place of theirs. Pictures whose names differ only by
+// extension keep it: a.jpg and a.tif become a.jpg.png and a.tif.png.
 func resultNames(pictures []string, format string) []string {
 	names, whole := make([]string, len(pictures)), make([]bool, len(pictures))
 	for again := true; again; {
@@ -258,7 +258,7 @@ func resultNames(pictures []string, format string) []string {
 	return names
 }
 
-// prepare finds out whether the results can be written, and makes their directory.
+// prepare makes the directory of the results, and checks that they can be written.
 func (a *applyCmd) prepare(outs []string) error {
 	if outs[0] != a.Out {
 		if err := os.MkdirAll(a.Out, 0o777); err != nil {
@@ -276,7 +276,7 @@ func (a *applyCmd) prepare(outs []string) error {
 // counter shows how many of several pictures are done: a bar on a terminal.
 type counter struct {
 	c    *console
-	n    int           // pictures that are over
+	n    int           // pictures that are done or failed
 	bars *mpb.Progress // nil where messages is no terminal
 	bar  *mpb.Bar
 }

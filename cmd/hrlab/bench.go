@@ -34,7 +34,7 @@ func (*benchCmd) Help() string {
 	hrlab bench --sizes 96,256 --steps 5 --vgg random`
 }
 
-// Run times whole steps, each size in a process of its own, and the peer's after each where there is one.
+// Run times whole steps of each size in a process of its own, followed by the peer's where there is one.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	dir, err := temporaryFolder()
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	return nil
 }
 
-// timing is what a process that reports every step took.
+// timing is the time and memory that a process took which reports every step.
 type timing struct {
 	first time.Duration // from its start to its first report
 	step  float64       // median seconds from one report to the next

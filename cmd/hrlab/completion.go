@@ -9,7 +9,7 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// Help says what to do with it.
+// Help has examples.
 func (*completionCmd) Help() string {
 	return `In the shell's start-up file it lasts.
 

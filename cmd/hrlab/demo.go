@@ -76,9 +76,9 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 			return err
 		}
 	}
-	trials := experiments.Grid(config, experiments.ContentWeight(3, 10, 30, 100, 300, 1000)) // of both weights only the ratio counts
+	trials := experiments.Grid(config, experiments.ContentWeight(3, 10, 30, 100, 300, 1000)) // only the ratio of the weights counts
 	show := c.newSweepProgress(ctx, 1, trials)
-	experiment := fmt.Sprintf("demo at %d px, %s", config.Size, engine.VGG.Label) // another demo's runs are no part of this one
+	experiment := fmt.Sprintf("demo at %d px, %s", config.Size, engine.VGG.Label) // so that the report leaves out runs of other demos
 	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, experiment, pair, trials, 0, show.report)
 	show.close()
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
-// save writes the output and the generator of a run on pair, and the three pictures beside each other.
+// save writes the output and the generator of a run on pair, and a picture of content, style and output side by side.
 func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *report.Run) error {
 	for artifact, file := range map[string]string{report.Output: "output.png", report.Generator: "generator.safetensors"} {
 		in, err := store.OpenArtifact(ctx, run.ID, artifact)
@@ -139,7 +139,7 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 	return err
 }
 
-// sweepCommand is a command line that tries other weights as this demo did.
+// sweepCommand is a command line that tries other weights with the settings of this demo.
 func (d *demoCmd) sweepCommand(size string) string {
 	command := []string{"hrlab sweep", option("content", d.file("day.png")), option("style", d.file("dusk.png")), option("size", size), "--content-weight 10,100,1000"}
 	if d.VGG != "auto" {
@@ -151,7 +151,7 @@ func (d *demoCmd) sweepCommand(size string) string {
 	return strings.Join(command, " ")
 }
 
-// sideBySide puts pictures of one height beside each other, with a gap.
+// sideBySide puts pictures of the same height side by side, with a gap.
 func sideBySide(pictures ...image.Image) image.Image {
 	const gap = 4
 	w, h := -gap, 0

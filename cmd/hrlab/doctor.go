@@ -28,13 +28,13 @@ func (*doctorCmd) Help() string {
 	hrlab doctor --json`
 }
 
-// finding is something that doctor looked at: what was found, or what is missing and the command that mends it.
+// finding is something that doctor looked at: what was found, or what is missing and the command that installs it.
 type finding struct {
 	name  string
 	lines []string
 }
 
-// Run prints a line a thing, and last one line for a bug report.
+// Run prints one line per finding, and last a line for a bug report.
 func (d *doctorCmd) Run(ctx context.Context, c *console) error {
 	findings := examine(ctx)
 	if d.JSON {
@@ -116,7 +116,7 @@ func examine(ctx context.Context) (findings []finding) {
 		weights = oneLine(err)
 		say("VGG19", "%s", weights)
 	} else {
-		path, _ := hrstyle.CachedVGG() // it was read
+		path, _ := hrstyle.CachedVGG() // OpenVGG has just read it
 		weights = v.Label
 		say("VGG19", "%s: %s", path, weights)
 	}
@@ -134,7 +134,7 @@ func examine(ctx context.Context) (findings []finding) {
 // versions lists the program, Go and the modules that results depend on.
 func versions() (list []string) {
 	info := buildInfo()
-	list = []string{"hrlab " + release + " " + moduleVersion(info), info.GoVersion} // with its GOEXPERIMENT
+	list = []string{"hrlab " + release + " " + moduleVersion(info), info.GoVersion} // it names the GOEXPERIMENT too
 	for _, m := range info.Deps {
 		name := m.Path[strings.LastIndex(m.Path, "/")+1:]
 		if slices.Contains([]string{"gomlx", "compute", "go-xla", "go-sqlite3", "imaging"}, name) {

@@ -12,7 +12,7 @@ import (
 	"hrlab/picture"
 )
 
-// loadPair loads two pictures and says what was done to them.
+// loadPair loads two pictures and prints their notes: what was converted, or could not be.
 func loadPair(c *console, content, style string) (hrstyle.Pair, error) {
 	pair, err := hrstyle.LoadPair(content, style)
 	for _, p := range []picture.Picture{pair.Content, pair.Style} {
@@ -23,7 +23,7 @@ func loadPair(c *console, content, style string) (hrstyle.Pair, error) {
 	return pair, err
 }
 
-// readable says why a picture cannot be read, without reading it: a pipe is read once.
+// readable says why a picture cannot be read. It reads nothing, since a pipe can be read only once.
 func readable(path string) error {
 	if path == "-" {
 		return nil
@@ -44,7 +44,7 @@ func readable(path string) error {
 	return err
 }
 
-// apart says which output would overwrite an input or another output; empty names are none.
+// apart fails where an output would overwrite an input or another output. Empty names are ignored.
 func apart(outputs, inputs []string) error {
 	read, written := map[any]bool{}, map[any]bool{}
 	for _, in := range inputs {
@@ -69,8 +69,8 @@ func apart(outputs, inputs []string) error {
 	return nil
 }
 
-// fileKeys are what tells a file from others: its place, with the links in its directory's name followed, and the number
-// that the disk has for it where it is there; none for an empty name.
+// fileKeys identify a file: its absolute path, with links in its directory followed, and where it exists its device and
+// inode. There are none for an empty name.
 func fileKeys(path string) (keys []any) {
 	if path == "" {
 		return nil
@@ -89,7 +89,7 @@ func fileKeys(path string) (keys []any) {
 	return keys
 }
 
-// linked is the file that a link leads to: the link is to stay one.
+// linked is the file that a link leads to: writing is to replace the file, not the link.
 func linked(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
@@ -104,12 +104,12 @@ func temporaryFolder() (string, error) {
 		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			err = errno
 		}
-		return "", fmt.Errorf("%s: there temporary files would go: %w; set TMPDIR to a folder that can be written", os.TempDir(), err)
+		return "", fmt.Errorf("%s: temporary files cannot be written there: %w; set TMPDIR to a folder that can be written", os.TempDir(), err)
 	}
 	return dir, nil
 }
 
-// checkTemporary finds out whether compiler and kernel can write temporary files.
+// checkTemporary checks that the compiler and the kernel can write temporary files.
 func checkTemporary() error {
 	dir, err := temporaryFolder()
 	if err != nil {

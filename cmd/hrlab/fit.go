@@ -63,7 +63,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	default:
 		name = strings.TrimSuffix(f.Out, filepath.Ext(f.Out))
 	}
-	if config.Checkpoint == "" && (f.NoTrack || config.CheckpointEvery > 0) { // else the run has it
+	if config.Checkpoint == "" && (f.NoTrack || config.CheckpointEvery > 0) { // otherwise the run keeps it
 		config.Checkpoint = name + ".checkpoint.safetensors"
 	}
 	if err := f.checkOutputs(config.Checkpoint); err != nil {
@@ -77,7 +77,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	defer engine.Close()
-	lines, err := f.openJSON(c) // now: it empties a file that is there
+	lines, err := f.openJSON(c) // only now, since it empties the file
 	if err != nil {
 		return err
 	}
@@ -97,14 +97,14 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
-	var lost error // of the JSON lines: no reason to end a fit
+	var lost error // the first error of the JSON lines, which does not end the fit
 	for step, stepErr := range track.record(ctx, fit) {
 		last, err = step, stepErr
 		if err != nil {
 			break
 		}
 		bar.report(step)
-		if f.Resume != "" && step.N == start.Step { // the run before has reported it
+		if f.Resume != "" && step.N == start.Step { // reported before it was stopped
 			continue
 		}
 		if lost == nil {
@@ -118,7 +118,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	return f.end(ctx, c, &track, last, pair.Content, err, lost)
 }
 
-// end writes the results of a fit that ended with err at step last, and says what there is and how to go on.
+// end writes the results of a fit that ended with err at step last. It prints what was written and how to go on.
 func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrstyle.Step, content picture.Picture, err, lost error) error {
 	ctx = context.WithoutCancel(ctx)
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
@@ -166,8 +166,8 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrsty
 	return errors.Join(err, failed)
 }
 
-// save writes a result, if it was asked for. What cannot be written is in the run, as artifact, or else goes to the folder
-// for temporary files.
+// save writes a result, unless path is empty. Where that fails, the error says where else the result is: in the run, as
+// artifact, or else in a folder for temporary files.
 func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string, write func(path string) error) error {
 	if path == "" {
 		return nil
@@ -194,7 +194,7 @@ func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string
 	return fmt.Errorf("%w; it is in %s", err, other)
 }
 
-// uncancelled is what of an error is no cancellation.
+// uncancelled is an error without the parts that say that the context was cancelled; nil where nothing is left.
 func uncancelled(err error) error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	switch {
@@ -210,8 +210,8 @@ func uncancelled(err error) error {
 	return errors.Join(rest...)
 }
 
-// load makes the state to start from: step 0 of the flags' settings, or a checkpoint, a file's or that of the run
-// resumed.
+// load makes the state to start from: step 0 with the settings of the flags, or the checkpoint of a file or run. resumed is
+// that run; 0 where there is none.
 func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Checkpoint, resumed int64, err error) {
 	start = &hrstyle.Checkpoint{}
 	if f.Resume != "" {
@@ -247,7 +247,7 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 		return nil, 0, err
 	}
 	if init := start.Config.Init; init != "" && f.Resume == "" {
-		if _, err := hrstyle.LoadGenerator(init); err != nil { // now, not after the device was opened
+		if _, err := hrstyle.LoadGenerator(init); err != nil { // to fail before the device is opened
 			return nil, 0, err
 		}
 	}
@@ -282,7 +282,7 @@ func (f *fitCmd) loadPair(c *console) (pair hrstyle.Pair, err error) {
 	return loadPair(c, f.Content, f.Style)
 }
 
-// checkOutputs finds out before the fit whether its results can be written.
+// checkOutputs checks, before the fit, that its results can be written.
 func (f *fitCmd) checkOutputs(checkpoint string) error {
 	if err := apart([]string{f.Out, checkpoint, f.Generator, f.JSON}, []string{f.Content, f.Style, f.VGG, deref(f.Init)}); err != nil {
 		return err
@@ -300,7 +300,7 @@ func (f *fitCmd) checkOutputs(checkpoint string) error {
 	return nil
 }
 
-// resumeCommand is the command line that goes on with this fit: with every flag that the checkpoint does not have.
+// resumeCommand is the command line that goes on with this fit, with every flag that is not kept in the checkpoint.
 func (f *fitCmd) resumeCommand(from string) string {
 	command := []string{"hrlab fit", option("resume", from), option("out", f.Out)}
 	for _, other := range []struct{ name, value, usual string }{

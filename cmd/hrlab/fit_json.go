@@ -28,7 +28,7 @@ func (f *fitCmd) openJSON(c *console) (io.WriteCloser, error) {
 	}
 }
 
-// lineFile is a file of lines: one that does not fit is taken back.
+// lineFile is a file of lines. A line that cannot be written whole, on a full disk, is removed again.
 type lineFile struct{ *os.File }
 
 func (f lineFile) Write(line []byte) (int, error) {
@@ -45,7 +45,7 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// line is a report: unweighted losses, and seconds since the first step began.
+// line is one report in JSON: unweighted losses, and seconds since the first step began.
 type line struct {
 	Step    int     `json:"step"`
 	Total   float64 `json:"total"`
@@ -55,7 +55,7 @@ type line struct {
 	VGG     string  `json:"vgg,omitempty"` // "random" where the losses are not those of VGG19
 }
 
-// writeJSON writes a report as one line at once.
+// writeJSON writes a report as one line, in one write.
 func writeJSON(w io.Writer, s hrstyle.Step, vgg *hrstyle.VGG) error {
 	l := line{Step: s.N, Total: s.Total, Content: s.Content, Style: s.Style, Seconds: s.Elapsed.Seconds()}
 	if vgg.Random() {

@@ -27,7 +27,7 @@ type tracked struct {
 	lab   experiments.Lab
 }
 
-// start begins to record, or goes on with the run resumed, if it is not 0.
+// start begins to record. It goes on with the run resumed, unless that is 0.
 func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrstyle.Engine, pair hrstyle.Pair, config hrstyle.Config, resumed int64) (err error) {
 	if t.store == nil {
 		return nil
@@ -61,7 +61,7 @@ func (t *tracked) close() error {
 	return t.store.Close()
 }
 
-// has says whether the run has an artifact; one that cannot be read is not there to be had.
+// has says whether the run has an artifact; false also where that cannot be found out.
 func (t *tracked) has(ctx context.Context, artifact string) bool {
 	if t.run == nil {
 		return false

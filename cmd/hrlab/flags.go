@@ -21,7 +21,7 @@ type dbFlags struct {
 	DB string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
 }
 
-// openThere opens the database, which must be there.
+// openThere opens the database. One that does not exist is an error, not made.
 func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
 	path, err := tracker.Path(d.DB)
 	if err != nil {
@@ -33,7 +33,7 @@ func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
 	return tracker.Open(ctx, d.DB)
 }
 
-// with opens the database, which must be there, for f.
+// with opens an existing database, as openThere does, runs f and closes it.
 func (d dbFlags) with(ctx context.Context, f func(s *tracker.Store) error) error {
 	s, err := d.openThere(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func (d dbFlags) with(ctx context.Context, f func(s *tracker.Store) error) error
 	return errors.Join(f(s), s.Close())
 }
 
-// findRun looks for the run that --resume or --run names, unless there is a file of that name.
+// findRun finds the run that --resume or --run names, where there is no file of that name, and opens its database.
 func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store, info tracker.Info, err error) {
 	path, err := tracker.Path(d.DB)
 	if err != nil {
@@ -60,7 +60,7 @@ func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store
 	return store, info, nil
 }
 
-// asFlag is the flag that names the database, with a space before it; empty where it is the usual one.
+// asFlag is the flag --db as text for a command line, with a space before it; empty for the default.
 func (d dbFlags) asFlag() string {
 	if d.DB == "hrlab.db" {
 		return ""
@@ -74,7 +74,7 @@ type engineFlags struct {
 	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights; auto: those in the cache directory, which are fetched (52 MB) the first time."`
 }
 
-// open opens the engine and says on what it runs.
+// open opens the engine, fetching VGG19's weights where they are missing, and prints what it runs on.
 func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, error) {
 	options := hrstyle.Options{Device: f.Device, VGG: f.VGG}
 	engine, err := hrstyle.Open(ctx, options)
@@ -94,7 +94,7 @@ func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, err
 	return engine, nil
 }
 
-// loopFlags are the fields of hrstyle.Config that fit and sweep take alike; what is not given comes from Default, or
+// loopFlags are the fields of hrstyle.Config that fit and sweep have in common. The default is that of hrstyle.Default, or of
 // Reference.
 type loopFlags struct {
 	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags change them."`
@@ -130,7 +130,7 @@ func (f loopFlags) config() (hrstyle.Config, error) {
 	return c, nil
 }
 
-// configFlags are those of one fit.
+// configFlags are the fields of hrstyle.Config that one fit has.
 type configFlags struct {
 	loopFlags
 	ContentWeight *float64 `placeholder:"150" help:"Weight of the content loss: more keeps more of the content picture."`
@@ -178,8 +178,8 @@ func (f encodingFlags) check(path string) error {
 	return f.encoding("", picture.Picture{}).Check(path)
 }
 
-// textFlag takes the value of a flag, or an argument, byte by byte: kong's own changes names that are not UTF-8, and takes
-// none that begin with a hyphen.
+// textFlag reads the value of a flag or argument as it is. Kong's own mapper changes names that are not UTF-8, and refuses
+// those that begin with a hyphen.
 func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
 	text, err := popText(ctx)
 	if err == nil {
@@ -188,7 +188,7 @@ func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
 	return err
 }
 
-// pairFlag adds KEY=VALUE to a map. The value is any text: kong's own takes ; and \ for something else.
+// pairFlag adds KEY=VALUE to a map. The value is any text; kong's own mapper gives ; and \ a meaning.
 func pairFlag(ctx *kong.DecodeContext, target reflect.Value) error {
 	text, err := popText(ctx)
 	if err != nil {
@@ -211,7 +211,7 @@ func popText(ctx *kong.DecodeContext) (string, error) {
 	case token.IsEOL():
 		return "", errors.New("a value is missing")
 	case token.Type == kong.UntypedToken && strings.HasPrefix(token.String(), "--"):
-		return "", fmt.Errorf("a value is missing before %s; one that begins so is given by =", token)
+		return "", fmt.Errorf("a value is missing before %s; write a value that begins with -- after =", token)
 	default:
 		return token.String(), nil
 	}

@@ -41,7 +41,7 @@ type verbs struct {
 	Version     kong.VersionFlag `help:"Print the version."`
 }
 
-// Help is how to begin.
+// Help has examples, of how to begin.
 func (*verbs) Help() string {
 	return `Examples:
 
@@ -50,10 +50,10 @@ func (*verbs) Help() string {
 	hrlab help sweep                                  # every verb has examples`
 }
 
-// console is where a verb writes: what was asked for to out, everything else to messages.
+// console is where a verb writes: results to out, everything else to messages.
 type console struct {
 	out, messages io.Writer
-	terminal      bool // messages is one
+	terminal      bool // messages goes to a terminal
 }
 
 func main() {
@@ -63,8 +63,7 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// withEnvironment starts the program over, once, with the variables that XLA and the allocator read only at the start
-// of a process.
+// withEnvironment restarts the program, once, with variables that XLA and the allocator read only when a process starts.
 func withEnvironment() error {
 	const done = "HRLAB_ENVIRONMENT"
 	missing := device.Environment()
@@ -86,28 +85,28 @@ func newParser(more ...kong.Option) *kong.Kong {
 		kong.Vars{"version": version(buildInfo())},
 		kong.KindMapper(reflect.String, kong.MapperFunc(textFlag)),
 		kong.TypeMapper(reflect.TypeFor[map[string]string](), kong.MapperFunc(pairFlag)),
-		kong.WithHyphenPrefixedParameters(true), // a number below 0
+		kong.WithHyphenPrefixedParameters(true), // such as negative numbers
 	)...)
 }
 
-// run executes one command line and returns the exit code: 0, 1 for a failure of the work itself, 2 for something the
-// user can mend, 130 for an interruption.
+// run executes one command line and returns the exit code: 0, 1 where the work itself failed, 2 where the command line or
+// what it names is wrong, 130 for an interruption.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes is an error like others: results are still saved
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe at stdout is an error as others are: results are still saved
 
 	for _, name := range []string{"HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
 		if os.Getenv(name) == "" {
-			_ = os.Unsetenv(name) // kong takes what is empty for a value
+			_ = os.Unsetenv(name) // kong would take an empty variable for a value
 		}
 	}
 	parser := newParser(
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
 	)
-	kongcompletion.Register(parser) // answers a shell that asks, and ends the program
+	kongcompletion.Register(parser) // where a shell asks for completions, it answers and ends the program
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	_ "embed" // the program that executes notebooks
 	"errors"
 	"os"
 	"path/filepath"
@@ -57,7 +56,7 @@ func (o checkout) bin(name string) string { return filepath.Join(o.venv(), "bin"
 func (o checkout) tools() string          { return filepath.Join(o.root, "notebooks", "tools") }
 func (o checkout) requirements() string   { return filepath.Join(o.tools(), "requirements.txt") }
 
-// stamp is the file that says what the environment was made from. Its presence says that the environment is ours.
+// stamp is the file that says what the environment was made from. Where it exists, hrlab made the environment.
 func (o checkout) stamp() string { return filepath.Join(o.venv(), "hrlab") }
 
 // installed says whether there is an environment to use.

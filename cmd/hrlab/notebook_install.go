@@ -30,7 +30,7 @@ func (*notebookInstallCmd) Help() string {
 	hrlab notebook install --uninstall`
 }
 
-// Run makes the Python environment unless it is there, and brings kernel and build cache up to date.
+// Run makes the Python environment unless it is up to date, and builds the kernel and what cells import.
 func (i *notebookInstallCmd) Run(ctx context.Context, c *console) error {
 	o, err := findCheckout()
 	if err != nil {
@@ -97,7 +97,7 @@ func (o checkout) installPython(ctx context.Context, c *console) error {
 	if err := os.MkdirAll(o.venv(), 0o777); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(o.stamp(), nil, 0o666); err != nil { // ours, whatever happens
+	if err := renameio.WriteFile(o.stamp(), nil, 0o666); err != nil { // so that a next try knows the environment as ours
 		return err
 	}
 	if err := quietly(exec.CommandContext(ctx, "python3", "-m", "venv", o.venv())); err != nil {
@@ -117,10 +117,10 @@ func experiment() string {
 	return ""
 }
 
-// cellFlags leave debugging information out of cells: linking is most of a cell's time, and half of that goes there.
+// cellFlags leave debugging information out of cells. Most of a cell's time is linking, half of it for that information.
 const cellFlags = "-ldflags=-w"
 
-// warmCell imports what cells do, and is not linked.
+// warmCell is a package that imports what cells import.
 const warmCell = `package cell
 
 import (
@@ -132,8 +132,8 @@ import (
 )
 `
 
-// installGo builds the kernel and hrlab, and then what cells import, as the kernel does, so that everything that cells need is in the
-// module and build caches: the kernel works offline.
+// installGo builds the kernel and hrlab, and then what cells import, with the kernel's flags. After that everything that cells
+// need is in the module and build caches, so that the kernel works offline.
 func (o checkout) installGo(ctx context.Context, c *console) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("Go 1.26 is missing: https://go.dev/dl") //nolint:staticcheck // a name
@@ -214,7 +214,7 @@ func (o checkout) writeKernels(ctx context.Context) error {
 				"GOFLAGS":      cellFlags,
 				"GOEXPERIMENT": experiment(),
 				"GOPROXY":      "off",
-				// The user's own settings are for other builds.
+				// The user's Go environment is meant for other builds.
 				"GOENV": "off", "GOCACHE": caches.GOCACHE, "GOMODCACHE": caches.GOMODCACHE,
 				"GOWORK": "", "GO111MODULE": "", "GOOS": "", "GOARCH": "", "CGO_ENABLED": "", "GOROOT": "",
 				large: value,

@@ -18,7 +18,7 @@ func (*notebookLabCmd) Help() string {
 	hrlab notebook lab --no-browser --port=8888`
 }
 
-// Run becomes JupyterLab.
+// Run replaces this process by JupyterLab.
 func (l *notebookLabCmd) Run() error {
 	o, err := findCheckout()
 	if err == nil {

@@ -42,10 +42,10 @@ func (*notebookRunCmd) Help() string {
 //go:embed notebook_run.py
 var executor string
 
-// refused is the executor's exit code where it could not read or write.
+// refused is the exit code of notebook_run.py where it could not read or write a file.
 const refused = 2
 
-// executed is what the executor tells.
+// executed is a line of notebook_run.py: how a cell went.
 type executed struct {
 	Cell    int     `json:"cell"` // code cells, counted from 1
 	Cells   int     `json:"cells"`
@@ -104,7 +104,7 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 			outs[i] = filepath.Join(r.Out, filepath.Base(file))
 		}
 	case len(r.Files) > 1:
-		return nil, fmt.Errorf("--out %s: is no folder; several notebooks need one", r.Out)
+		return nil, fmt.Errorf("--out %s: is not a folder; several notebooks need one", r.Out)
 	default:
 		outs[0] = r.Out
 	}
@@ -114,7 +114,7 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 	return outs, apart(outs, r.Files)
 }
 
-// check finds what cannot be executed here, and parameters that a notebook does not have.
+// check refuses what is no notebook in Go, and parameters that the notebook does not have.
 func (r *notebookRunCmd) check(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -138,7 +138,7 @@ func (r *notebookRunCmd) check(file string) error {
 	case err == nil && notebook.Format > 0 && notebook.Format != 4:
 		return fmt.Errorf("%s: is a notebook of format %d; %s, as jupyter nbconvert --to notebook makes", file, notebook.Format, allowed)
 	case err != nil || notebook.Format == 0 || notebook.Cells == nil:
-		return fmt.Errorf("%s: is no notebook; %s", file, allowed)
+		return fmt.Errorf("%s: is not a notebook; %s", file, allowed)
 	case !strings.EqualFold(language, "go"):
 		return fmt.Errorf("%s: is a notebook in %s; allowed: in Go", file, language)
 	}
@@ -157,7 +157,7 @@ func (r *notebookRunCmd) check(file string) error {
 	return nil
 }
 
-// source is a cell's text, which notebooks have whole or by lines.
+// source is the text of a cell, which a notebook has as one string or as a list of lines.
 type source string
 
 func (s *source) UnmarshalJSON(text []byte) error {
@@ -169,14 +169,14 @@ func (s *source) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*string)(s))
 }
 
-// parameters are the names that cells give to nb.Param and nb.Values, sorted, however that is written. It says whether these
-// are all: not where a name is no literal.
+// parameters are the names that cells give to nb.Param and nb.Values, sorted. all is false where a name is not a literal, so
+// that there may be more.
 func parameters(cells []string) (names []string, all bool) {
 	type word struct {
 		kind token.Token
 		text string
 	}
-	words := []word{{}, {}} // so that there are two before each
+	words := []word{{}, {}} // so that every word has two before it
 	packages, dot := []string{}, false
 	for _, cell := range cells {
 		code := commandLine.ReplaceAllString(cell, "")
@@ -200,7 +200,7 @@ func parameters(cells []string) (names []string, all bool) {
 		}
 	}
 	if len(packages) == 0 && !dot {
-		packages = []string{"nb"} // the kernel imports what is missing
+		packages = []string{"nb"} // the kernel adds missing imports
 	}
 	all = true
 	for i, w := range words {
@@ -227,7 +227,7 @@ func parameters(cells []string) (names []string, all bool) {
 	return slices.Compact(names), all
 }
 
-// commandLine is a line for GoNB itself.
+// commandLine matches lines that are commands to GoNB, such as %% and !ls.
 var commandLine = regexp.MustCompile(`(?m)^[%!].*$`)
 
 func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, file, out string) error {
@@ -253,7 +253,7 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, fi
 	for lines.Scan() {
 		last = executed{}
 		if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
-			continue // a library's chatter
+			continue // printed by a library
 		}
 		if last.Error == "" {
 			fmt.Fprintf(c.messages, "%s: cell %d of %d, %.1f s\n", file, last.Cell, last.Cells, last.Seconds)

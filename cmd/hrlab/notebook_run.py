@@ -2,7 +2,7 @@
 
 Arguments: file, out (empty: nowhere) and kernel. Standard output gets a JSON object a line: one for every code cell that was
 executed, one with an error for one that failed. With an error the exit code is 1. It is 2 with a line on standard error where
-the file is no notebook or the copy cannot be written.
+the file is not a notebook or the copy cannot be written.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def main():
         notebook = nbformat.read(file, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:
-        refuse(f"{file}: is no notebook: {str(error).splitlines()[0]}")
+        refuse(f"{file}: is not a notebook: {str(error).splitlines()[0]}")
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
     began = 0.0
     at = None  # the code cell that is executed

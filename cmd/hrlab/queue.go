@@ -33,7 +33,7 @@ func (*queueCmd) Help() string {
 	hrlab queue status`
 }
 
-// with opens the queue for f.
+// with opens the queue of an existing database, runs f and closes it.
 func (q *queueCmd) with(ctx context.Context, f func(s *tracker.Store, q *experiments.Queue) error) error {
 	return q.dbFlags.with(ctx, func(s *tracker.Store) error {
 		queue, err := experiments.OpenQueue(ctx, s)
@@ -118,7 +118,7 @@ func (*queueResumeCmd) Run(ctx context.Context, q *queueCmd) error {
 	return q.with(ctx, func(_ *tracker.Store, queue *experiments.Queue) error { return queue.Resume(ctx) })
 }
 
-// queuedRuns are runs by name, or all of an experiment that have one of some states.
+// queuedRuns are runs by id or name, or those of an experiment.
 type queuedRuns struct {
 	Runs       []string `arg:"" optional:"" name:"run" help:"Runs, by id or name."`
 	Experiment string   `placeholder:"NAME" help:"All runs of this experiment."`

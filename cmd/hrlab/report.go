@@ -29,7 +29,7 @@ func (*reportCmd) Help() string {
 	hrlab report --experiment boat --out boat.md   # Markdown, with a folder of pictures`
 }
 
-// Run writes the report, without the pictures that cannot be read.
+// Run writes the report. Outputs that cannot be read are left out, and named.
 func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := r.openThere(ctx)
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
 		}
 		if p.Suggested != nil {
-			fmt.Fprintf(c.messages, "%s: suggested are %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
+			fmt.Fprintf(c.messages, "%s: suggested: %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
 		}
 	}
 	fmt.Fprintln(c.messages, r.Out)

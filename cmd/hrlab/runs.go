@@ -45,7 +45,7 @@ func (s selection) runs(ctx context.Context, store *tracker.Store) ([]tracker.In
 	return store.Runs(ctx, tracker.Query{Experiment: s.Experiment, Where: s.Where, Sort: s.Sort})
 }
 
-// each does something to several runs, all of which find must find.
+// each calls do for several runs, after find has found them all.
 func (r *runsCmd) each(ctx context.Context, names []string, find func(s *tracker.Store, ctx context.Context, idOrName string) (tracker.Info, error), do func(s *tracker.Store, ctx context.Context, id int64) error) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		var ids []int64

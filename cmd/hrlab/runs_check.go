@@ -20,20 +20,20 @@ func (*runsCheckCmd) Help() string {
 	hrlab runs check --drop-missing`
 }
 
-// errUnsound says that something is missing, or was wrong.
-var errUnsound = errors.New("not all was well")
+// errUnsound says that something is missing or damaged, or was.
+var errUnsound = errors.New("problems found")
 
-// Run checks; what was wrong, mended or not, is exit code 1.
+// Run checks. The exit code is 1 where anything was wrong, repaired or not.
 func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		findings, err := s.Check(ctx, k.DropMissing)
-		wrong, missing, mended := 0, 0, 0
+		wrong, missing, repaired := 0, 0, 0
 		for _, f := range findings {
 			fmt.Fprintln(c.out, flat(f.String()))
 			switch {
 			case f.Leftover:
 			case f.Repair != "":
-				mended++
+				repaired++
 			case f.Missing:
 				missing++
 			default:
@@ -47,10 +47,10 @@ func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			return fmt.Errorf("%s: %w: it is damaged; go on with a backup, or with what sqlite3's .recover saves", r.DB, errUnsound)
 		case missing > 0:
 			return fmt.Errorf("%s: %w: what is missing or damaged was left as it is; put it back, or let --drop-missing replace it by notes", r.DB, errUnsound)
-		case mended > 0:
-			return fmt.Errorf("%s: %w: mended as said; another check finds nothing", r.DB, errUnsound)
+		case repaired > 0:
+			return fmt.Errorf("%s: %w: repaired as printed above; another check finds nothing", r.DB, errUnsound)
 		}
-		_, err = fmt.Fprintf(c.out, "%s: all is well\n", r.DB)
+		_, err = fmt.Fprintf(c.out, "%s: no problems found\n", r.DB)
 		return err
 	})
 }

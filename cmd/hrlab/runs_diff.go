@@ -78,7 +78,7 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 		}
 	}
 	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
-		return fmt.Errorf("the outputs of runs %d and %d are of other sizes, %v and %v", a, b, p, q)
+		return fmt.Errorf("the outputs of runs %d and %d differ in size: %v and %v", a, b, p, q)
 	}
 	return picture.Save(out, report.Difference(pictures[0], pictures[1]), how)
 }

@@ -27,7 +27,7 @@ func (*runsExportCmd) Help() string {
 	hrlab runs export --format tensorboard --out events`
 }
 
-// Run exports. An export that lacks files which are missing or damaged is exit code 1.
+// Run exports. The exit code is 1 where files are missing or damaged, which the export then lacks.
 func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
 		runs, err := e.runs(ctx, s)
@@ -58,7 +58,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if err != nil {
 			return err
 		}
-		defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
+		defer file.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace it does nothing
 		err = incomplete(c, e.Out, write(ctx, file, runs))
 		if err != nil && !errors.Is(err, errUnsound) {
 			return err
@@ -78,7 +78,7 @@ func (*runsBackupCmd) Help() string {
 	hrlab runs backup --out /media/disk/hrlab.db`
 }
 
-// Run copies. A backup that lacks files which are missing or damaged is exit code 1.
+// Run copies. The exit code is 1 where files are missing or damaged, which the backup then lacks.
 func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	if b.Out == "" {
 		return errors.New("the name of a file to write is empty")
@@ -86,7 +86,7 @@ func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error { return incomplete(c, b.Out, s.Backup(ctx, b.Out)) })
 }
 
-// incomplete names what an export or a backup, which is at out, could not have. Other errors it leaves as they are.
+// incomplete prints the files that the export or backup at out lacks. It returns other errors as they are.
 func incomplete(c *console, out string, err error) error {
 	partial, ok := errors.AsType[*tracker.IncompleteError](err)
 	if !ok {

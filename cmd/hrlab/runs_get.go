@@ -81,7 +81,7 @@ func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]b
 	return nil, fmt.Errorf("run %d has no picture of step %d; there are: %s", run, n, strings.Join(steps, ", "))
 }
 
-// having says what files a run has.
+// having lists the files of a run, for an error message.
 func having(ctx context.Context, s *tracker.Store, run int64) string {
 	artifacts, err := s.Artifacts(ctx, run)
 	if err != nil || len(artifacts) == 0 {

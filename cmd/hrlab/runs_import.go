@@ -22,7 +22,7 @@ func (*runsImportCmd) Help() string {
 	zcat runs.jsonl.gz | hrlab runs import - --db copy.db`
 }
 
-// Run imports, into a new database where there is none.
+// Run imports. Where there is no database it makes one.
 func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
 	in := os.Stdin
 	if m.File != "-" {

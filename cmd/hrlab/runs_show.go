@@ -92,7 +92,7 @@ func (v *runsShowCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	})
 }
 
-// when is a time of this place; empty where there is none.
+// when is a time in the local zone as text; empty for the zero time.
 func when(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -100,7 +100,7 @@ func when(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// load is the mean load of a run's process and GPU, and the most memory that they took; empty: not known.
+// load is the mean load of a run's process and GPU and their largest memory, as text; empty where there are no samples.
 func load(samples []tracker.Sample) string {
 	var cpu, gpu, n float64
 	var memory, gpuMemory int64
@@ -123,7 +123,7 @@ func load(samples []tracker.Sample) string {
 	return text
 }
 
-// curves draws the two losses, or of a run without them every metric.
+// curves draws the two losses. For a run without them it draws every metric.
 func curves(ctx context.Context, w io.Writer, s *tracker.Store, i tracker.Info) error {
 	names := []string{"content", "style"}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := i.Metrics[name]; return !ok })
@@ -143,7 +143,7 @@ func curves(ctx context.Context, w io.Writer, s *tracker.Store, i tracker.Info) 
 	return nil
 }
 
-// plot draws the finite values of a curve; empty where they are fewer than two.
+// plot draws the finite values of a curve; the text is empty where there are fewer than two.
 func plot(c tracker.Series) string {
 	values := slices.Clone(c.Values)
 	finite, largest := 0, 0.0
@@ -160,7 +160,7 @@ func plot(c tracker.Series) string {
 		return ""
 	}
 	caption := fmt.Sprintf("%s, steps %d to %d", short(c.Metric), c.Steps[0], c.Steps[len(c.Steps)-1])
-	if largest > 0 && (largest >= 1e6 || largest < 0.01) { // such numbers would take the whole line
+	if largest > 0 && (largest >= 1e6 || largest < 0.01) { // labels would be too wide
 		exponent := max(-300, int(math.Floor(math.Log10(largest))))
 		for i := range values {
 			values[i] /= math.Pow10(exponent)

@@ -33,8 +33,8 @@ func (*setupCmd) Help() string {
 	hrlab setup weights --weights-url vgg19.pth   # weights from a file`
 }
 
-// Run installs the device's plugin unless a working one is there (as root on Debian and its kin it installs what the
-// installation lacks first), then fetches VGG19's weights unless they are there.
+// Run installs the plugin of the device unless a working one is there, then VGG19's weights unless they are there. Where tools
+// are missing for that, it installs them first, if it is root on Debian or a system like it.
 func (s *setupCmd) Run(ctx context.Context, c *console) (err error) {
 	defer func() {
 		if errors.Is(err, context.Canceled) {
@@ -73,7 +73,7 @@ func setupPlugin(ctx context.Context, c *console, kind device.Kind) error {
 		return err
 	}
 	defer engine.Close()
-	if kind == device.CUDA { // only now is it known whether everything fits together
+	if kind == device.CUDA { // only a step shows whether the libraries fit together
 		if err := tryStep(ctx, engine); err != nil {
 			return fmt.Errorf("%s: a first step fails: %w", engine.Device.Name, err)
 		}
@@ -97,10 +97,10 @@ func tryStep(ctx context.Context, engine *hrstyle.Engine) error {
 	return nil
 }
 
-// errNoWeights says that VGG19's weights could not be had.
+// errNoWeights says that VGG19's weights are not there and could not be fetched.
 var errNoWeights = errors.New("VGG19's weights could not be fetched")
 
-// fetchVGG fetches VGG19's weights from source (empty: Torchvision), after saying what it does.
+// fetchVGG fetches VGG19's weights from source, or where that is empty from hrstyle.Torchvision. It prints what it does.
 func fetchVGG(ctx context.Context, c *console, source string) error {
 	path, err := hrstyle.CachedVGG()
 	if err != nil {
@@ -122,7 +122,7 @@ func fetchVGG(ctx context.Context, c *console, source string) error {
 	return fmt.Errorf("%w: %w; put a safetensors or .pth file with torchvision's names at %s, name one by --vgg FILE, or take --vgg random", errNoWeights, err, path)
 }
 
-// installTools installs what the installation lacks, where it may.
+// installTools installs the tools that the installation of a plugin needs, where it may.
 func installTools(ctx context.Context, c *console, kind device.Kind) error {
 	var packages []string
 	for _, tool := range device.MissingTools(kind) {
@@ -131,7 +131,7 @@ func installTools(ctx context.Context, c *console, kind device.Kind) error {
 	return aptInstall(ctx, c, packages)
 }
 
-// aptInstall installs Debian packages, where it may.
+// aptInstall installs Debian packages, as root. Otherwise the error says how to install them.
 func aptInstall(ctx context.Context, c *console, packages []string) error {
 	if len(packages) == 0 {
 		return nil
@@ -180,7 +180,7 @@ func (s *stages) report(stage string, done, total int64) {
 		}
 		text += "  " + stage
 	}
-	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 { // a line that wraps could not be drawn over
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 { // a line that wraps cannot be drawn over
 		if runes := []rune(text); len(runes) >= width {
 			text = string(runes[:width-1])
 		}

@@ -44,7 +44,7 @@ Examples:
 	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue`
 }
 
-// trials reads the flags.
+// trials makes the trials of the flags.
 func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 	base, err := s.config()
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	lab := experiments.Lab{Engine: engine, Tracker: store}
 	return s.show(ctx, c, len(names), trials, "stopped; the same command goes on. So far", func(i int, show *sweepProgress) error {
 		pair, err := first, error(nil)
-		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
+		if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
 			pair, err = loadPair(show.console(), names[i][0], names[i][1])
 		}
 		if err != nil {
@@ -144,7 +144,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	})
 }
 
-// show shows how far the trials of every pair are, which do brings to their end, and says how it ended.
+// show calls do for every pair, shows its progress, and prints how the sweep ended.
 func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []experiments.Trial, stopped string, do func(pair int, show *sweepProgress) error) (err error) {
 	show := c.newSweepProgress(ctx, pairs, trials)
 	for i := range pairs {
@@ -159,12 +159,12 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []exp
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
 	default:
-		fmt.Fprintf(c.messages, "%d fitted, %d were there, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
+		fmt.Fprintf(c.messages, "%d fitted, %d already done, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
 	}
 	return err
 }
 
-// enqueue hands the trials to workers and follows their runs.
+// enqueue puts the trials into the queue and follows their runs.
 func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, names [][]string, trials []experiments.Trial) (err error) {
 	vgg, err := hrstyle.OpenVGG(s.VGG)
 	if err != nil {
@@ -187,7 +187,7 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 	ids, unread, queued := make([][]int64, len(names)), make([]error, len(names)), 0
 	for i := range names {
 		pair := first
-		if first = (hrstyle.Pair{}); i > 0 { // one pair at a time
+		if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
 			if pair, unread[i] = loadPair(c, names[i][0], names[i][1]); unread[i] != nil {
 				continue
 			}

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// pairs are the names of pictures, each a content and a style picture. That the files are there is known at once; a pair is
-// read when its turn comes.
+// pairs are the names of the pictures of each pair, content and style. It checks that all files are there; a pair is read
+// when its turn comes.
 func (s *sweepCmd) pairs() (names [][]string, err error) {
 	switch {
 	case s.Pairs != "" && s.Content+s.Style != "":
@@ -35,10 +35,11 @@ func (s *sweepCmd) pairs() (names [][]string, err error) {
 	return names, nil
 }
 
-// afterField is white space between a field and the comma or line break after it, with the field where it is quoted.
+// afterField matches white space between a field and the comma or line break after it, and the field itself where it is
+// quoted.
 var afterField = regexp.MustCompile(`("(?:[^"]|"")*")[ \t]*|[ \t]+(,|\r?\n|\z)`)
 
-// readPairs reads a CSV file of two names a line, as spreadsheets and people write them: with a byte order mark, CRLF, white
+// readPairs reads a CSV file with two names per line, as spreadsheets and people write them: with a byte order mark, CRLF, white
 // space around fields, empty lines, and comments after #. White space inside of quotes belongs to the name.
 func readPairs(path string) (names [][]string, err error) {
 	data, err := os.ReadFile(path)
@@ -46,7 +47,7 @@ func readPairs(path string) (names [][]string, err error) {
 		return nil, err
 	}
 	if bytes.ContainsRune(data, 0) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return nil, fmt.Errorf("%s: is UTF-16, or no text; allowed: UTF-8", path)
+		return nil, fmt.Errorf("%s: is UTF-16, or not text; allowed: UTF-8", path)
 	}
 	data = afterField.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("$1$2"))
 	reader := csv.NewReader(bytes.NewReader(data))
@@ -60,7 +61,7 @@ func readPairs(path string) (names [][]string, err error) {
 		case err == io.EOF:
 			return names, nil
 		case errors.Is(err, csv.ErrFieldCount) && strings.ContainsAny(fields[0], ";\t"):
-			return nil, fmt.Errorf("%s: %w: divided by a semicolon or tab; %s", path, err, allowed)
+			return nil, fmt.Errorf("%s: %w: fields are separated by semicolons or tabs; %s", path, err, allowed)
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w; %s", path, err, allowed)
 		}

@@ -13,15 +13,15 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// sweepProgress shows how far a sweep is: two bars on a terminal, otherwise a line when a trial ends.
+// sweepProgress shows how far a sweep is: on a terminal as two bars, otherwise as one line per trial.
 type sweepProgress struct {
 	c                       *console
-	unhook                  func() bool   // from the context
-	mu                      sync.Mutex    // of what follows: another goroutine draws it
-	trials                  int           // on all pairs
-	all, over               int           // steps: of all trials, and of those that are over
-	at                      map[int64]int // the step that each run at work is at
-	work                    int           // steps made here, of which the time left is judged
+	unhook                  func() bool   // takes back what newSweepProgress asked of the context
+	mu                      sync.Mutex    // guards what follows, which another goroutine draws
+	trials                  int           // of all pairs
+	all, over               int           // steps: of all trials, and of those that have ended
+	at                      map[int64]int // the current step of each running run
+	work                    int           // steps made since began, which the time left is estimated from
 	began                   time.Time
 	fitted, skipped, failed int
 	gains, rates, seeds     bool // trials differ in style gain, in learning rate, in seed
@@ -31,7 +31,7 @@ type sweepProgress struct {
 	text         string
 }
 
-// newSweepProgress begins to show a sweep. Once ctx is cancelled it says that the step at work is the last.
+// newSweepProgress begins to show a sweep. When ctx is cancelled it says that the current step is the last.
 func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
 	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
 	for _, t := range trials {
@@ -64,11 +64,11 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 	p.sweep = p.bars.AddBar(int64(p.all),
 		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
 		mpb.AppendDecorators(text(p.left)))
-	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("this one")), mpb.AppendDecorators(text(func() string { return p.text })))
+	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("current trial")), mpb.AppendDecorators(text(func() string { return p.text })))
 	return p
 }
 
-// left is the time that the rest will take, by what was fitted so far.
+// left is the estimated time that the rest will take, as text; empty where it is not known.
 func (p *sweepProgress) left() string {
 	if p.work == 0 {
 		return ""
@@ -77,7 +77,7 @@ func (p *sweepProgress) left() string {
 	return rest.Round(time.Second).String() + " left"
 }
 
-// done is the number of steps that are made, or need not be.
+// done is the number of steps that are made, or will not be because their trial has ended.
 func (p *sweepProgress) done() int {
 	steps := p.over
 	for _, n := range p.at {
@@ -86,7 +86,7 @@ func (p *sweepProgress) done() int {
 	return steps
 }
 
-// settings names a trial by what varies, and by its weights.
+// settings names a trial by its weights and what else varies.
 func (p *sweepProgress) settings(c hrstyle.Config) string {
 	text := fmt.Sprintf("content %g, style %g", c.ContentWeight, c.StyleWeight)
 	if p.gains {
@@ -113,7 +113,7 @@ func (p *sweepProgress) report(e experiments.Progress) {
 	}
 }
 
-// unread counts the trials of a pair that could not be read as failed.
+// unread counts the trials of a pair whose pictures could not be read as failed.
 func (p *sweepProgress) unread(err error, trials []experiments.Trial) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +133,7 @@ func (p *sweepProgress) console() *console {
 	return &c
 }
 
-// note counts, and returns the steps that are done. Without a terminal it writes a line for a trial that has ended.
+// note counts e, and returns the steps that are done. Without a terminal it prints a line for a trial that has ended.
 func (p *sweepProgress) note(e experiments.Progress) (done int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

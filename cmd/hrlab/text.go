@@ -6,9 +6,9 @@ import (
 	"unicode"
 )
 
-// oneLine is an error's text without line breaks, each part said once: one cause may fail several things that are done to
-// the end all the same, and libraries' errors may carry stack traces after the first line. A part of a text is what colons or
-// semicolons bound, so that half of a name with a line break is none.
+// oneLine is the text of an error in one line, in which nothing is said twice: several things may have failed for one cause, and
+// errors of libraries may have a stack trace after their first line. A line is left out where it is a part of another one,
+// bounded there by colons or semicolons.
 func oneLine(err error) string {
 	bounded := func(text string) string { return ": " + strings.ReplaceAll(text, "; ", ": ") + ": " }
 	within := func(part, whole string) bool { return strings.Contains(bounded(whole), bounded(part)) }
@@ -23,7 +23,7 @@ func oneLine(err error) string {
 	return strings.Join(said, "; ")
 }
 
-// printable is a text that does to a terminal what it shows: names may hold anything. Its lines stay.
+// printable is text without control characters, which a terminal would obey: names may hold anything. Line breaks stay.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -38,10 +38,10 @@ func printable(text string) string {
 	}, text)
 }
 
-// flat is a printable text without line breaks.
+// flat is printable text in one line.
 func flat(text string) string { return strings.Join(strings.Fields(printable(text)), " ") }
 
-// short is a flat text of at most 30 characters.
+// short is flat text, cut to 30 characters.
 func short(text string) string {
 	runes := []rune(flat(text))
 	if len(runes) > 30 {

@@ -25,7 +25,7 @@ func (*versionCmd) Run(c *console) error {
 	return err
 }
 
-// buildInfo is what Go recorded in this program; nearly nothing where it recorded nothing.
+// buildInfo is what Go recorded in this program about its build.
 func buildInfo() *debug.BuildInfo {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		return info

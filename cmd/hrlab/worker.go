@@ -29,7 +29,7 @@ func (*workerCmd) Help() string {
 	hrlab worker --drain --device cuda`
 }
 
-// Run takes trials from the queue. Ctrl-C hands the one it is at back, with a checkpoint.
+// Run takes trials from the queue. Ctrl-C gives the current one back to the queue, with a checkpoint.
 func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 	store, err := tracker.Open(ctx, w.DB)
 	if err != nil {
@@ -83,7 +83,7 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 	})
 }
 
-// during is ctx until a process has ended.
+// during is a context that ends with ctx, or when a process has ended.
 func during(ctx context.Context, pid int32) (context.Context, context.CancelFunc, error) {
 	born := func() (int64, error) {
 		p, err := process.NewProcess(pid)
@@ -95,7 +95,7 @@ func during(ctx context.Context, pid int32) (context.Context, context.CancelFunc
 		}
 		return p.CreateTime()
 	}
-	const jitter = 5000 // ms: the start is reckoned from the time of boot, which moves when the clock is set
+	const jitter = 5000 // ms: the start is computed from the time of boot, which moves when the clock is set
 	was, err := born()
 	if err != nil {
 		return nil, nil, fmt.Errorf("--while %d: %w", pid, err)
@@ -103,7 +103,7 @@ func during(ctx context.Context, pid int32) (context.Context, context.CancelFunc
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		for tick := time.Tick(250 * time.Millisecond); ctx.Err() == nil; <-tick {
-			if now, err := born(); err != nil || max(now-was, was-now) > jitter { // its number may be another's by now
+			if now, err := born(); err != nil || max(now-was, was-now) > jitter { // another process may have its number by now
 				cancel()
 			}
 		}

@@ -16,9 +16,9 @@ import (
 	"github.com/janpfeifer/gonb/gonbui/protocol"
 )
 
-// Explore shows sliders over the two weights, and at once the output of the nearest run of the experiment. Everything is
-// in the page: it works in a saved notebook, and without scripts it is a table of the outputs. Where there is a kernel a
-// button queues the fit with the very weights of the sliders, for [Lab]'s worker with these vgg.
+// Explore shows sliders for the two weights, and the output of the run that is nearest to them. Everything is in the page: it
+// works in a saved notebook, and without scripts it is a table of the outputs. Where there is a kernel, a button queues the
+// fit with the weights of the sliders, for the worker of [Lab] with the same vgg.
 func Explore(r *report.Report, vgg string) {
 	for _, p := range r.Pairs {
 		e := explorer{ID: id(), Pair: p}
@@ -45,7 +45,7 @@ func Explore(r *report.Report, vgg string) {
 	}
 }
 
-// explorer is what the page of Explore is made of.
+// explorer is the data of the page of Explore.
 type explorer struct {
 	ID             string
 	Pair           *report.Pair
@@ -54,7 +54,7 @@ type explorer struct {
 	Kernel, Cell   string
 }
 
-// JSON is for the page's script.
+// JSON is the data of the page's script.
 func (e explorer) JSON() template.JS {
 	text, err := json.Marshal(map[string]any{"kernel": e.Kernel, "cell": e.Cell})
 	Check(err)
@@ -71,20 +71,21 @@ func (s *span) add(v float64) {
 	s.Low, s.High = min(s.Low, v), max(s.High, v)
 }
 
-// widen leaves something to slide over where there is one value.
+// widen makes a range of one value larger, so that there is something to slide over.
 func (s *span) widen() {
 	if s.Low == s.High {
 		s.Low, s.High = s.Low/10, s.High*10
 	}
 }
 
-// LogLow and LogHigh are the ends as base 10 logarithms.
+// LogLow is the logarithm, base 10, of the lower end.
 func (s span) LogLow() float64 { return math.Log10(s.Low) }
 
-// LogHigh is the upper end.
+// LogHigh is that of the upper end.
 func (s span) LogHigh() float64 { return math.Log10(s.High) }
 
-// Queue hands a fit to the worker that is as a run but for the two weights, and says so in a line. It does not wait.
+// Queue queues a fit with the settings of the run like but other weights, for the worker of [Lab]. It prints a line, and does
+// not wait for the fit.
 func Queue(vgg string, like int64, contentWeight, styleWeight float64) {
 	ctx := context.Background()
 	lab := Lab(ctx, vgg)

@@ -20,7 +20,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// live is one output that changes at most five times a second. Its last state is what is saved.
+// live is one output of a cell that changes at most five times a second. The notebook is saved with its last state.
 type live struct {
 	id   string
 	last time.Time
@@ -28,7 +28,7 @@ type live struct {
 
 const livePause = time.Second / 5
 
-// show shows what page makes, unless it is too early and not urgent.
+// show shows what page returns, unless it is too early for a change that is not urgent.
 func (l *live) show(urgent bool, page func() string) {
 	if !gonbui.IsNotebook || !urgent && time.Since(l.last) < livePause {
 		return
@@ -41,8 +41,7 @@ func (l *live) show(urgent bool, page func() string) {
 	l.last = time.Now()
 }
 
-// Curves yields the steps of fit and shows them as they come: the two losses and the current picture. At the end they
-// stay.
+// Curves yields the steps of fit, and shows the two losses and the current picture as they come. The last ones stay.
 func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var l live
@@ -128,7 +127,7 @@ func lossChart(content, style plotter.XYs) *plot.Plot {
 	return chart
 }
 
-// Progress shows how far a sweep is, as the last argument of [experiments.Lab.Sweep].
+// Progress shows how far a sweep is. It is the last argument of Sweep.
 func Progress() func(experiments.Progress) {
 	var l live
 	var fitted, skipped, failed, over, work int

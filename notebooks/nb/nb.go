@@ -1,5 +1,5 @@
-// Package nb is what the cells of a notebook need beside hrlab's packages: parameters, errors, a lab, and pictures, tables
-// and charts in the notebook.
+// Package nb is what the cells of a notebook need besides hrlab's other packages: parameters, errors, a lab, and pictures,
+// tables and charts in the notebook.
 //
 //	import (
 //		"hrlab/experiments"
@@ -17,9 +17,9 @@
 //	last := nb.Must(hrstyle.Last(nb.Curves(lab.Fit(ctx, "boat", nb.Pair("boat.jpg", "sunset.jpg"), config))))
 //	nb.Slider(nb.Pair("boat.jpg", "sunset.jpg").Content, last.Picture())
 //
-// Every cell is a process of its own: what it wants to keep goes to the tracker. Everything shown is plain HTML with the
-// pictures in it, loads nothing, is saved with the notebook and makes sense without scripts; nothing waits for a person.
-// Outside of a notebook nothing is shown.
+// Every cell is a process of its own: what it is to keep goes to the tracker. What is shown is plain HTML with the pictures in
+// it. It loads nothing, is saved with the notebook, and makes sense without scripts. Nothing waits for a person. Outside of a
+// notebook nothing is shown.
 package nb
 
 import (
@@ -47,7 +47,7 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// Context ends with the stop button.
+// Context is one that ends when the stop button is pressed.
 func Context() context.Context {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -69,7 +69,7 @@ func Check(err error) {
 	}
 }
 
-// fail ends the cell. Exit codes that are not 0 end a run of all cells too.
+// fail ends the cell. An exit code that is not 0 also ends a run of all cells.
 func fail(err error) {
 	gonbui.Sync()
 	if errors.Is(err, context.Canceled) {
@@ -78,7 +78,7 @@ func fail(err error) {
 	}
 	place := ""
 	said := "hrlab: " + strings.Join(strings.Fields(err.Error()), " ") + "\n"
-	if os.Getenv("HRLAB_NOTEBOOK_RUN") != "" { // the kernel adds cell and line to what looks like this
+	if os.Getenv("HRLAB_NOTEBOOK_RUN") != "" { // the kernel replaces main.go:LINE by cell and line
 		for skip := 1; ; skip++ {
 			_, file, line, ok := runtime.Caller(skip)
 			if !ok {
@@ -94,7 +94,8 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// Param is the value that hrlab notebook run -p name=value gives, or otherwise. Numbers may be written as in Go: 1_000, 0x10, 1e3.
+// Param is the value of a parameter: what hrlab notebook run -p name=value gives, and without that the default. Numbers may be
+// written as in Go: 1_000, 0x10, 1e3. A value of another type than the default's ends the cell.
 func Param[T string | int | float64 | bool](name string, otherwise T) T {
 	text, ok := os.LookupEnv("HRLAB_PARAM_" + name)
 	if !ok {
@@ -115,12 +116,12 @@ func Param[T string | int | float64 | bool](name string, otherwise T) T {
 		value, err = strconv.ParseBool(text)
 	}
 	if err != nil {
-		fail(fmt.Errorf("parameter %s: %q is no %T", name, text, otherwise))
+		fail(fmt.Errorf("parameter %s: %q is not of type %T", name, text, otherwise))
 	}
 	return value.(T)
 }
 
-// number reads a number as Go has them, whole or not.
+// number reads a number as Go writes it, whole or not.
 func number(text string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
 	if err != nil {
@@ -131,13 +132,13 @@ func number(text string) (float64, error) {
 	return f, err
 }
 
-// Values are the values of an axis that a parameter names: numbers by comma, or as [experiments.ParseValues] says.
+// Values is a parameter whose text lists the values of an axis: comma-separated numbers, or as [experiments.ParseValues] says.
 func Values(name, otherwise string) []float64 {
 	return Must(experiments.ParseValues(name, Param(name, otherwise)))
 }
 
-// Pair loads a content and a style picture. Where a name is empty it is the built-in picture, which is drawn into the
-// folder pictures the first time.
+// Pair loads a content and a style picture. An empty name means the built-in picture, which is drawn into the folder pictures
+// the first time.
 func Pair(content, style string) hrstyle.Pair {
 	const w, h = 512, 384
 	for _, p := range []struct {
@@ -160,7 +161,7 @@ func Pair(content, style string) hrstyle.Pair {
 	return Must(hrstyle.LoadPair(content, style))
 }
 
-// options are those of an engine. vgg is as [hrstyle.Options] has it; HRLAB_VGG is what auto means, if it is set.
+// options are the options of an engine. vgg is as in [hrstyle.Options], where auto means HRLAB_VGG if that is set.
 func options(vgg string) hrstyle.Options {
 	if vgg == "auto" {
 		vgg = cmp.Or(os.Getenv("HRLAB_VGG"), vgg)

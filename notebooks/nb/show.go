@@ -42,7 +42,7 @@ func render(name string, data any) string {
 	return out.String()
 }
 
-// display shows html, and text where there is no HTML, such as in a terminal.
+// display shows html, or text where HTML cannot be shown, such as in a terminal.
 func display(html, text string) {
 	if !gonbui.IsNotebook {
 		return
@@ -51,7 +51,7 @@ func display(html, text string) {
 	gonbui.Sync() // the cell may end next
 }
 
-// maxShown is the longer side of a picture in a notebook, in pixels: notebooks are saved with it.
+// maxShown is the most pixels of the longer side of a picture in a notebook, which is saved with its pictures.
 const maxShown = 512
 
 // figure is a picture and its caption.
@@ -76,13 +76,14 @@ func figures(pictures []image.Image, captions ...string) (list []figure, text st
 	return list, names.String()
 }
 
-// Show shows pictures side by side; a [picture.Picture] has its name below.
+// Show shows pictures side by side, each [picture.Picture] with its name.
 func Show(pictures ...image.Image) {
 	list, text := figures(pictures)
 	display(render("show", list), text)
 }
 
-// Slider lays two pictures over each other, with a slider between before and after; without scripts they are side by side.
+// Slider shows two pictures of one size, with a slider that moves the border between before and after. Without scripts they are
+// side by side.
 func Slider(before, after image.Image) {
 	list, text := figures([]image.Image{before, after}, "before", "after")
 	display(render("slider", struct {
@@ -99,8 +100,8 @@ func id() string { return "hrlab" + strings.ReplaceAll(gonbui.UniqueId(), "-", "
 // Chart shows a chart.
 func Chart(p *plot.Plot) { display(render("chart", chart(p)), "[chart: "+p.Title.Text+"]") }
 
-// chart draws p as a picture: JupyterLab takes SVG elements, but not pictures, out of notebooks that it does not trust. A
-// picture does not know the colours around it, so lines and texts are of a grey that can be read on black and on white.
+// chart draws p as a picture, since JupyterLab removes SVG elements from notebooks that it does not trust. A picture does not
+// know the colours around it, so lines and texts are grey, which can be read on black and on white.
 func chart(p *plot.Plot) template.URL {
 	svg := strings.ReplaceAll(string(Must(report.SVG(p))), "currentColor", "#808080")
 	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg))) //nolint:gosec // base64
@@ -115,8 +116,8 @@ func Matrix(r *report.Report) {
 	display(render("matrix", r), text.String())
 }
 
-// Pareto shows what each run of an experiment keeps of the content picture and takes of the style picture. The front is
-// the line, the suggested run is ringed; where none can be suggested it says why.
+// Pareto shows content kept against style match of the runs of an experiment. A line joins the Pareto front, and a ring marks the
+// suggested run; where none can be suggested it says why.
 func Pareto(r *report.Report) {
 	for _, p := range r.Pairs {
 		Chart(p.Pareto())
@@ -130,9 +131,9 @@ func Pareto(r *report.Report) {
 	}
 }
 
-// Table shows runs, differences of runs, or any structs. Of runs the columns are fields as filters have them (package
-// tracker): id, status, params.size, metrics.ssim; by default what varies and the measures. Of structs they are fields'
-// names, all by default.
+// Table shows runs, differences of runs, or any structs. For runs, columns are fields as in the tracker's filters: id, status,
+// params.size, metrics.ssim; by default the parameters that vary and the measures. For structs they are the names of fields; by
+// default all.
 func Table[T any](rows []T, columns ...string) {
 	cells := make([][]string, 0, len(rows))
 	switch list := any(rows).(type) {
@@ -194,7 +195,7 @@ func Table[T any](rows []T, columns ...string) {
 	}{head, cells}), strings.Join(lines, "\n"))
 }
 
-// field is a run's field by a filter's name.
+// field is the text of a run's field, which is named as in filters.
 func field(run tracker.Info, name string) string {
 	kind, rest, _ := strings.Cut(name, ".")
 	switch kind {
@@ -225,7 +226,7 @@ func field(run tracker.Info, name string) string {
 	return ""
 }
 
-// shown is a value for people: numbers with four digits.
+// shown is a value as text: numbers with four digits.
 func shown(value any) string {
 	text := fmt.Sprint(value)
 	if v, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(v) && strings.Contains(text, ".") {

@@ -17,19 +17,19 @@ import (
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// progress shows how far a fit is: a bar on a terminal, a line a report otherwise.
+// progress shows how far a fit is: on a terminal as a bar, otherwise as one line per report.
 type progress struct {
 	messages    io.Writer
-	first, last int // steps
+	first, last int // the steps that the fit begins and ends at
 	began       hrstyle.Step
-	unhook      func() bool // from the context
+	unhook      func() bool // takes back what newProgress asked of the context
 
 	bars *mpb.Progress // nil where messages is no terminal
 	bar  *mpb.Bar
-	text atomic.Value // a string, which another goroutine draws
+	text atomic.Value // the string at the right of the bar, which another goroutine draws
 }
 
-// newProgress says that the fit compiles, and once ctx is cancelled that the step at work is the last.
+// newProgress begins to show a fit, which is compiling. When ctx is cancelled it says that the current step is the last.
 func (c *console) newProgress(ctx context.Context, first, last int) *progress {
 	p := &progress{messages: c.messages, first: first, last: last}
 	if c.terminal {
@@ -52,8 +52,8 @@ func (p *progress) say(text string) {
 	p.text.Store(text)
 }
 
-// report shows a step and the time left, judged by the steps since the first report (which includes compilation). On a
-// terminal the time comes first: a narrow one cuts off the end.
+// report shows a step and the time left, estimated from the steps after the first report, since that includes compilation.
+// On a terminal the time comes first, because a narrow terminal cuts off the end.
 func (p *progress) report(s hrstyle.Step) {
 	var each time.Duration
 	if !p.began.Ok() {
@@ -81,7 +81,7 @@ func (p *progress) report(s hrstyle.Step) {
 	p.bar.SetCurrent(int64(s.N - p.first))
 }
 
-// close leaves the bar as it is.
+// close stops the bar where it is.
 func (p *progress) close() {
 	p.unhook()
 	if p.bars != nil {
