@@ -106,7 +106,7 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 		if kept = run.Finish(ctx, nil, report.Checkpoint); kept != nil {
 			ended = run.Finish(ctx, kept)
 		}
-	case kept == nil || errors.Is(err, tracker.ErrLeft):
+	case kept == nil || errors.Is(err, tracker.ErrGivenBack):
 		ended = run.Finish(ctx, err)
 	case err == nil || errors.Is(err, context.Canceled): // it says why, which a run that was only stopped does not
 		ended = run.Finish(ctx, errors.New(kept.Error()))
