@@ -113,14 +113,7 @@ func TestReportWithoutFiles(t *testing.T) {
 	}
 	var files []string
 	for _, run := range runs {
-		file, err := lab.Tracker.OpenArtifact(t.Context(), run.ID, report.Output)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, file.Name())
-		if err := file.Close(); err != nil {
-			t.Fatal(err)
-		}
+		files = append(files, artifactFile(t, lab.Tracker, run.ID, report.Output))
 	}
 	whole, err := os.ReadFile(files[1])
 	if err := errors.Join(err, os.Remove(files[0]), os.Chmod(files[1], 0o644), os.WriteFile(files[1], whole[:len(whole)/2], 0o644), os.Chmod(files[2], 0o644), os.WriteFile(files[2], nil, 0o644)); err != nil {

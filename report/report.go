@@ -318,17 +318,16 @@ const maxPicture, maxPictureSide = 60_000, 512
 
 // outputJPEG is the output of a run, small enough for a report; nil where it has none.
 func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, error) {
-	file, err := store.OpenArtifact(ctx, run, Output)
+	data, err := store.ReadArtifact(ctx, run, Output)
 	if errors.Is(err, tracker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	img, _, err := image.Decode(file)
+	img, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("run %d: artifact %q: %s: %w", run, Output, file.Name(), err)
+		return nil, fmt.Errorf("run %d: artifact %q: %w", run, Output, err)
 	}
 	if b := img.Bounds(); max(b.Dx(), b.Dy()) > maxPictureSide {
 		scale := maxPictureSide / float64(max(b.Dx(), b.Dy()))

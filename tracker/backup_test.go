@@ -66,9 +66,9 @@ func TestBackupIncomplete(t *testing.T) {
 	must(t, a.LogArtifact(ctx, "gone", strings.NewReader("1")), a.LogArtifact(ctx, "good", strings.NewReader("2")), b.LogArtifact(ctx, "bent", strings.NewReader("3")),
 		b.LogArtifact(ctx, "good too", strings.NewReader("2")), b.LogArtifact(ctx, "gone too", strings.NewReader("1")), a.Finish(ctx, nil), b.Finish(ctx, nil))
 	path := func(run *Run, name string) string {
-		f, err := s.OpenArtifact(ctx, run.ID, name)
-		must(t, err, f.Close())
-		return f.Name()
+		a, file, err := s.openArtifact(ctx, run.ID, name)
+		must(t, err, file.Close())
+		return s.files.of(a.Digest)
 	}
 	gone, bent := path(a, "gone"), path(b, "bent")
 	must(t, os.Remove(gone), os.WriteFile(bent, []byte("x"), 0o666))
