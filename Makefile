@@ -58,7 +58,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
 soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
-	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|AtOnce' ./tracker
+	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|SQLite/AtOnce' ./tracker
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image/jpeg"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -106,7 +107,7 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 		if kept = run.Finish(ctx, nil, report.Checkpoint); kept != nil {
 			ended = run.Finish(ctx, kept)
 		}
-	case kept == nil || errors.Is(err, tracker.ErrLeft):
+	case kept == nil || errors.Is(err, tracker.ErrGivenBack):
 		ended = run.Finish(ctx, err)
 	case err == nil || errors.Is(err, context.Canceled): // it says why, which a run that was only stopped does not
 		ended = run.Finish(ctx, errors.New(kept.Error()))
@@ -181,25 +182,24 @@ func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode fun
 
 // LoadCheckpoint reads the checkpoint of a run.
 func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Checkpoint, error) {
-	c, err := fromArtifact(ctx, store, run, report.Checkpoint, hrstyle.LoadCheckpoint)
-	if err == nil {
-		c.Config.Checkpoint = "" // the artifact is not written over
-	}
-	return c, err
+	return fromArtifact(ctx, store, run, report.Checkpoint, hrstyle.ReadCheckpoint)
 }
 
 // LoadGenerator reads the generator of a run.
 func LoadGenerator(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Generator, error) {
-	return fromArtifact(ctx, store, run, report.Generator, hrstyle.LoadGenerator)
+	return fromArtifact(ctx, store, run, report.Generator, hrstyle.ReadGenerator)
 }
 
-func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, name string, load func(path string) (T, error)) (value T, err error) {
-	file, err := store.OpenArtifact(ctx, run, name)
+func readPicture(name string, r io.ReaderAt, size int64) (picture.Picture, error) {
+	return picture.Read(name, io.NewSectionReader(r, 0, size))
+}
+
+func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, name string, read func(name string, r io.ReaderAt, size int64) (T, error)) (value T, err error) {
+	data, err := store.ReadArtifact(ctx, run, name)
 	if err != nil {
 		return value, err
 	}
-	defer file.Close()
-	return load(file.Name())
+	return read(fmt.Sprintf("run %d: artifact %q", run, name), bytes.NewReader(data), int64(len(data)))
 }
 
 // Recorded are the steps of a run that have a picture, as they are on record.
@@ -241,7 +241,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 			return nil, fmt.Errorf("run %d, picture of step %d: %w", info.ID, p.Step, err)
 		}
 		if over && i == len(pictures)-1 {
-			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, picture.Load)
+			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, readPicture)
 			switch {
 			case err == nil:
 				img = output.Image

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,15 +170,11 @@ func TestCheckpointGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := lab.Tracker.OpenArtifact(t.Context(), runs[0].ID, report.Checkpoint)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = file.Close()
+		file := artifactFile(t, lab.Tracker, runs[0].ID, report.Checkpoint)
 		if name == "missing" {
-			err = os.Remove(file.Name())
+			err = os.Remove(file)
 		} else {
-			err = os.Truncate(file.Name(), 1000)
+			err = os.Truncate(file, 1000)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -249,4 +246,15 @@ func TestSaidOnce(t *testing.T) {
 	if before, after, ok := strings.Cut(err.Error(), errOpen.Error()); !ok || after != "" || !strings.Contains(before, "no room") {
 		t.Error(err)
 	}
+}
+
+// artifactFile is where the tracker keeps an artifact of a run.
+func artifactFile(t *testing.T, store *tracker.Store, run int64, name string) string {
+	t.Helper()
+	artifacts, err := store.Artifacts(t.Context(), run)
+	i := slices.IndexFunc(artifacts, func(a tracker.Artifact) bool { return a.Name == name })
+	if err != nil || i < 0 {
+		t.Fatalf("run %d has no %s: %v %v", run, name, artifacts, err)
+	}
+	return filepath.Join(store.Path()+".artifacts", artifacts[i].Digest[:2], artifacts[i].Digest)
 }

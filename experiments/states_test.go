@@ -130,7 +130,7 @@ func TestStates(t *testing.T) {
 			if errors.Is(err, tracker.ErrTaken) {
 				return nil
 			}
-			return errors.Join(err, run.Finish(ctx, errLeft))
+			return errors.Join(err, run.Finish(ctx, errGivenBack))
 		},
 	}
 	other, err := tracker.Open(ctx, q.store.Path()) // a writer of this process that beats no more

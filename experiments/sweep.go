@@ -173,11 +173,10 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, 
 		return run, nil, err
 	}
 	defer file.Close()
-	start, err := hrstyle.LoadCheckpoint(file.Name())
+	start, err := hrstyle.ReadCheckpoint(report.Checkpoint, file, file.Size())
 	if err != nil {
 		return run, nil, nil // what is damaged is of no use: the fit begins anew, and ends as it would have
 	}
-	start.Config.Checkpoint = "" // the artifact is not written over
 	return run, &from{start, info.Metrics["total"]}, nil
 }
 

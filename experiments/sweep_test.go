@@ -346,7 +346,7 @@ func TestPaperFigure(t *testing.T) {
 					t.Errorf("%s: style loss falls from %g to %g at weight %s", s.name, a, b, run.Params["content_weight"])
 				}
 			}
-			output, err := fromArtifact(t.Context(), store, run.ID, report.Output, picture.Load)
+			output, err := fromArtifact(t.Context(), store, run.ID, report.Output, readPicture)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,8 +39,8 @@ type misfit struct {
 // ErrUnfit says that trials are left in the queue which a worker could not do.
 var ErrUnfit = errors.New("left in the queue for other workers")
 
-// errLeft ends the run of a worker that is told to stop.
-var errLeft = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrLeft)
+// errGivenBack ends the run of a worker that is told to stop.
+var errGivenBack = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrGivenBack)
 
 const (
 	pollPause    = 200 * time.Millisecond // between looks at an empty queue
@@ -286,7 +286,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	case errors.Is(err, tracker.ErrTaken):
 		return false, nil
 	case err != nil && run != nil:
-		return false, errors.Join(err, w.end(ctx, run, errLeft))
+		return false, errors.Join(err, w.end(ctx, run, errGivenBack))
 	case err != nil:
 		return false, err
 	}
@@ -328,7 +328,7 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	}()
 	fitting, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	defer context.AfterFunc(ctx, func() { end(errLeft) })()
+	defer context.AfterFunc(ctx, func() { end(errGivenBack) })()
 	go func() {
 		tick := time.NewTicker(closedPause)
 		defer tick.Stop()

@@ -40,7 +40,7 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 	})
 }
 
-// Keep gives queued runs artifacts, as many runs as like the same ones. It writes contents to files, and when these are on
+// Keep gives runs artifacts before a worker has them, as many runs as like the same ones. It writes contents to files, and when these are on
 // the disk it runs f in a transaction of [Store.DB], where [Store.Enqueue] makes runs and [File.AddTo] gives them the files,
 // which are in the order of contents. Where a content cannot be read or written, f returns an error, or the transaction
 // cannot be committed, nothing is left of all this; where the process is killed, files that no run names, which [Store.GC]
@@ -52,17 +52,17 @@ func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx
 	})
 }
 
-// AddTo makes the file the artifact of a queued run under name, in place of what the run had there, within the transaction
-// of [Store.Keep]. A run that is not queued is another process's, or has ended: it gets [ErrTaken].
+// AddTo makes the file the artifact of a run under name, in place of what the run had there, within the transaction of
+// [Store.Keep]. The run is one that waits for a worker or is at one: queued, lost or running. Any other gets [ErrTaken].
 func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
 	w, s := tx{ctx, t}, f.of.store
 	if err := w.all(nil, sqlNextChange); err != nil {
 		return s.plain(err)
 	}
-	if n, err := w.exec(sqlTouchQueued, run); err != nil {
+	if n, err := w.exec(sqlTouchOpen, run); err != nil {
 		return s.plain(err)
 	} else if n == 0 {
-		return fmt.Errorf("run %d is not queued: %w", run, ErrTaken)
+		return fmt.Errorf("run %d: %w", run, ErrTaken)
 	}
 	return s.plain(f.addTo(w, run, name, s.clock.now()))
 }
@@ -166,10 +166,27 @@ func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact,
 	return artifacts, s.plain(err)
 }
 
+// ArtifactReader reads an artifact, of which there need not be a file on this machine. It is also an [io.ReaderAt] and an
+// [io.Seeker], and must be closed.
+type ArtifactReader struct {
+	*io.SectionReader
+	file *os.File
+}
+
+// Close ends the reading.
+func (r *ArtifactReader) Close() error { return r.file.Close() }
+
 // OpenArtifact opens an artifact for reading. Its content is not compared with its digest: see [Store.ReadArtifact].
-func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*os.File, error) {
-	_, file, err := s.openArtifact(ctx, run, name)
-	return file, err
+func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*ArtifactReader, error) {
+	a, file, err := s.openArtifact(ctx, run, name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(a.trouble(run, err), file.Close())
+	}
+	return &ArtifactReader{io.NewSectionReader(file, 0, info.Size()), file}, nil
 }
 
 // ReadArtifact reads an artifact whose content is what was kept.

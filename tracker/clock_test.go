@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,7 +66,7 @@ func idle(t *testing.T, path, host string, ahead time.Duration) (run int64, kill
 func beaten(t *testing.T, s *Store, run int64) {
 	t.Helper()
 	at := func() (beat int64) {
-		must(t, s.db.reader.QueryRowContext(t.Context(), "SELECT beat FROM run WHERE id = ?1", run).Scan(&beat))
+		must(t, value(t.Context(), s.db.reader, []any{&beat}, "SELECT beat FROM run WHERE id = $1", run))
 		return beat
 	}
 	for before := at(); at() == before; {
@@ -79,13 +78,13 @@ var shifts = []time.Duration{0, 30 * time.Second, -30 * time.Second, 5 * time.Ho
 
 // Whoever sets the clock of this machine, forwards or backwards, before or between two looks: a run whose process lives is
 // running and cannot be taken, one whose process is gone is lost at once.
-func TestClockSet(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hrlab.db")
-	s := open(t, path)
+func (db suite) clockSet(t *testing.T) {
+	url := db.empty(t)
+	s := open(t, url)
 	c, hand := setClock()
 	s.clock = c
-	run, kill := idle(t, path, "", 0)
-	wrong, killWrong := idle(t, path, "", -7*time.Hour)
+	run, kill := idle(t, url, "", 0)
+	wrong, killWrong := idle(t, url, "", -7*time.Hour)
 	for _, ahead := range shifts {
 		hand.ahead = ahead
 		for _, id := range []int64{run, wrong} {
@@ -111,20 +110,20 @@ func TestClockSet(t *testing.T) {
 
 // Of a process that cannot be looked up its beats tell, whatever clocks say: one that beats is running, one that has not
 // beaten while somebody looked on is lost.
-func TestWrongClockElsewhere(t *testing.T) {
+func (db suite) wrongClockElsewhere(t *testing.T) {
 	for _, behind := range []time.Duration{0, 3 * time.Hour, -3 * time.Hour} { // the clock of the other machine
 		t.Run(fmt.Sprint(behind), func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "hrlab.db")
+			url := db.empty(t)
 			observer := func(ahead time.Duration) (*Store, *hand) { // one that has seen nothing yet
-				s := open(t, path)
+				s := open(t, url)
 				c, hand := setClock()
 				hand.ahead = ahead
 				s.clock = c
 				return s, hand
 			}
 			s, hand := observer(0)
-			run, kill := idle(t, path, "elsewhere", behind)
+			run, kill := idle(t, url, "elsewhere", behind)
 			hand.asleep = func() { beaten(t, s, run) }
 			for _, ahead := range shifts[:5] {
 				other, look := observer(ahead)
@@ -172,20 +171,19 @@ func TestWrongClockElsewhere(t *testing.T) {
 }
 
 // Rows of earlier versions have the time of day when the process began.
-func TestClockSetOldRows(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hrlab.db")
-	s := open(t, path)
+func (db suite) clockSetOldRows(t *testing.T) {
+	url := db.empty(t)
+	s := open(t, url)
 	c, hand := setClock()
 	s.clock = c
-	run, kill := idle(t, path, "", 0)
+	run, kill := idle(t, url, "", 0)
 	set := func(by time.Duration) {
 		t.Helper()
 		var pid int64
-		must(t, s.db.reader.QueryRowContext(t.Context(), "SELECT pid FROM run WHERE id = ?1", run).Scan(&pid))
+		must(t, value(t.Context(), s.db.reader, []any{&pid}, "SELECT pid FROM run WHERE id = $1", run))
 		start, err := created(pid)
 		must(t, err)
-		_, err = s.db.writer.ExecContext(t.Context(), "UPDATE run SET process_start = ?1 WHERE id = ?2", start+by.Milliseconds(), run)
-		must(t, err)
+		execute(t, s, "UPDATE run SET process_start = $1 WHERE id = $2", start+by.Milliseconds(), run)
 	}
 	hand.asleep = func() { beaten(t, s, run) }
 	for _, by := range []time.Duration{0, time.Second, -time.Hour, time.Hour} { // the clock was set meanwhile
@@ -204,9 +202,9 @@ func TestClockSetOldRows(t *testing.T) {
 }
 
 // A clock that is set while a run is written changes neither how long it took nor its order.
-func TestClockSetMeanwhile(t *testing.T) {
+func (db suite) clockSetMeanwhile(t *testing.T) {
 	for _, by := range shifts {
-		s, ctx := fresh(t), t.Context()
+		s, ctx := db.fresh(t), t.Context()
 		c, hand := setClock()
 		s.clock = c
 		r := start(t, s, NewRun{})
@@ -224,13 +222,13 @@ func TestClockSetMeanwhile(t *testing.T) {
 }
 
 // A process in a time namespace, whose clocks since boot are others, is the same process.
-func TestTimeNamespace(t *testing.T) {
+func (db suite) timeNamespace(t *testing.T) {
 	if out, err := exec.Command("unshare", "--kill-child", "--time", "--boottime", "100000", "--monotonic", "100000", "true").CombinedOutput(); err != nil {
 		t.Skipf("no time namespaces here: %v %s", err, out)
 	}
-	path := filepath.Join(t.TempDir(), "hrlab.db")
-	s := open(t, path)
-	c := child(t.Context(), "idle", path)
+	url := db.empty(t)
+	s := open(t, url)
+	c := child(t.Context(), "idle", url)
 	inside := exec.CommandContext(t.Context(), "unshare", append([]string{"--kill-child", "--time", "--boottime", "100000", "--monotonic", "100000"}, c.Args...)...)
 	inside.Env = c.Env
 	run, kill := writer(t, inside)
@@ -241,4 +239,49 @@ func TestTimeNamespace(t *testing.T) {
 	for info(t, s, run).Status != Lost { // unshare was killed, and then its child ends
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// The owner of a run is gone when its process is, or another has its id. What cannot be known is not said.
+func TestOwner(t *testing.T) {
+	self := thisProcess()
+	expect := func(what string, o owner, want fate) {
+		t.Helper()
+		if got := o.fate(self); got != want {
+			t.Errorf("%s: fate %d, want %d", what, got, want)
+		}
+	}
+	expect("this process", self, alive)
+	reused := self
+	reused.start -= 60
+	expect("one that had this id before", reused, gone)
+	ended := exec.Command("sleep", "1000")
+	must(t, ended.Start())
+	dead := self
+	dead.pid = int64(ended.Process.Pid)
+	var err error
+	dead.start, err = started(dead.pid)
+	must(t, err)
+	expect("a process that runs", dead, alive)
+	// A row of an earlier version has milliseconds since 1970.
+	old := dead
+	old.start, err = created(old.pid)
+	must(t, err)
+	if old.start < earliest || dead.start > earliest/1000 {
+		t.Errorf("starts %d and %d", old.start, dead.start)
+	}
+	expect("one that runs, of an earlier version", old, alive)
+	shifted := old
+	shifted.start -= time.Hour.Milliseconds()
+	expect("one that runs, of an earlier version, and the clock was set or the id is another's", shifted, unknown)
+	must(t, ended.Process.Kill())
+	for dead.fate(self) != gone { // nobody has waited for it: it becomes a zombie
+		if t.Context().Err() != nil {
+			t.Fatal("a zombie is taken for the owner")
+		}
+	}
+	expect("a zombie, of an earlier version", old, gone)
+	_ = ended.Wait()
+	expect("one that has ended", dead, gone)
+	expect("one that has ended, of an earlier version", old, gone)
+	expect("one of another host", owner{"another host", 1, 1}, unknown)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -30,8 +31,8 @@ func filled(t *testing.T, s *Store) Info {
 }
 
 // What is exported and imported is exported the same again, but for ids.
-func TestImport(t *testing.T) {
-	s, ctx := fresh(t), t.Context()
+func (db suite) imports(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
 	a := filled(t, s)
 	var first bytes.Buffer
 	must(t, s.ExportJSON(ctx, &first, []Info{a}))
@@ -40,7 +41,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("no JSON: %.200s", l)
 		}
 	}
-	other := fresh(t)
+	other := db.fresh(t)
 	start(t, other, NewRun{}) // so that ids differ
 	ids, err := other.Import(ctx, bytes.NewReader(first.Bytes()))
 	if err != nil || len(ids) != 1 {
@@ -84,8 +85,27 @@ func TestImport(t *testing.T) {
 	}
 }
 
-func TestExportCSV(t *testing.T) {
-	s := fresh(t)
+// An import does not beat, and its run gets no load but that which it had.
+func (db suite) importDoesNotBeat(t *testing.T) {
+	s := db.fresh(t)
+	in, out := io.Pipe()
+	done := make(chan error)
+	go func() {
+		_, err := s.Import(t.Context(), in)
+		done <- err
+	}()
+	_, err := io.WriteString(out, `{"run":{"id":1}}`+"\n"+`{"of":1,"samples":[{"time":"2026-01-02T03:04:05Z","cpu":1,"memory":2}]}`+"\n")
+	must(t, err)
+	s.beats.Wait() // nothing beats while it waits for more
+	must(t, out.Close(), <-done)
+	samples, err := s.Samples(t.Context(), 1)
+	if err != nil || len(samples) != 1 {
+		t.Errorf("%v %v", samples, err)
+	}
+}
+
+func (db suite) exportCSV(t *testing.T) {
+	s := db.fresh(t)
 	var out bytes.Buffer
 	must(t, s.ExportCSV(t.Context(), &out, []Info{filled(t, s)}))
 	rows, err := csv.NewReader(&out).ReadAll()
@@ -113,8 +133,8 @@ func TestFileName(t *testing.T) {
 }
 
 // TensorBoard shows all scalars and pictures, also where a picture is called like a metric. make test installs it.
-func TestTensorBoard(t *testing.T) {
-	s, dir := fresh(t), t.TempDir()
+func (db suite) tensorBoard(t *testing.T) {
+	s, dir := db.fresh(t), t.TempDir()
 	r := start(t, s, NewRun{Name: "a/b"})
 	must(t, r.Log(t.Context(), 0, map[string]float64{"style": 1.5, "odd": math.NaN()}), r.Log(t.Context(), 7, map[string]float64{"style": 2.5, "odd": math.Inf(-1)}),
 		r.LogPicture(t.Context(), 0, "style", grey(9)), r.LogPicture(t.Context(), 7, "output", grey(200)), r.LogPicture(t.Context(), 9, "output", grey(20)), r.Finish(t.Context(), nil))

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,13 +23,8 @@ import (
 // refuse makes the database refuse what a trigger is for, such as "INSERT ON artifact", until allow is called.
 func refuse(t *testing.T, s *Store, what string) (allow func()) {
 	t.Helper()
-	execute := func(statement string) {
-		t.Helper()
-		_, err := s.db.writer.ExecContext(context.Background(), statement)
-		must(t, err)
-	}
-	execute("CREATE TRIGGER fault BEFORE " + what + " BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
-	return func() { execute("DROP TRIGGER fault") }
+	execute(t, s, "CREATE TRIGGER fault BEFORE "+what+" BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
+	return func() { execute(t, s, "DROP TRIGGER fault") }
 }
 
 // failed says that err is there, in one line.
@@ -88,6 +85,98 @@ func TestArtifactFaults(t *testing.T) {
 			whole(t, s)
 		})
 	}
+}
+
+// Nothing is left of runs that could not be queued with their files, whatever step of it fails; then the same call works.
+func TestKeepFaults(t *testing.T) {
+	nothing := func() {}
+	whatever := errors.New("whatever")
+	for what, c := range map[string]struct {
+		fault   func(t *testing.T, s *Store) (undo func())
+		content io.Reader
+		end     func(tx *sql.Tx) error
+	}{
+		"a content":    {content: io.MultiReader(strings.NewReader("half"), iotest.ErrReader(whatever))},
+		"the function": {end: func(*sql.Tx) error { return whatever }},
+		"its panic":    {end: func(*sql.Tx) error { panic(whatever) }},
+		"the commit": {end: func(tx *sql.Tx) error {
+			_, err := tx.Exec("PRAGMA defer_foreign_keys = 1; INSERT INTO note (run, time, text) VALUES (99, 0, '')")
+			return err
+		}},
+		"a row": {fault: func(t *testing.T, s *Store) func() { return refuse(t, s, "INSERT ON artifact WHEN new.run = 2") }},
+		"the directory": {fault: func(t *testing.T, s *Store) func() {
+			must(t, os.WriteFile(s.files.path, nil, 0o666))
+			return func() { must(t, os.Remove(s.files.path)) }
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s, ctx := fresh(t), t.Context()
+			undo := nothing
+			if c.fault != nil {
+				undo = c.fault(t, s)
+			}
+			keep := func(last io.Reader, end func(tx *sql.Tx) error) (err error) {
+				defer func() {
+					if recover() != nil {
+						err = whatever
+					}
+				}()
+				return s.Keep(ctx, []io.Reader{strings.NewReader("content"), last}, func(tx *sql.Tx, files []*File) error {
+					if _, err := queue(ctx, s, tx, files); err != nil || end == nil {
+						return err
+					}
+					return end(tx)
+				})
+			}
+			content := c.content
+			if content == nil {
+				content = strings.NewReader("style")
+			}
+			failed(t, "kept", keep(content, c.end))
+			undo()
+			if digests, unnamed := files(t, s); len(digests)+unnamed > 0 {
+				t.Errorf("files %q and %d more", digests, unnamed)
+			}
+			if runs, err := s.Runs(ctx, Query{Deleted: true}); err != nil || len(runs) > 0 {
+				t.Errorf("%+v %v", runs, err)
+			}
+			whole(t, s)
+			must(t, keep(strings.NewReader("style"), nil))
+			if runs, err := s.Runs(ctx, Query{Where: "status = queued"}); err != nil || len(runs) != 2 {
+				t.Errorf("%+v %v", runs, err)
+			}
+			whole(t, s)
+		})
+	}
+}
+
+// A run ends and forgets artifacts in one transaction: where that fails it is neither ended nor poorer, and the same call
+// ends it later.
+func TestFinishDrops(t *testing.T) {
+	s, ctx := fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.LogArtifact(ctx, "checkpoint", strings.NewReader("c")), r.LogArtifact(ctx, "output", strings.NewReader("o")))
+	allow := refuse(t, s, "UPDATE OF status ON run WHEN new.status = 'finished'")
+	if err := r.Finish(ctx, nil, "checkpoint"); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 2 || info(t, s, r.ID).Status != Running {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	f, err := s.OpenArtifact(ctx, r.ID, "checkpoint")
+	must(t, err, f.Close())
+	allow()
+	must(t, r.Finish(ctx, nil, "checkpoint", "never"))
+	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 1 || info(t, s, r.ID).Status != Finished {
+		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
+	}
+	must(t, s.files.each(func(path string, size int64) error {
+		if digest, err := fileDigest(path); err != nil || size != 1 || digest != filepath.Base(path) || info(t, s, r.ID).Status != Finished {
+			t.Errorf("%s %v", path, err)
+		}
+		return nil
+	}))
+	whole(t, s)
 }
 
 // What a Finish could not write is written by a beat, once that is possible; the call made again has nothing to do.
@@ -240,8 +329,7 @@ func importFault(t *testing.T, text, fault, second string) {
 	s := fresh(t)
 	allow := refuse(t, s, fault)
 	if second != "" {
-		_, err := s.db.writer.ExecContext(t.Context(), "CREATE TRIGGER second BEFORE "+second+" BEGIN SELECT RAISE(ABORT, 'still broken'); END")
-		must(t, err)
+		execute(t, s, "CREATE TRIGGER second BEFORE "+second+" BEGIN SELECT RAISE(ABORT, 'still broken'); END")
 	}
 	ids, err := s.Import(t.Context(), strings.NewReader(text))
 	if err == nil || len(ids) > 0 || !strings.HasPrefix(err.Error(), "line ") && !strings.Contains(err.Error(), "the disk is broken") {
@@ -249,8 +337,7 @@ func importFault(t *testing.T, text, fault, second string) {
 	}
 	allow()
 	if second != "" {
-		_, err := s.db.writer.ExecContext(t.Context(), "DROP TRIGGER second")
-		must(t, err)
+		execute(t, s, "DROP TRIGGER second")
 	} else if all, err := s.Runs(t.Context(), Query{Deleted: true}); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)
 	} else {
@@ -274,45 +361,6 @@ func imported(t *testing.T, s *Store, text string) {
 	}
 	if text, err := s.ReadArtifact(t.Context(), ids[0], "a"); err != nil || string(text) != "a" {
 		t.Errorf("%q %v", text, err)
-	}
-	whole(t, s)
-}
-
-// Of an import that is killed nothing is to be seen, and gc frees what is left.
-func TestImportKilled(t *testing.T) {
-	text := export(t)
-	path := filepath.Join(t.TempDir(), "hrlab.db")
-	s := open(t, path)
-	c := child(t.Context(), "import", path)
-	in, err := c.StdinPipe()
-	must(t, err, c.Start())
-	_, err = io.WriteString(in, text)
-	must(t, err)
-	for { // until the last line is there
-		all, err := s.Runs(t.Context(), Query{Deleted: true})
-		must(t, err)
-		if len(all) == 1 {
-			artifacts, err := s.Artifacts(t.Context(), all[0].ID)
-			must(t, err)
-			if visible, err := s.Runs(t.Context(), Query{}); err != nil || len(visible) > 0 {
-				t.Fatal(visible, err)
-			}
-			if len(artifacts) == 1 {
-				break
-			}
-		}
-	}
-	if freed, err := s.GC(t.Context()); err != nil || freed.Runs > 0 { // it is being written
-		t.Errorf("%+v %v", freed, err)
-	}
-	must(t, c.Process.Kill())
-	_ = c.Wait()
-	if runs, err := s.Runs(t.Context(), Query{}); err != nil || len(runs) > 0 {
-		t.Errorf("%+v %v", runs, err)
-	}
-	imported(t, s, text)
-	if freed, err := s.GC(t.Context()); err != nil || freed.Runs != 1 {
-		t.Errorf("%+v %v", freed, err)
 	}
 	whole(t, s)
 }
@@ -405,9 +453,8 @@ func TestEventFaults(t *testing.T) {
 		t.Errorf("%q", left)
 	}
 	must(t, os.RemoveAll(file))
-	_, err := s.db.writer.ExecContext(t.Context(), "UPDATE thumbnail SET jpeg = 'x' WHERE digest = (SELECT digest FROM picture WHERE name = 'bent')")
-	must(t, err)
-	err = s.ExportTensorBoard(t.Context(), dir, runs)
+	execute(t, s, "UPDATE thumbnail SET jpeg = 'x' WHERE digest = (SELECT digest FROM picture WHERE name = 'bent')")
+	err := s.ExportTensorBoard(t.Context(), dir, runs)
 	if partial, ok := errors.AsType[*IncompleteError](err); !ok || len(partial.Missing) != 1 || !strings.HasPrefix(err.Error(), `run 1: thumbnail of "bent" at step 1: `) {
 		t.Error(err)
 	}
@@ -423,93 +470,122 @@ func TestEventFaults(t *testing.T) {
 	}
 }
 
-// Who waits for another process to end its transaction can be told to stop, and has written nothing then.
-func TestWaitingEnds(t *testing.T) {
-	s := fresh(t)
-	other := open(t, s.Path())
+// A full disk is said clearly, and what was acknowledged before stays.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skip("no small disk can be mounted here: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	s, err := Open(t.Context(), filepath.Join(dir, "hrlab.db"))
+	must(t, err)
 	r := start(t, s, NewRun{})
-	held, err := other.db.writer.BeginTx(t.Context(), nil)
-	must(t, err)
-	waited := context.DeadlineExceeded
-	for what, f := range map[string]func(ctx context.Context) error{
-		"log":      func(ctx context.Context) error { return r.Log(ctx, 1, map[string]float64{"m": 1}) },
-		"start":    func(ctx context.Context) error { _, err := s.Start(ctx, NewRun{}); return err },
-		"delete":   func(ctx context.Context) error { return s.Delete(ctx, r.ID) },
-		"artifact": func(ctx context.Context) error { return r.LogArtifact(ctx, "a", strings.NewReader("x")) },
-		"import": func(ctx context.Context) error {
-			_, err := s.Import(ctx, strings.NewReader(`{"run":{"id":1}}`))
-			return err
-		},
-		"gc": func(ctx context.Context) error { _, err := s.GC(ctx); return err },
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		if err := f(ctx); !errors.Is(err, waited) { // not that the database was busy for a minute
-			t.Errorf("%s: %v", what, err)
+	last := int64(-1)
+	for i := range int64(1000) {
+		var points []Point
+		for k := range 200 {
+			points = append(points, Point{fmt.Sprint("m", k), i, 1})
 		}
-		cancel()
+		if err = r.LogBatch(t.Context(), points); err != nil {
+			break
+		}
+		last = i
 	}
-	must(t, held.Rollback())
-	must(t, r.Log(t.Context(), 2, map[string]float64{"m": 2}))
-	if m := info(t, s, r.ID).Metrics["m"]; m.LastStep != 2 || m.MinStep != 2 {
-		t.Errorf("%+v", m)
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("on a full disk: %v", err)
 	}
-	if runs, err := s.Runs(t.Context(), Query{Deleted: true}); err != nil || len(runs) != 1 {
-		t.Errorf("%d runs %v", len(runs), err)
+	if err := r.LogArtifact(t.Context(), "a", bytes.NewReader(make([]byte, 3<<20))); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("an artifact on a full disk: %v", err)
 	}
+	_ = s.Close() // the last change may not fit either
+	must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=16m"))
+	s = open(t, filepath.Join(dir, "hrlab.db"))
 	whole(t, s)
+	if m := info(t, s, r.ID).Metrics["m7"]; m.LastStep != last || last < 1 {
+		t.Errorf("last step %d, acknowledged %d", m.LastStep, last)
+	}
 }
 
-// What the environment is, git above all, is found out before a transaction that another process may wait for.
-func TestEnvironmentBeforeTransaction(t *testing.T) {
-	bin := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho asked >>"+bin+"/asked\n"), 0o777)) //nolint:gosec // a program
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	s := fresh(t)
-	db := s.DB()
-	if _, err := os.Stat(bin + "/asked"); err != nil {
-		t.Fatal("git was not asked: ", err)
+// A file system that is mounted read-only is told apart from other troubles.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skip("no disk can be mounted here: ", err)
 	}
-	held, err := db.BeginTx(t.Context(), nil)
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	path := filepath.Join(dir, "hrlab.db")
+	must(t, childOpen(path), syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
+}
+
+// Files that are no database of ours get one clear line each, and stay as they are.
+func TestBadDatabases(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, data []byte, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, data, mode))
+		return path
+	}
+	good := filepath.Join(dir, "good.db")
+	s, err := Open(t.Context(), good)
 	must(t, err)
-	_, err = s.Enqueue(t.Context(), held, NewRun{})
-	must(t, err, held.Commit())
-	if asked, err := os.ReadFile(bin + "/asked"); err != nil || string(asked) != "asked\n" {
-		t.Errorf("%q %v", asked, err)
+	r := start(t, s, NewRun{})
+	for i := range int64(300) {
+		must(t, r.LogBatch(t.Context(), []Point{{"a long name of a metric", i, 1}, {"b", i, 2}, {"c", i, 3}}))
 	}
-}
-
-// Beats end with the run, when it is another's, and when it is not there any more.
-func TestBeatsEnd(t *testing.T) {
-	for _, statement := range []string{"UPDATE run SET token = 1", "UPDATE run SET status = 'stopped'", "DELETE FROM run"} {
-		t.Run(statement, func(t *testing.T) {
-			t.Parallel()
-			s := fresh(t)
-			start(t, s, NewRun{})
-			_, err := s.db.writer.ExecContext(t.Context(), statement)
-			must(t, err)
-			s.beats.Wait()
-		})
-	}
-	s := fresh(t)
-	must(t, start(t, s, NewRun{}).Finish(t.Context(), nil))
-	s.beats.Wait()
-}
-
-// An import does not beat, and its run gets no load but that which it had.
-func TestImportDoesNotBeat(t *testing.T) {
-	s := fresh(t)
-	in, out := io.Pipe()
-	done := make(chan error)
-	go func() {
-		_, err := s.Import(t.Context(), in)
-		done <- err
-	}()
-	_, err := io.WriteString(out, `{"run":{"id":1}}`+"\n"+`{"of":1,"samples":[{"time":"2026-01-02T03:04:05Z","cpu":1,"memory":2}]}`+"\n")
+	must(t, s.Close())
+	data, err := os.ReadFile(good)
 	must(t, err)
-	s.beats.Wait() // nothing beats while it waits for more
-	must(t, out.Close(), <-done)
-	samples, err := s.Samples(t.Context(), 1)
-	if err != nil || len(samples) != 1 {
-		t.Errorf("%v %v", samples, err)
+	bent := bytes.Clone(data)
+	for i := 4096; i < len(bent)-4096; i += 4096 {
+		copy(bent[i:], bytes.Repeat([]byte{0xa5}, 64)) // the head of every page but the first
+	}
+	other := filepath.Join(dir, "other.db")
+	if out, err := exec.Command("python3", "-c", "import sqlite3; sqlite3.connect('"+other+"').execute('create table t (a)')").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	newer := filepath.Join(dir, "newer.db")
+	must(t, os.WriteFile(newer, data, 0o666))
+	n := open(t, newer)
+	execute(t, n, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
+
+	for path, want := range map[string]string{
+		dir:                                     "a directory; name a file",
+		filepath.Join(dir, "none", "x.db"):      "no such file or directory",
+		file("text.db", []byte("hello"), 0o666): "not a database",
+		file("zeros.db", make([]byte, 9000), 0o666): "not a database",
+		other: "a database of another program: name another file",
+		newer: "made by a newer hrlab (schema 999, this one knows 2): update hrlab",
+	} {
+		_, err := Open(t.Context(), path)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+	if os.Geteuid() != 0 { // root may write everything
+		if _, err := Open(t.Context(), file("readonly.db", data, 0o444)); err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Error(err)
+		}
+		path := filepath.Join(dir, "closed", "hrlab.db")
+		must(t, os.Mkdir(filepath.Dir(path), 0o777), os.WriteFile(path, data, 0o666), os.Chmod(filepath.Dir(path), 0o555)) //nolint:gosec // a directory
+		if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "its directory is read-only") {
+			t.Error(err)
+		}
+		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // so that it can be removed
+	}
+	path := file("bent.db", bent, 0o666)
+	s, err = Open(t.Context(), path)
+	if err == nil {
+		var findings []Finding
+		findings, err = s.Check(t.Context(), false)
+		if err == nil && len(findings) == 0 {
+			t.Error("no damage found")
+		}
+		_ = s.Close()
+	}
+	if err != nil && (!strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "\n")) {
+		t.Errorf("damaged pages: %v", err)
 	}
 }

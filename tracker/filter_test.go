@@ -46,7 +46,7 @@ func names(t testing.TB, s *Store, q Query) string {
 	return strings.Join(list, " ")
 }
 
-func TestFilter(t *testing.T) {
+func (db suite) filter(t *testing.T) {
 	s := zoo(t)
 	const everything = `params.content_weight > 10 and metrics.style.last < 300 and tags.pair = "boat" and status = failed`
 	for filter, want := range map[string]string{
@@ -110,7 +110,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-func TestSort(t *testing.T) {
+func (db suite) sort(t *testing.T) {
 	s := zoo(t)
 	for sort, want := range map[string]string{
 		"":                       "dog% Cat_x bee ant",

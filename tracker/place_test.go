@@ -111,6 +111,15 @@ func tree(t *testing.T, dir string) (paths []string) {
 	return paths
 }
 
+// Other kinds of databases, and those without a file, are refused.
+func TestURLs(t *testing.T) {
+	for url, want := range map[string]string{"mysql://x": `unknown kind of database "mysql"`, "": "allowed: a path", ":memory:": "allowed: a path"} {
+		if _, err := Open(t.Context(), url); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
 // A link to nothing makes the file that it names, as SQLite does, and all else beside that.
 func TestDanglingLink(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -153,6 +151,46 @@ func rounds(n, many int) int {
 	return n
 }
 
+// many runs n processes at once and fails the test with what any of them says.
+func many(t *testing.T, n int, job, path string) {
+	t.Helper()
+	var wait sync.WaitGroup
+	for range n {
+		wait.Go(func() {
+			if out, err := child(t.Context(), job, path).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", job, err, out)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// Eight processes make one new database.
+func (db suite) openAtOnce(t *testing.T) {
+	for range rounds(30, 200) {
+		many(t, 8, "open", db.empty(t))
+	}
+}
+
+// Eight processes write 2,000 steps each into one database.
+func (db suite) logAtOnce(t *testing.T) {
+	url := db.empty(t)
+	many(t, 8, "log", url)
+	s := open(t, url)
+	runs, err := s.Runs(t.Context(), Query{})
+	if err != nil || len(runs) != 8 {
+		t.Fatalf("%d runs, %v", len(runs), err)
+	}
+	for _, r := range runs {
+		series, err := s.Series(t.Context(), []int64{r.ID}, nil, 0)
+		must(t, err)
+		if r.Status != Finished || len(series) != 2 || len(series[0].Steps) != 2000 || r.Metrics["b"].Min != -1999 {
+			t.Errorf("run %d: %s, %d curves", r.ID, r.Status, len(series))
+		}
+	}
+	whole(t, s)
+}
+
 // kill -9 at any moment: everything acknowledged is there, the database is whole, the run is lost and can be resumed.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hrlab.db")
@@ -232,247 +270,79 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, s *Store) []Finding {
-	t.Helper()
-	findings, err := s.Check(t.Context(), false)
-	must(t, err)
-	return findings
-}
-
-// many runs n processes at once and fails the test with what any of them says.
-func many(t *testing.T, n int, job, path string) {
-	t.Helper()
-	var wait sync.WaitGroup
-	for range n {
-		wait.Go(func() {
-			if out, err := child(t.Context(), job, path).CombinedOutput(); err != nil {
-				t.Errorf("%s: %v: %s", job, err, out)
+// Where the process is killed while it writes the files, or before it commits, there are no runs, and gc frees the files.
+func TestKeepKilled(t *testing.T) {
+	for _, named := range []bool{false, true} {
+		t.Run(fmt.Sprint("named ", named), func(t *testing.T) {
+			s, ctx := fresh(t), t.Context()
+			c := child(ctx, "keep", s.Path())
+			in, err := c.StdinPipe()
+			must(t, err)
+			out, err := c.StdoutPipe()
+			must(t, err, c.Start())
+			_, err = io.WriteString(in, "half")
+			must(t, err)
+			if named {
+				must(t, in.Close())
+				line, err := bufio.NewReader(out).ReadString('\n')
+				if err != nil || line != "named\n" {
+					t.Fatal(line, err)
+				}
+			} else {
+				for digests, unnamed := files(t, s); len(digests) == 0 || unnamed == 0; digests, unnamed = files(t, s) { // until it writes the second
+				}
 			}
+			must(t, c.Process.Kill())
+			_ = c.Wait()
+			if runs, err := s.Runs(ctx, Query{Deleted: true}); err != nil || len(runs) > 0 {
+				t.Errorf("%+v %v", runs, err)
+			}
+			if findings := check(t, s); len(findings) != 2 || !findings[0].Leftover || !findings[1].Leftover {
+				t.Errorf("%v", findings)
+			}
+			if freed, err := s.GC(ctx); err != nil || freed.Files != 2 {
+				t.Errorf("%+v %v", freed, err)
+			}
+			whole(t, s)
 		})
 	}
-	wait.Wait()
 }
 
-// Eight processes make one new database.
-func TestOpenAtOnce(t *testing.T) {
-	for range rounds(30, 200) {
-		many(t, 8, "open", filepath.Join(t.TempDir(), "hrlab.db"))
-	}
-}
-
-// Eight processes write 2,000 steps each into one database.
-func TestLogAtOnce(t *testing.T) {
+// Of an import that is killed nothing is to be seen, and gc frees what is left.
+func TestImportKilled(t *testing.T) {
+	text := export(t)
 	path := filepath.Join(t.TempDir(), "hrlab.db")
-	many(t, 8, "log", path)
 	s := open(t, path)
-	runs, err := s.Runs(t.Context(), Query{})
-	if err != nil || len(runs) != 8 {
-		t.Fatalf("%d runs, %v", len(runs), err)
-	}
-	for _, r := range runs {
-		series, err := s.Series(t.Context(), []int64{r.ID}, nil, 0)
+	c := child(t.Context(), "import", path)
+	in, err := c.StdinPipe()
+	must(t, err, c.Start())
+	_, err = io.WriteString(in, text)
+	must(t, err)
+	for { // until the last line is there
+		all, err := s.Runs(t.Context(), Query{Deleted: true})
 		must(t, err)
-		if r.Status != Finished || len(series) != 2 || len(series[0].Steps) != 2000 || r.Metrics["b"].Min != -1999 {
-			t.Errorf("run %d: %s, %d curves", r.ID, r.Status, len(series))
+		if len(all) == 1 {
+			artifacts, err := s.Artifacts(t.Context(), all[0].ID)
+			must(t, err)
+			if visible, err := s.Runs(t.Context(), Query{}); err != nil || len(visible) > 0 {
+				t.Fatal(visible, err)
+			}
+			if len(artifacts) == 1 {
+				break
+			}
 		}
+	}
+	if freed, err := s.GC(t.Context()); err != nil || freed.Runs > 0 { // it is being written
+		t.Errorf("%+v %v", freed, err)
+	}
+	must(t, c.Process.Kill())
+	_ = c.Wait()
+	if runs, err := s.Runs(t.Context(), Query{}); err != nil || len(runs) > 0 {
+		t.Errorf("%+v %v", runs, err)
+	}
+	imported(t, s, text)
+	if freed, err := s.GC(t.Context()); err != nil || freed.Runs != 1 {
+		t.Errorf("%+v %v", freed, err)
 	}
 	whole(t, s)
-}
-
-// A full disk is said clearly, and what was acknowledged before stays.
-func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skip("no small disk can be mounted here: ", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	s, err := Open(t.Context(), filepath.Join(dir, "hrlab.db"))
-	must(t, err)
-	r := start(t, s, NewRun{})
-	last := int64(-1)
-	for i := range int64(1000) {
-		var points []Point
-		for k := range 200 {
-			points = append(points, Point{fmt.Sprint("m", k), i, 1})
-		}
-		if err = r.LogBatch(t.Context(), points); err != nil {
-			break
-		}
-		last = i
-	}
-	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "disk") {
-		t.Errorf("on a full disk: %v", err)
-	}
-	if err := r.LogArtifact(t.Context(), "a", bytes.NewReader(make([]byte, 3<<20))); err == nil || !strings.Contains(err.Error(), "no space left") {
-		t.Errorf("an artifact on a full disk: %v", err)
-	}
-	_ = s.Close() // the last change may not fit either
-	must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=16m"))
-	s = open(t, filepath.Join(dir, "hrlab.db"))
-	whole(t, s)
-	if m := info(t, s, r.ID).Metrics["m7"]; m.LastStep != last || last < 1 {
-		t.Errorf("last step %d, acknowledged %d", m.LastStep, last)
-	}
-}
-
-// Files that are no database of ours get one clear line each, and stay as they are.
-func TestBadDatabases(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name string, data []byte, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, data, mode))
-		return path
-	}
-	good := filepath.Join(dir, "good.db")
-	s, err := Open(t.Context(), good)
-	must(t, err)
-	r := start(t, s, NewRun{})
-	for i := range int64(300) {
-		must(t, r.LogBatch(t.Context(), []Point{{"a long name of a metric", i, 1}, {"b", i, 2}, {"c", i, 3}}))
-	}
-	must(t, s.Close())
-	data, err := os.ReadFile(good)
-	must(t, err)
-	bent := bytes.Clone(data)
-	for i := 4096; i < len(bent)-4096; i += 4096 {
-		copy(bent[i:], bytes.Repeat([]byte{0xa5}, 64)) // the head of every page but the first
-	}
-	other := filepath.Join(dir, "other.db")
-	if out, err := exec.Command("python3", "-c", "import sqlite3; sqlite3.connect('"+other+"').execute('create table t (a)')").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	newer := filepath.Join(dir, "newer.db")
-	must(t, os.WriteFile(newer, data, 0o666))
-	n := open(t, newer)
-	_, err = n.db.writer.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
-	must(t, err)
-
-	for path, want := range map[string]string{
-		dir:                                     "a directory; name a file",
-		filepath.Join(dir, "none", "x.db"):      "no such file or directory",
-		file("text.db", []byte("hello"), 0o666): "not a database",
-		file("zeros.db", make([]byte, 9000), 0o666): "not a database",
-		other: "a database of another program: name another file",
-		newer: "made by a newer hrlab (schema 999, this one knows 2): update hrlab",
-	} {
-		_, err := Open(t.Context(), path)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want %s", path, err, want)
-		}
-	}
-	if os.Geteuid() != 0 { // root may write everything
-		if _, err := Open(t.Context(), file("readonly.db", data, 0o444)); err == nil || !strings.Contains(err.Error(), "read-only") {
-			t.Error(err)
-		}
-		path := filepath.Join(dir, "closed", "hrlab.db")
-		must(t, os.Mkdir(filepath.Dir(path), 0o777), os.WriteFile(path, data, 0o666), os.Chmod(filepath.Dir(path), 0o555)) //nolint:gosec // a directory
-		if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "its directory is read-only") {
-			t.Error(err)
-		}
-		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // so that it can be removed
-	}
-	path := file("bent.db", bent, 0o666)
-	s, err = Open(t.Context(), path)
-	if err == nil {
-		var findings []Finding
-		findings, err = s.Check(t.Context(), false)
-		if err == nil && len(findings) == 0 {
-			t.Error("no damage found")
-		}
-		_ = s.Close()
-	}
-	if err != nil && (!strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "\n")) {
-		t.Errorf("damaged pages: %v", err)
-	}
-}
-
-// A file system that is mounted read-only is told apart from other troubles.
-func TestReadOnlyDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skip("no disk can be mounted here: ", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	path := filepath.Join(dir, "hrlab.db")
-	must(t, childOpen(path), syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
-		t.Error(err)
-	}
-}
-
-// Samples tell the load of the process, and of the GPU where nvidia-smi knows one.
-func TestSamples(t *testing.T) {
-	bin := t.TempDir()                                                                                                                                                 // no NVIDIA GPU is needed to see what is made of nvidia-smi's lines
-	must(t, os.WriteFile(filepath.Join(bin, "nvidia-smi"), []byte("#!/bin/sh\necho \"$*\" >"+bin+"/asked\necho '[N/A], 3'\necho '37, 2048'\nexec sleep 60\n"), 0o777)) //nolint:gosec // a program
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	t.Setenv("CUDA_VISIBLE_DEVICES", "3,4")
-	s := fresh(t)
-	r := start(t, s, NewRun{})
-	var samples []Sample
-	for i := 0; len(samples) == 0 || samples[len(samples)-1].GPU == nil; i++ {
-		if i == 300 {
-			t.Fatalf("no sample with a GPU after half a minute: %v", samples)
-		}
-		for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); { // some load
-		}
-		var err error
-		samples, err = s.Samples(t.Context(), r.ID)
-		must(t, err)
-	}
-	for _, a := range samples {
-		if a.CPU < 1 || a.Memory < 1<<20 {
-			t.Errorf("%+v", a)
-		}
-	}
-	if g := samples[len(samples)-1].GPU; *g != (GPULoad{37, 2 << 30}) {
-		t.Errorf("%+v", *g)
-	}
-	if asked, err := os.ReadFile(bin + "/asked"); err != nil || !strings.Contains(string(asked), "--query-gpu=utilization.gpu,memory.used ") || !strings.Contains(string(asked), " --id=3 ") {
-		t.Errorf("%s %v", asked, err)
-	}
-}
-
-// The owner of a run is gone when its process is, or another has its id. What cannot be known is not said.
-func TestOwner(t *testing.T) {
-	self := thisProcess()
-	expect := func(what string, o owner, want fate) {
-		t.Helper()
-		if got := o.fate(self); got != want {
-			t.Errorf("%s: fate %d, want %d", what, got, want)
-		}
-	}
-	expect("this process", self, alive)
-	reused := self
-	reused.start -= 60
-	expect("one that had this id before", reused, gone)
-	ended := exec.Command("sleep", "1000")
-	must(t, ended.Start())
-	dead := self
-	dead.pid = int64(ended.Process.Pid)
-	var err error
-	dead.start, err = started(dead.pid)
-	must(t, err)
-	expect("a process that runs", dead, alive)
-	// A row of an earlier version has milliseconds since 1970.
-	old := dead
-	old.start, err = created(old.pid)
-	must(t, err)
-	if old.start < earliest || dead.start > earliest/1000 {
-		t.Errorf("starts %d and %d", old.start, dead.start)
-	}
-	expect("one that runs, of an earlier version", old, alive)
-	shifted := old
-	shifted.start -= time.Hour.Milliseconds()
-	expect("one that runs, of an earlier version, and the clock was set or the id is another's", shifted, unknown)
-	must(t, ended.Process.Kill())
-	for dead.fate(self) != gone { // nobody has waited for it: it becomes a zombie
-		if t.Context().Err() != nil {
-			t.Fatal("a zombie is taken for the owner")
-		}
-	}
-	expect("a zombie, of an earlier version", old, gone)
-	_ = ended.Wait()
-	expect("one that has ended", dead, gone)
-	expect("one that has ended, of an earlier version", old, gone)
-	expect("one of another host", owner{"another host", 1, 1}, unknown)
 }

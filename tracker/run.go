@@ -238,7 +238,7 @@ func (r *Run) Finish(ctx context.Context, err error, drop ...string) error {
 	}
 	r.end = &ending{status: Finished, at: r.now(), drop: drop}
 	switch {
-	case errors.Is(err, ErrLeft):
+	case errors.Is(err, ErrGivenBack):
 		r.end.status = Queued
 	case errors.Is(err, context.Canceled):
 		r.end.status = Stopped

@@ -91,10 +91,9 @@ func TestUpgrade(t *testing.T) {
 		s.environment = func() map[string]string { return map[string]string{"go": "go1.26"} }
 		r := start(t, s, NewRun{Experiment: "e", Name: "old", Params: map[string]any{"w": 3}, Tags: map[string]string{"a": "b"}})
 		must(t, r.Log(t.Context(), 5, map[string]float64{"m": 2, "nan": math.NaN()}), r.LogPicture(t.Context(), 5, "output", grey(9)), r.Note(t.Context(), "n"), r.Finish(t.Context(), nil))
-		_, err = s.db.writer.ExecContext(t.Context(), "UPDATE run SET command = 'hrlab fit', host = 'host'")
-		must(t, err)
-		_, err = s.db.writer.ExecContext(t.Context(), sqliteBackup, newest)
-		must(t, err, s.Close())
+		execute(t, s, "UPDATE run SET command = 'hrlab fit', host = 'host'")
+		execute(t, s, sqliteBackup, newest)
+		must(t, s.Close())
 	}
 	files, err := filepath.Glob("testdata/schema/*.db")
 	if err != nil || len(files) != schema {
@@ -191,8 +190,7 @@ func BenchmarkLogBatch1000(b *testing.B) {
 		must(b, r.LogBatch(b.Context(), points))
 	}
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
-	_, err := s.db.writer.ExecContext(b.Context(), sqliteTruncate)
-	must(b, err)
+	execute(b, s, sqliteTruncate)
 	b.ReportMetric(float64(s.db.size())/float64(1000*b.N), "bytes/metric")
 }
 

@@ -13,10 +13,10 @@ const (
 	sqlVersion = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`
 
 	// A change of a run takes the next number first: that row is also where writers of one database queue up.
-	sqlNextChange  = `UPDATE change SET n = n + 1`
-	sqlChange      = `SELECT n FROM change`
-	sqlTouch       = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
-	sqlTouchQueued = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status = 'queued'`
+	sqlNextChange = `UPDATE change SET n = n + 1`
+	sqlChange     = `SELECT n FROM change`
+	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
+	sqlTouchOpen  = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status IN ('queued', 'running', 'lost')`
 	// A writer whose run was called lost, but not taken, goes on.
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
 		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`

@@ -69,8 +69,8 @@ type Store struct {
 var (
 	// ErrTaken says that another process writes the run now, or that the run has ended.
 	ErrTaken = errors.New("taken by another process, or ended")
-	// ErrLeft is what a worker ends a run with that is another's now: it is queued again.
-	ErrLeft = errors.New("left to the next worker")
+	// ErrGivenBack is what [Run.Finish] takes from a worker that gives a run back: it is queued again, for another worker.
+	ErrGivenBack = errors.New("given back to the queue")
 	// ErrNotFound says that there is no such run, picture or artifact.
 	ErrNotFound = errors.New("not found")
 )

@@ -100,12 +100,8 @@ func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 // save writes the output and the generator of a run on pair, and a picture of content, style and output side by side.
 func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *report.Run) error {
 	for artifact, file := range map[string]string{report.Output: "output.png", report.Generator: "generator.safetensors"} {
-		in, err := store.OpenArtifact(ctx, run.ID, artifact)
+		data, err := store.ReadArtifact(ctx, run.ID, artifact)
 		if err != nil {
-			return err
-		}
-		data, err := io.ReadAll(in)
-		if err := errors.Join(err, in.Close()); err != nil {
 			return err
 		}
 		if err := renameio.WriteFile(d.file(file), data, 0o666); err != nil {

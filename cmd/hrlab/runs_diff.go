@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -71,9 +72,8 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 		if err != nil {
 			return err
 		}
-		path := file.Name()
-		file.Close()
-		if pictures[i], err = picture.Load(path); err != nil {
+		pictures[i], err = picture.Read(fmt.Sprintf("run %d: artifact %q", id, report.Output), file)
+		if err := errors.Join(err, file.Close()); err != nil {
 			return err
 		}
 	}

@@ -85,7 +85,7 @@ func TestShowTimes(t *testing.T) {
 		case "finished":
 			err = run.Finish(t.Context(), nil)
 		case "left":
-			err = run.Finish(t.Context(), tracker.ErrLeft)
+			err = run.Finish(t.Context(), tracker.ErrGivenBack)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -68,8 +68,8 @@ func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintln(c.messages, weights+p.Skipped)
 		case p.Run == 0:
 			fmt.Fprintln(c.messages, oneLine(p.Err)+"; trying again")
-		case p.Ended && errors.Is(p.Err, tracker.ErrLeft):
-			fmt.Fprintln(c.messages, weights+tracker.ErrLeft.Error())
+		case p.Ended && errors.Is(p.Err, tracker.ErrGivenBack):
+			fmt.Fprintln(c.messages, weights+tracker.ErrGivenBack.Error())
 		case p.Ended && errors.Is(p.Err, context.Canceled):
 			fmt.Fprintln(c.messages, weights+string(tracker.Stopped))
 		case p.Ended && p.Err != nil:

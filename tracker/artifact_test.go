@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/gofrs/flock"
 )
@@ -47,9 +45,31 @@ func files(t *testing.T, s *Store) (digests []string, unnamed int) {
 	return digests, unnamed
 }
 
+// A replaced or dropped artifact frees its file, unless another run names it.
+func (db suite) replacedArtifacts(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	files := func() (n int) {
+		must(t, s.files.each(func(string, int64) error { n++; return nil }))
+		return n
+	}
+	a, b := start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, a.LogArtifact(ctx, "c", strings.NewReader("1")), b.LogArtifact(ctx, "c", strings.NewReader("1")), a.LogArtifact(ctx, "c", strings.NewReader("2")))
+	if n := files(); n != 2 {
+		t.Errorf("%d files", n)
+	}
+	must(t, b.LogArtifact(ctx, "c", strings.NewReader("2")), a.DropArtifact(ctx, "c"), a.DropArtifact(ctx, "c"))
+	if n := files(); n != 1 {
+		t.Errorf("%d files", n)
+	}
+	f, err := s.OpenArtifact(ctx, b.ID, "c")
+	must(t, err)
+	f.Close()
+	whole(t, s)
+}
+
 // Queued runs share files, which go with the last of them.
-func TestKeep(t *testing.T) {
-	s, ctx := fresh(t), t.Context()
+func (db suite) keep(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
 	must(t, start(t, s, NewRun{}).Finish(ctx, nil))
 	_, cursor, err := s.Watch(ctx, 0)
 	must(t, err)
@@ -74,20 +94,19 @@ func TestKeep(t *testing.T) {
 			}
 		}
 	}
-	// A worker takes one: its files are the worker's now, and nobody else gives it others.
-	r, err := s.Take(ctx, ids[0])
-	must(t, err)
 	give := func(id int64) error {
 		return s.Keep(ctx, []io.Reader{strings.NewReader("other")}, func(tx *sql.Tx, files []*File) error {
 			return files[0].AddTo(ctx, tx, id, "file 0")
 		})
 	}
+	// A worker takes one. It may be given others until it is over.
+	r, err := s.Take(ctx, ids[0])
+	must(t, err, give(r.ID), r.DropArtifact(ctx, "file 0"), r.Finish(ctx, nil))
 	for _, id := range []int64{r.ID, 99} {
-		if err := give(id); !errors.Is(err, ErrTaken) || err.Error() != fmt.Sprintf("run %d is not queued: taken by another process, or ended", id) {
+		if err := give(id); !errors.Is(err, ErrTaken) {
 			t.Error(err)
 		}
 	}
-	must(t, r.DropArtifact(ctx, "file 0"), r.Finish(ctx, nil))
 	must(t, give(ids[1])) // what it had there is nobody's now
 	if digests, _ := files(t, s); len(digests) != 2 {
 		t.Errorf("%q", digests)
@@ -105,111 +124,10 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// Nothing is left of runs that could not be queued with their files, whatever step of it fails; then the same call works.
-func TestKeepFaults(t *testing.T) {
-	nothing := func() {}
-	whatever := errors.New("whatever")
-	for what, c := range map[string]struct {
-		fault   func(t *testing.T, s *Store) (undo func())
-		content io.Reader
-		end     func(tx *sql.Tx) error
-	}{
-		"a content":    {content: io.MultiReader(strings.NewReader("half"), iotest.ErrReader(whatever))},
-		"the function": {end: func(*sql.Tx) error { return whatever }},
-		"its panic":    {end: func(*sql.Tx) error { panic(whatever) }},
-		"the commit": {end: func(tx *sql.Tx) error {
-			_, err := tx.Exec("PRAGMA defer_foreign_keys = 1; INSERT INTO note (run, time, text) VALUES (99, 0, '')")
-			return err
-		}},
-		"a row": {fault: func(t *testing.T, s *Store) func() { return refuse(t, s, "INSERT ON artifact WHEN new.run = 2") }},
-		"the directory": {fault: func(t *testing.T, s *Store) func() {
-			must(t, os.WriteFile(s.files.path, nil, 0o666))
-			return func() { must(t, os.Remove(s.files.path)) }
-		}},
-	} {
-		t.Run(what, func(t *testing.T) {
-			s, ctx := fresh(t), t.Context()
-			undo := nothing
-			if c.fault != nil {
-				undo = c.fault(t, s)
-			}
-			keep := func(last io.Reader, end func(tx *sql.Tx) error) (err error) {
-				defer func() {
-					if recover() != nil {
-						err = whatever
-					}
-				}()
-				return s.Keep(ctx, []io.Reader{strings.NewReader("content"), last}, func(tx *sql.Tx, files []*File) error {
-					if _, err := queue(ctx, s, tx, files); err != nil || end == nil {
-						return err
-					}
-					return end(tx)
-				})
-			}
-			content := c.content
-			if content == nil {
-				content = strings.NewReader("style")
-			}
-			failed(t, "kept", keep(content, c.end))
-			undo()
-			if digests, unnamed := files(t, s); len(digests)+unnamed > 0 {
-				t.Errorf("files %q and %d more", digests, unnamed)
-			}
-			if runs, err := s.Runs(ctx, Query{Deleted: true}); err != nil || len(runs) > 0 {
-				t.Errorf("%+v %v", runs, err)
-			}
-			whole(t, s)
-			must(t, keep(strings.NewReader("style"), nil))
-			if runs, err := s.Runs(ctx, Query{Where: "status = queued"}); err != nil || len(runs) != 2 {
-				t.Errorf("%+v %v", runs, err)
-			}
-			whole(t, s)
-		})
-	}
-}
-
-// Where the process is killed while it writes the files, or before it commits, there are no runs, and gc frees the files.
-func TestKeepKilled(t *testing.T) {
-	for _, named := range []bool{false, true} {
-		t.Run(fmt.Sprint("named ", named), func(t *testing.T) {
-			s, ctx := fresh(t), t.Context()
-			c := child(ctx, "keep", s.Path())
-			in, err := c.StdinPipe()
-			must(t, err)
-			out, err := c.StdoutPipe()
-			must(t, err, c.Start())
-			_, err = io.WriteString(in, "half")
-			must(t, err)
-			if named {
-				must(t, in.Close())
-				line, err := bufio.NewReader(out).ReadString('\n')
-				if err != nil || line != "named\n" {
-					t.Fatal(line, err)
-				}
-			} else {
-				for digests, unnamed := files(t, s); len(digests) == 0 || unnamed == 0; digests, unnamed = files(t, s) { // until it writes the second
-				}
-			}
-			must(t, c.Process.Kill())
-			_ = c.Wait()
-			if runs, err := s.Runs(ctx, Query{Deleted: true}); err != nil || len(runs) > 0 {
-				t.Errorf("%+v %v", runs, err)
-			}
-			if findings := check(t, s); len(findings) != 2 || !findings[0].Leftover || !findings[1].Leftover {
-				t.Errorf("%v", findings)
-			}
-			if freed, err := s.GC(ctx); err != nil || freed.Files != 2 {
-				t.Errorf("%+v %v", freed, err)
-			}
-			whole(t, s)
-		})
-	}
-}
-
 // Files that are written and not named yet are freed by nobody.
-func TestKeepWhileFreeing(t *testing.T) {
-	s, ctx := fresh(t), t.Context()
-	other := open(t, s.Path()) // another process, as far as locks go
+func (db suite) keepWhileFreeing(t *testing.T) {
+	url, ctx := db.empty(t), t.Context()
+	s, other := open(t, url), open(t, url) // two processes, as far as locks go
 	old := start(t, other, NewRun{})
 	must(t, old.LogArtifact(ctx, "a", strings.NewReader("content")))
 	freed := make(chan error)

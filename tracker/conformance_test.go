@@ -1,0 +1,155 @@
+package tracker
+
+import (
+	"context"
+	"image"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// suite are the tests that a store passes whatever its database. What only SQLite has is tested elsewhere: names of its file
+// (place_test.go), faults of disks and rows (fault_test.go), kills (process_test.go), backups (backup_test.go), and its
+// plans, pragmas and upgrades (scale_test.go).
+type suite struct {
+	empty func(t testing.TB) (url string) // makes a database, of which many stores may be opened
+}
+
+// exercise runs all of the suite on databases that empty makes.
+func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
+	db := suite{empty}
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"Run", db.run},
+		{"States", db.states},
+		{"Tags", db.tags},
+		{"Environment", db.environment},
+		{"Pictures", db.pictures},
+		{"OddStrings", db.oddStrings},
+		{"IDs", db.ids},
+		{"QueueAndFence", db.queueAndFence},
+		{"CancelQueued", db.cancelQueued},
+		{"Names", db.names},
+		{"WaitingEnds", db.waitingEnds},
+		{"EnvironmentBeforeTransaction", db.environmentBeforeTransaction},
+		{"BeatsEnd", db.beatsEnd},
+		{"StepsInAnyOrder", db.stepsInAnyOrder},
+		{"OddMetricNames", db.oddMetricNames},
+		{"SetParams", db.setParams},
+		{"SeriesIsThinned", db.seriesIsThinned},
+		{"WatchWriters", db.watchWriters},
+		{"DiffAndWatch", db.diffAndWatch},
+		{"Filter", db.filter},
+		{"Sort", db.sort},
+		{"ReplacedArtifacts", db.replacedArtifacts},
+		{"Keep", db.keep},
+		{"KeepWhileFreeing", db.keepWhileFreeing},
+		{"DeleteRestoreGC", db.deleteRestoreGC},
+		{"GCWhileWriting", db.gcWhileWriting},
+		{"CheckRepairs", db.checkRepairs},
+		{"CheckWhileWriting", db.checkWhileWriting},
+		{"ClockSet", db.clockSet},
+		{"WrongClockElsewhere", db.wrongClockElsewhere},
+		{"ClockSetOldRows", db.clockSetOldRows},
+		{"ClockSetMeanwhile", db.clockSetMeanwhile},
+		{"TimeNamespace", db.timeNamespace},
+		{"Samples", db.samples},
+		{"OpenAtOnce", db.openAtOnce},
+		{"LogAtOnce", db.logAtOnce},
+		{"Import", db.imports},
+		{"ImportDoesNotBeat", db.importDoesNotBeat},
+		{"ExportCSV", db.exportCSV},
+		{"TensorBoard", db.tensorBoard},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+func TestSQLite(t *testing.T) { exercise(t, newFile) }
+
+// newFile is the name of a new SQLite database.
+func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "hrlab.db") }
+
+func (db suite) fresh(t testing.TB) *Store {
+	t.Helper()
+	return open(t, db.empty(t))
+}
+
+// fresh is a new SQLite database.
+func fresh(t testing.TB) *Store {
+	t.Helper()
+	return open(t, newFile(t))
+}
+
+// execute changes what the tracker's own methods do not.
+func execute(t testing.TB, s *Store, statement string, args ...any) {
+	t.Helper()
+	_, err := s.db.writer.ExecContext(context.Background(), bind(statement), args...)
+	must(t, err)
+}
+
+// open opens a new database, or the one at path.
+func open(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func start(t testing.TB, s *Store, n NewRun) *Run {
+	t.Helper()
+	r, err := s.Start(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// must fails the test on the first error.
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func info(t testing.TB, s *Store, id int64) Info {
+	t.Helper()
+	i, err := s.Run(t.Context(), strconv.FormatInt(id, 10))
+	must(t, err)
+	return i
+}
+
+// whole says that check finds nothing.
+func whole(t testing.TB, s *Store) {
+	t.Helper()
+	if findings, err := s.Check(t.Context(), false); err != nil || len(findings) > 0 {
+		t.Errorf("check: %v %v", findings, err)
+	}
+}
+
+func check(t *testing.T, s *Store) []Finding {
+	t.Helper()
+	findings, err := s.Check(t.Context(), false)
+	must(t, err)
+	return findings
+}
+
+func grey(v uint8) image.Image {
+	img := image.NewGray(image.Rect(0, 0, 400, 100))
+	for i := range img.Pix {
+		img.Pix[i] = v
+	}
+	return img
+}

@@ -1,0 +1,127 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A name finds its run among those that are not deleted, and a deleted one where there is no other.
+func (db suite) names(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	a, b := start(t, s, NewRun{Name: "twice"}), start(t, s, NewRun{Name: "twice"})
+	c := start(t, s, NewRun{Name: "once"})
+	if i, err := s.Run(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	if _, err := s.Run(ctx, "twice"); err == nil || err.Error() != fmt.Sprintf(`2 runs are called "twice"; name one by its id: %d, %d`, a.ID, b.ID) {
+		t.Error(err)
+	}
+	must(t, s.Delete(ctx, a.ID))
+	if i, err := s.Run(ctx, "twice"); err != nil || i.ID != b.ID {
+		t.Error(i.ID, err)
+	}
+	if i, err := s.Deleted(ctx, "twice"); err != nil || i.ID != a.ID {
+		t.Error(i.ID, err)
+	}
+	if i, err := s.Deleted(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	must(t, s.Delete(ctx, b.ID), s.Delete(ctx, c.ID))
+	if i, err := s.Run(ctx, "once"); err != nil || i.ID != c.ID {
+		t.Error(i.ID, err)
+	}
+	if _, err := s.Run(ctx, "twice"); err == nil || !strings.Contains(err.Error(), "2 runs are called") {
+		t.Error(err)
+	}
+	if _, err := s.Run(ctx, "never"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// Diff and Watch.
+func (db suite) diffAndWatch(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	a := start(t, s, NewRun{Params: map[string]any{"w": 1, "same": 2}, Tags: map[string]string{"only": "a"}})
+	b := start(t, s, NewRun{Params: map[string]any{"w": 3, "same": 2}})
+	must(t, a.Log(ctx, 1, map[string]float64{"m": 1}), b.Log(ctx, 1, map[string]float64{"m": 2}))
+	diff, err := s.Diff(ctx, a.ID, b.ID)
+	want := []Difference{{"param", "w", "1", "3"}, {"tag", "only", "a", ""}, {"metric", "m", "1", "2"}}
+	if err != nil || !slices.Equal(diff, want) {
+		t.Errorf("%v %v", diff, err)
+	}
+	changed, cursor, err := s.Watch(ctx, 0)
+	if err != nil || len(changed) != 2 {
+		t.Fatal(changed, err)
+	}
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if changed, _, err := s.Watch(short, cursor); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nothing changed, but: %v %v", changed, err)
+	}
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		_ = b.Log(ctx, 2, map[string]float64{"m": 3})
+	}()
+	if changed, _, err := s.Watch(ctx, cursor); err != nil || len(changed) != 1 || changed[0].ID != b.ID {
+		t.Errorf("%v %v", changed, err)
+	}
+}
+
+// Who watches sees all changes of all writers, none twice, in the order of cursors.
+func (db suite) watchWriters(t *testing.T) {
+	url, ctx := db.empty(t), t.Context()
+	s := open(t, url)
+	const writers, steps = 2, 300
+	for range writers {
+		w := open(t, url)
+		r := start(t, w, NewRun{})
+		go func() {
+			for i := range int64(steps) {
+				if err := r.Log(ctx, i, map[string]float64{"m": float64(i)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if err := r.Finish(ctx, nil); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	cursor, finished := int64(0), 0
+	last := map[int64]int64{}
+	for finished < writers {
+		changed, next, err := s.Watch(ctx, cursor)
+		must(t, err)
+		if next <= cursor || len(changed) == 0 {
+			t.Fatalf("%d runs from %d to %d", len(changed), cursor, next)
+		}
+		for _, r := range changed {
+			if r.changed <= cursor || r.changed > next {
+				t.Errorf("a change of %d between %d and %d", r.changed, cursor, next)
+			}
+			if at := r.Metrics["m"].LastStep; at < last[r.ID] {
+				t.Errorf("run %d went back from step %d to %d", r.ID, last[r.ID], at)
+			}
+			last[r.ID] = r.Metrics["m"].LastStep
+			if r.Status == Finished {
+				finished++
+			}
+		}
+		cursor = next
+	}
+	for id, at := range last {
+		if at != steps-1 {
+			t.Errorf("run %d: the last change seen is of step %d", id, at)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if changed, _, err := s.Watch(short, cursor); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("seen twice: %v %v", changed, err)
+	}
+}
