@@ -12,10 +12,11 @@ import (
 	"hrlab/tracker"
 )
 
-// handed are trials in the hands of workers, or of whoever has them.
-type handed struct {
-	lab    Lab
-	queue  *Queue // nil where there is nothing to cancel
+// following are runs that others make, and what is known of them.
+type following struct {
+	store  *tracker.Store
+	queue  *Queue // nil where the runs are not queued: another process is at them
+	warm   *Warm  // the worker that makes them; nil where any may
 	ids    []int64
 	mine   map[int64]bool // the ids
 	cursor int64
@@ -23,12 +24,12 @@ type handed struct {
 	waits  map[Unfit]bool // what workers said of trials that they left to others
 }
 
-func newHanded(lab Lab, queue *Queue, ids []int64) *handed {
-	h := &handed{lab: lab, queue: queue, ids: slices.Clone(ids), mine: map[int64]bool{}}
+func newFollowing(store *tracker.Store, queue *Queue, warm *Warm, ids []int64) *following {
+	f := &following{store: store, queue: queue, warm: warm, ids: slices.Clone(ids), mine: map[int64]bool{}}
 	for _, id := range ids {
-		h.mine[id] = true
+		f.mine[id] = true
 	}
-	return h
+	return f
 }
 
 // change is something that has become of the trials.
@@ -39,17 +40,17 @@ type change struct {
 }
 
 // changed waits until something has become of the runs, and sees to it that there is a worker.
-func (h *handed) changed(ctx context.Context) (c change, err error) {
+func (f *following) changed(ctx context.Context) (c change, err error) {
 	for {
-		if h.queue != nil && h.lab.Warm != nil {
-			if _, err := h.lab.Warm.ready(ctx, h.lab.Tracker); err != nil {
+		if f.warm != nil {
+			if _, err := f.warm.ready(ctx, f.store); err != nil {
 				return c, err
 			}
 		}
-		patience := time.Second
-		if time.Since(h.asked) >= patience {
-			if c.gone, err = column(ctx, h.lab.Tracker.DB(), sqlGone, list(h.ids)); err == nil {
-				c.unfit, err = h.unfit(ctx)
+		pause := time.Second
+		if time.Since(f.asked) >= pause {
+			if c.gone, err = column(ctx, f.store.DB(), sqlGone, list(f.ids)); err == nil {
+				c.unfit, err = f.unfit(ctx)
 			}
 			if ctx.Err() != nil {
 				return c, context.Cause(ctx)
@@ -57,13 +58,13 @@ func (h *handed) changed(ctx context.Context) (c change, err error) {
 			if err != nil || len(c.gone)+len(c.unfit) > 0 {
 				return c, err
 			}
-			h.asked = time.Now()
+			f.asked = time.Now()
 		}
-		if h.cursor == 0 { // the first look reads all runs
-			patience = time.Minute
+		if f.cursor == 0 { // the first look reads all runs
+			pause = time.Minute
 		}
-		look, cancel := context.WithTimeout(ctx, patience)
-		c.runs, h.cursor, err = h.lab.Tracker.Watch(look, h.cursor)
+		look, cancel := context.WithTimeout(ctx, pause)
+		c.runs, f.cursor, err = f.store.Watch(look, f.cursor)
 		late := look.Err() != nil
 		cancel()
 		if ctx.Err() != nil {
@@ -72,7 +73,7 @@ func (h *handed) changed(ctx context.Context) (c change, err error) {
 		if err != nil && !late {
 			return c, err
 		}
-		c.runs = slices.DeleteFunc(c.runs, func(i tracker.Info) bool { return !h.mine[i.ID] })
+		c.runs = slices.DeleteFunc(c.runs, func(i tracker.Info) bool { return !f.mine[i.ID] })
 		if len(c.runs) > 0 {
 			return c, nil
 		}
@@ -81,37 +82,37 @@ func (h *handed) changed(ctx context.Context) (c change, err error) {
 
 // unfit are trials that a worker has left to others since the last look. Where there is a warm worker, it is the one that
 // counts.
-func (h *handed) unfit(ctx context.Context) (unfit []Unfit, err error) {
-	if h.queue == nil {
+func (f *following) unfit(ctx context.Context) (unfit []Unfit, err error) {
+	if f.queue == nil {
 		return nil, nil
 	}
-	all, err := h.queue.Unfit(ctx)
+	all, err := f.queue.Unfit(ctx)
 	waits := map[Unfit]bool{}
 	for _, u := range all {
-		if !h.mine[u.Run] || h.lab.Warm != nil && u.Worker != thisWorker(h.lab.Warm.pid) {
+		if !f.mine[u.Run] || f.warm != nil && u.Worker != thisWorker(f.warm.pid) {
 			continue
 		}
-		if waits[u] = true; !h.waits[u] {
+		if waits[u] = true; !f.waits[u] {
 			unfit = append(unfit, u)
 		}
 	}
-	h.waits = waits
+	f.waits = waits
 	return unfit, err
 }
 
 // stop cancels what is not over, and waits a moment for the run that a worker is at: who stops it wants to see its last
 // picture, but not to wait for a long step.
-func (h *handed) stop(ctx context.Context) error {
-	if h.queue == nil {
+func (f *following) stop(ctx context.Context) error {
+	if f.queue == nil {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	if _, err := h.queue.cancel(ctx, h.ids); err != nil {
+	if _, err := f.queue.cancel(ctx, f.ids); err != nil {
 		return err
 	}
-	const patience, pause = 800 * time.Millisecond, 20 * time.Millisecond
-	for began := time.Now(); time.Since(began) < patience; time.Sleep(pause) {
-		if n, err := h.queue.count(ctx, sqlRunning, list(h.ids)); err != nil || n == 0 {
+	const limit, pause = 800 * time.Millisecond, 20 * time.Millisecond
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(pause) {
+		if n, err := f.queue.count(ctx, sqlRunning, list(f.ids)); err != nil || n == 0 {
 			return err
 		}
 	}
@@ -119,44 +120,44 @@ func (h *handed) stop(ctx context.Context) error {
 }
 
 // steps yields the steps of the one run as they come.
-func (h *handed) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
+func (f *following) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
 		var stop error
 		fail := func(err error) { yield(last, err) }
 		for {
-			c, err := h.changed(ctx)
+			c, err := f.changed(ctx)
 			if err != nil {
-				stop = errors.Join(err, h.stop(ctx))
-				c.runs, err = h.lab.infos(context.WithoutCancel(ctx), h.ids)
+				stop = errors.Join(err, f.stop(ctx))
+				c.runs, err = runsByID(context.WithoutCancel(ctx), f.store, f.ids)
 			}
 			switch {
 			case err != nil:
 				fail(err)
 				return
 			case len(c.gone) > 0:
-				fail(errGone(h.ids[0]))
+				fail(errGone(f.ids[0]))
 				return
-			case len(c.unfit) > 0 && h.lab.Warm != nil: // nobody else is there to do it
-				fail(errors.Join(fmt.Errorf("run %d: %s", h.ids[0], c.unfit[0].Why), h.stop(ctx)))
+			case len(c.unfit) > 0 && f.warm != nil: // nobody else is there to do it
+				fail(errors.Join(fmt.Errorf("run %d: %s", f.ids[0], c.unfit[0].Why), f.stop(ctx)))
 				return
 			case len(c.runs) == 0:
 				continue
 			}
 			info := c.runs[0]
 			ended := over(info) || stop != nil
-			steps, err := h.lab.stepsAfter(context.WithoutCancel(ctx), info, last, ended)
+			steps, err := stepsAfter(context.WithoutCancel(ctx), f.store, info, last, ended)
 			for _, s := range steps {
 				last = s
 				if !yield(s, nil) {
-					_ = h.stop(ctx) // the loop has other worries
+					_ = f.stop(ctx) // the loop has other worries
 					return
 				}
 			}
 			if err = errors.Join(err, stop); err == nil && ended {
 				err = failure(info)
 			}
-			if err == nil && !ended && h.queue == nil && info.Status != tracker.Running {
+			if err == nil && !ended && f.queue == nil && info.Status != tracker.Running {
 				err = errAbandoned // there may be nobody else to go on with it
 			}
 			if err != nil {
@@ -180,12 +181,12 @@ func errGone(id int64) error { return fmt.Errorf("run %d was deleted", id) }
 // them. Runs and error are those of [Lab.Sweep]; runs that were deleted are not among them. A trial that a worker has left
 // to others is reported with Skipped, before its end. When ctx is done the trials stay queued.
 func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
-	return newHanded(Lab{Tracker: q.store}, q, ids).follow(ctx, trials, progress)
+	return newFollowing(q.store, q, nil, ids).follow(ctx, trials, progress)
 }
 
-func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
+func (f *following) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
 	open := map[int64]*Progress{}
-	for i, id := range h.ids {
+	for i, id := range f.ids {
 		open[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}
 	}
 	began := time.Now()
@@ -199,7 +200,7 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 	}
 	gone, told := map[int64]bool{}, map[Unfit]bool{}
 	for len(open) > 0 {
-		c, err := h.changed(ctx)
+		c, err := f.changed(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -212,8 +213,8 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 			p := open[u.Run]
 			switch {
 			case p == nil:
-			case h.lab.Warm != nil: // nobody else is there to do it
-				if _, err := h.queue.cancel(ctx, []int64{u.Run}); err != nil {
+			case f.warm != nil: // nobody else is there to do it
+				if _, err := f.queue.cancel(ctx, []int64{u.Run}); err != nil {
 					return nil, err
 				}
 				end(p, fmt.Errorf("run %d: %s", u.Run, u.Why))
@@ -233,7 +234,7 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 			if info.Status == tracker.Finished && info.Ended.Before(began) {
 				p.Skipped = "finished before"
 			} else {
-				steps, err := h.lab.stepsAfter(ctx, info, p.Step, ended)
+				steps, err := stepsAfter(ctx, f.store, info, p.Step, ended)
 				switch {
 				case err != nil && ended && ctx.Err() == nil: // others may have their files
 					end(p, err)
@@ -250,8 +251,8 @@ func (h *handed) follow(ctx context.Context, trials []Trial, progress func(Progr
 				end(p, failure(info))
 			}
 		}
-		h.ids = slices.DeleteFunc(h.ids, func(id int64) bool { return gone[id] })
+		f.ids = slices.DeleteFunc(f.ids, func(id int64) bool { return gone[id] })
 	}
-	runs, err := h.lab.infos(ctx, h.ids)
+	runs, err := runsByID(ctx, f.store, f.ids)
 	return runs, errors.Join(err, failures(failed, len(trials)))
 }

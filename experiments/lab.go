@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"strconv"
@@ -16,12 +17,35 @@ import (
 	"hrlab/tracker"
 )
 
-// Lab brings an engine and a tracker together. Like its engine it is for one goroutine at a time.
+// Fitter fits pairs of pictures and records every fit as a run. A [Lab] does so itself, a [WarmLab] hands its fits to a
+// worker process. What a Fitter is asked for twice it does once.
+type Fitter interface {
+	// Fit fits pair with config as a run of the experiment, and yields its steps as they are recorded. A fit that was
+	// finished before is not done again: its steps are those on record. One that was interrupted goes on, and one that
+	// another process is at is followed. The error is that of [hrstyle.Engine.Fit]. When ctx is done the run is stopped, and
+	// has its picture.
+	//
+	// Steps that this process did not make have neither generator nor checkpoint. But for the last, their pictures are
+	// thumbnails: see [hrstyle.Recorded].
+	Fit(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) iter.Seq2[hrstyle.Step, error]
+
+	// Sweep fits pair with the settings of every trial, each as a run of the experiment, and returns the runs in the order
+	// of the trials. Trials that are finished already are skipped, and those that were interrupted go on. A trial that fails
+	// does not stop the others: the error then wraps [ErrTrials] and says how many failed.
+	//
+	// A trial ends before its steps are over when its total loss has not fallen for patience steps; 0 is never. progress is
+	// told how far the sweep is, and may be nil. When ctx is done the trial at hand is stopped, so that the same call goes on
+	// with it.
+	Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, trials []Trial, patience int, progress func(Progress)) ([]tracker.Info, error)
+}
+
+// Lab fits with an engine of its own and records in a tracker. Like its engine it is for one goroutine at a time.
 type Lab struct {
 	Engine  *hrstyle.Engine
 	Tracker *tracker.Store
-	Warm    *Warm // fits where Engine is nil
 }
+
+var _ Fitter = Lab{}
 
 // About says where a run belongs; every field may be empty.
 type About struct {
@@ -132,9 +156,10 @@ func stem(name string) string {
 	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
 }
 
-func (l Lab) infos(ctx context.Context, ids []int64) (runs []tracker.Info, err error) {
+// runsByID are the runs with these ids, in this order.
+func runsByID(ctx context.Context, store *tracker.Store, ids []int64) (runs []tracker.Info, err error) {
 	for _, id := range ids {
-		info, err := l.Tracker.Run(ctx, strconv.FormatInt(id, 10))
+		info, err := store.Run(ctx, strconv.FormatInt(id, 10))
 		if err != nil {
 			return nil, err
 		}

@@ -92,11 +92,11 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 		}
 		runs, jobs = append(runs, n), append(jobs, j)
 	}
-	const patience, pause = 10 * time.Second, 50 * time.Millisecond
+	const limit, pause = 10 * time.Second, 50 * time.Millisecond
 	for began := time.Now(); ; {
 		stopping := false
 		err := q.store.Locked(ctx, func() (err error) { // nobody else looks for the same trials meanwhile
-			ids, stopping, err = q.enqueueOnly(ctx, experiment, runs, jobs, time.Since(began) < patience)
+			ids, stopping, err = q.enqueueOnly(ctx, experiment, runs, jobs, time.Since(began) < limit)
 			return err
 		})
 		if err != nil || !stopping {

@@ -84,7 +84,7 @@ func queued(t *testing.T, lab Lab, trials []Trial) (*Queue, []int64) {
 
 func status(t *testing.T, lab Lab, id int64) tracker.Status {
 	t.Helper()
-	infos, err := lab.infos(t.Context(), []int64{id})
+	infos, err := runsByID(t.Context(), lab.Tracker, []int64{id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestWorker(t *testing.T) {
 	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := lab.infos(t.Context(), ids)
+	got, err := runsByID(t.Context(), lab.Tracker, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestWorkerKilled(t *testing.T) {
 	first := child()
 	wait := func(what string, ok func(tracker.Info) bool) {
 		for range 6000 { // five minutes at least
-			infos, err := lab.infos(t.Context(), ids[:1])
+			infos, err := runsByID(t.Context(), lab.Tracker, ids[:1])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -191,7 +191,7 @@ func TestQueueControl(t *testing.T) {
 	config := testConfig()
 	config.Steps = 12
 	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50, 500)))
-	infos, err := lab.infos(t.Context(), ids[2:])
+	infos, err := runsByID(t.Context(), lab.Tracker, ids[2:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestCancelRunning(t *testing.T) {
 	short := config
 	short.Steps = 1
 	q, ids := queued(t, lab, List(config, short))
-	infos, err := lab.infos(t.Context(), ids[:1])
+	infos, err := runsByID(t.Context(), lab.Tracker, ids[:1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func TestStaleJobs(t *testing.T) {
 	if open, err := q.Open(t.Context()); err != nil || len(open) > 0 {
 		t.Errorf("left in the queue: %v %v", open, err)
 	}
-	infos, err := lab.infos(t.Context(), ids)
+	infos, err := runsByID(t.Context(), lab.Tracker, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestStaleJobs(t *testing.T) {
 	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
 		t.Fatal(err)
 	}
-	infos, err = lab.infos(t.Context(), more)
+	infos, err = runsByID(t.Context(), lab.Tracker, more)
 	if err != nil || infos[0].Status != tracker.Failed || !strings.Contains(infos[0].Error, "has changed since the trial was queued") {
 		t.Errorf("%+v %v", infos, err)
 	}

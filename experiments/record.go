@@ -203,14 +203,14 @@ func fromArtifact[T any](ctx context.Context, store *tracker.Store, run int64, n
 }
 
 // Recorded are the steps of a run that have a picture, as they are on record.
-func (l Lab) Recorded(ctx context.Context, run tracker.Info) ([]hrstyle.Step, error) {
-	return l.stepsAfter(ctx, run, hrstyle.Step{}, true)
+func Recorded(ctx context.Context, store *tracker.Store, run tracker.Info) ([]hrstyle.Step, error) {
+	return stepsAfter(ctx, store, run, hrstyle.Step{}, true)
 }
 
 // stepsAfter are the steps on record after last, whose metrics and pictures are both there. The last step of a run that
 // is over has the picture at its size.
-func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Step, over bool) (steps []hrstyle.Step, err error) {
-	series, err := l.Tracker.Series(ctx, []int64{info.ID}, []string{"content", "seconds", "style", "total"}, 0)
+func stepsAfter(ctx context.Context, store *tracker.Store, info tracker.Info, last hrstyle.Step, over bool) (steps []hrstyle.Step, err error) {
+	series, err := store.Series(ctx, []int64{info.ID}, []string{"content", "seconds", "style", "total"}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 			values[n][s.Metric] = s.Values[i]
 		}
 	}
-	pictures, err := l.Tracker.Pictures(ctx, info.ID)
+	pictures, err := store.Pictures(ctx, info.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 	})
 	for i, p := range pictures {
 		v := values[p.Step]
-		data, err := l.Tracker.Thumbnail(ctx, p.Digest)
+		data, err := store.Thumbnail(ctx, p.Digest)
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +241,7 @@ func (l Lab) stepsAfter(ctx context.Context, info tracker.Info, last hrstyle.Ste
 			return nil, fmt.Errorf("run %d, picture of step %d: %w", info.ID, p.Step, err)
 		}
 		if over && i == len(pictures)-1 {
-			output, err := fromArtifact(ctx, l.Tracker, info.ID, report.Output, readPicture)
+			output, err := fromArtifact(ctx, store, info.ID, report.Output, readPicture)
 			switch {
 			case err == nil:
 				img = output.Image

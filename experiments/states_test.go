@@ -72,7 +72,7 @@ func die(t *testing.T, store *tracker.Store, run int64) {
 
 func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {
 	t.Helper()
-	infos, err := Lab{Tracker: store}.infos(t.Context(), ids)
+	infos, err := runsByID(t.Context(), store, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestCancelMany(t *testing.T) {
 	do(t, q.store, "DROP TRIGGER fault")
 	stopped, stop := context.WithCancel(ctx)
 	stop()
-	if err := newHanded(Lab{Tracker: q.store}, q, ids).stop(stopped); err != nil { // as the stop button does
+	if err := newFollowing(q.store, q, nil, ids).stop(stopped); err != nil { // as the stop button does
 		t.Error(err)
 	}
 	if now := count(); now[tracker.Stopped] != 299 || now[tracker.Running] != 1 || isOpen(t, q, ids[0]) {

@@ -14,20 +14,11 @@ import (
 	"hrlab/tracker"
 )
 
-// Sweep fits pair with the settings of every trial and records each fit as a run of the experiment. It skips what has
-// been finished, there or by another process that is at it, goes on with what was interrupted, and goes on past a trial
-// that fails: the error, which wraps ErrTrials, then says how many did. What another process was at and did not finish is
-// done in the end, unless it is at it still. A trial ends before its steps are over when the total loss has not fallen for
-// patience steps; 0 is never. progress may be nil.
-//
-// It returns the runs of the trials in their order. When ctx is done the trial at hand is stopped, so that the same call
-// goes on with it.
+// Sweep fits a pair with many settings by the lab's own engine: see [Fitter]. What another process is at it does in the end,
+// if that process has not finished it and is gone.
 func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, trials []Trial, patience int, progress func(Progress)) ([]tracker.Info, error) {
 	if progress == nil {
 		progress = func(Progress) {}
-	}
-	if l.Engine == nil {
-		return l.sweepWarm(ctx, experiment, pair, trials, patience, progress)
 	}
 	ids, failed := make([]int64, len(trials)), map[int]error{}
 	inputs := pairInputs(pair, l.Engine.VGG)
@@ -51,7 +42,7 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 			}
 		}
 	}
-	runs, err := l.infos(ctx, slices.DeleteFunc(ids, func(id int64) bool { return id == 0 }))
+	runs, err := runsByID(ctx, l.Tracker, slices.DeleteFunc(ids, func(id int64) bool { return id == 0 }))
 	return runs, errors.Join(err, failures(failed, len(trials)))
 }
 
@@ -199,13 +190,8 @@ func patient(fit iter.Seq2[hrstyle.Step, error], n int, least tracker.Metric) it
 	}
 }
 
-// Fit fits pair with config as a run of the experiment, and yields its steps as they are recorded. A fit that was
-// finished before is not done again: its steps are those on record. One that was interrupted goes on, and one that
-// another process is at is followed, and goes on here should that end. The error is that of [hrstyle.Engine.Fit]; when ctx
-// is done the run is stopped, and has its picture.
-//
-// Steps that this process did not make have neither generator nor checkpoint, and but for the last their pictures are
-// thumbnails: see [hrstyle.Recorded].
+// Fit fits a pair with the lab's own engine: see [Fitter]. A run that another process is at is followed, and goes on here
+// should that process end.
 func (l Lab) Fit(ctx context.Context, experiment string, pair hrstyle.Pair, config hrstyle.Config) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		for last := -1; ; {
@@ -239,13 +225,6 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	if l.Engine == nil {
-		h, err := l.hand(ctx, experiment, pair, List(config), 0)
-		if err != nil {
-			return nil, err
-		}
-		return h.steps(ctx), nil
-	}
 	var p Progress
 	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, config, 0, &p)
 	switch {
@@ -254,7 +233,7 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 	case err != nil:
 		return nil, err
 	case run == nil:
-		return newHanded(l, nil, []int64{p.Run}).steps(ctx), nil
+		return newFollowing(l.Tracker, nil, nil, []int64{p.Run}).steps(ctx), nil
 	case start != nil:
 		return l.Record(ctx, run, l.Engine.Resume(ctx, pair, start.Checkpoint)), nil
 	}

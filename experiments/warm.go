@@ -61,8 +61,8 @@ var ErrWorker = errors.New("another warm worker with these options is at this da
 func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrstyle.Engine, error)) (engine *hrstyle.Engine, release func(), err error) {
 	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	// One that only looks has the lock for a moment.
-	const patience, pause = 2 * time.Second, 5 * time.Millisecond
-	waiting, cancel := context.WithTimeout(context.Background(), patience)
+	const limit, pause = 2 * time.Second, 5 * time.Millisecond
+	waiting, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	if _, err := lock.TryLockContext(waiting, pause); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -46,12 +46,12 @@ func warmProcess(db string) error {
 }
 
 // warmLab is a lab without engine, and the test pair in files.
-func warmLab(t *testing.T, db, vgg string) (Lab, hrstyle.Pair) {
+func warmLab(t *testing.T, db, vgg string) (WarmLab, hrstyle.Pair) {
 	t.Helper()
 	return warmLabOn(t, db, "go", vgg)
 }
 
-func warmLabOn(t *testing.T, db, device, vgg string) (Lab, hrstyle.Pair) {
+func warmLabOn(t *testing.T, db, device, vgg string) (WarmLab, hrstyle.Pair) {
 	t.Helper()
 	store, err := tracker.Open(t.Context(), db)
 	if err != nil {
@@ -68,7 +68,7 @@ func warmLabOn(t *testing.T, db, device, vgg string) (Lab, hrstyle.Pair) {
 		}
 		_ = store.Close()
 	})
-	return Lab{Tracker: store, Warm: warm}, filed(t)
+	return WarmLab{Tracker: store, Warm: warm}, filed(t)
 }
 
 // A lab without engine gets from a worker what one with an engine makes itself: the same runs, measures and steps. The

@@ -88,7 +88,7 @@ func (s span) LogHigh() float64 { return math.Log10(s.High) }
 // not wait for the fit.
 func Queue(vgg string, like int64, contentWeight, styleWeight float64) {
 	ctx := context.Background()
-	lab := Lab(ctx, vgg)
+	lab := warmLab(ctx, vgg)
 	run := Must(lab.Tracker.Run(ctx, strconv.FormatInt(like, 10)))
 	config := Must(experiments.LoadGenerator(ctx, lab.Tracker, like)).Config
 	config.ContentWeight, config.StyleWeight = contentWeight, styleWeight

@@ -180,7 +180,9 @@ func Tracker(ctx context.Context) *tracker.Store {
 // Lab is one whose fits are done by a worker process that stays warm: the first cell that fits starts it, it ends with the
 // kernel, and only the first fit of a picture size waits for the compiler. vgg is auto, random or a file, as
 // [hrstyle.Options] says.
-func Lab(ctx context.Context, vgg string) experiments.Lab {
+func Lab(ctx context.Context, vgg string) experiments.Fitter { return warmLab(ctx, vgg) }
+
+func warmLab(ctx context.Context, vgg string) experiments.WarmLab {
 	store, o := Tracker(ctx), options(vgg)
 	if o.VGG == "auto" {
 		path := Must(hrstyle.CachedVGG())
@@ -188,13 +190,13 @@ func Lab(ctx context.Context, vgg string) experiments.Lab {
 			noVGG()
 		}
 	}
-	return experiments.Lab{Tracker: store, Warm: &experiments.Warm{Options: o, Command: func() *exec.Cmd {
+	return experiments.WarmLab{Tracker: store, Warm: &experiments.Warm{Options: o, Command: func() *exec.Cmd {
 		return exec.Command("hrlab", "worker", "--while", strconv.Itoa(os.Getppid()), "--db", store.Path(), "--device", o.Device, "--vgg", o.VGG)
 	}}}
 }
 
 // LabHere is one whose fits are done in the cell itself, which opens the device and compiles every time.
-func LabHere(ctx context.Context, vgg string) experiments.Lab {
+func LabHere(ctx context.Context, vgg string) experiments.Fitter {
 	for _, v := range device.Environment() {
 		name, value, _ := strings.Cut(v, "=")
 		Check(os.Setenv(name, value))
