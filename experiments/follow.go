@@ -49,7 +49,7 @@ func (f *following) changed(ctx context.Context) (c change, err error) {
 		}
 		pause := time.Second
 		if time.Since(f.asked) >= pause {
-			if c.gone, err = column(ctx, f.store.DB(), sqlGone, list(f.ids)); err == nil {
+			if c.gone, err = goneRuns(ctx, f.store.DB(), f.ids); err == nil {
 				c.unfit, err = f.unfit(ctx)
 			}
 			if ctx.Err() != nil {
@@ -112,7 +112,7 @@ func (f *following) stop(ctx context.Context) error {
 	}
 	const limit, pause = 800 * time.Millisecond, 20 * time.Millisecond
 	for began := time.Now(); time.Since(began) < limit; time.Sleep(pause) {
-		if n, err := f.queue.count(ctx, sqlRunning, list(f.ids)); err != nil || n == 0 {
+		if n, err := f.queue.jobs.running(ctx, f.ids); err != nil || n == 0 {
 			return err
 		}
 	}

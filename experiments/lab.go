@@ -60,11 +60,10 @@ func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config h
 	if err := l.Engine.Fits(pair, config); err != nil {
 		return nil, err
 	}
-	run, err := describe(about, l.Engine.VGG, pairInputs(pair, l.Engine.VGG), pair, config, 0)
+	run, err := l.describe(about, pairInputs(pair, l.Engine.VGG), pair, config, 0)
 	if err != nil {
 		return nil, err
 	}
-	run.Environment = l.environment()
 	return l.Tracker.Start(ctx, run)
 }
 
@@ -75,13 +74,7 @@ func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*trac
 	if err != nil {
 		return nil, err
 	}
-	inputs := map[string]string{}
-	for name, digest := range env {
-		if input, ok := strings.CutPrefix(name, "input."); ok {
-			inputs[input] = digest
-		}
-	}
-	fit, err := fitDigest(config, inputs, 0) // it now goes to its end
+	fit, err := fitDigest(config, inputsOf(env), 0) // it now goes to its end
 	if err != nil {
 		return nil, err
 	}
@@ -96,21 +89,45 @@ func (l Lab) environment() map[string]string {
 	return map[string]string{"device": l.Engine.Device.Name}
 }
 
+// describe is what a run of this lab is about. inputs are those of the pair.
+func (l Lab) describe(about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (n tracker.NewRun, err error) {
+	if config.Init != "" {
+		g, err := hrstyle.LoadGenerator(config.Init)
+		if err != nil {
+			return n, err
+		}
+		inputs = withInit(inputs, g.Digest())
+	}
+	n, err = describe(about, l.Engine.VGG.Label, inputs, pair, config, patience)
+	n.Environment = l.environment()
+	return n, err
+}
+
+// inputsOf are the digests of what a run reads, of the environment that is on record.
+func inputsOf(environment map[string]string) map[string]string {
+	inputs := map[string]string{}
+	for name, digest := range environment {
+		if input, ok := strings.CutPrefix(name, "input."); ok {
+			inputs[input] = digest
+		}
+	}
+	return inputs
+}
+
 // pairInputs are the digests that every fit of a pair has in common.
 func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
 	return map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": vgg.Digest}
 }
 
-// describe says what a run is about.
-func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
+// withInit are inputs with the digest of an initial generator.
+func withInit(inputs map[string]string, digest string) map[string]string {
 	inputs = maps.Clone(inputs)
-	if config.Init != "" {
-		g, err := hrstyle.LoadGenerator(config.Init)
-		if err != nil {
-			return tracker.NewRun{}, err
-		}
-		inputs["init"] = g.Digest()
-	}
+	inputs["init"] = digest
+	return inputs
+}
+
+// describe is what a run is about; vgg is the label of the weights, inputs are the digests of all that the fit reads.
+func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
 	fit, err := fitDigest(config, inputs, patience)
 	if err != nil {
 		return tracker.NewRun{}, err
@@ -128,9 +145,9 @@ func describe(about About, vgg *hrstyle.VGG, inputs map[string]string, pair hrst
 			Content string `json:"content"`
 			Style   string `json:"style"`
 			VGG     string `json:"vgg"`
-			// Patience ends a fit early: see Lab.Sweep.
+			// Patience ends a fit early: see Fitter.
 			Patience int `json:"patience,omitempty"`
-		}{config, pair.Content.Name, pair.Style.Name, vgg.Label, patience},
+		}{config, pair.Content.Name, pair.Style.Name, vgg, patience},
 	}, nil
 }
 

@@ -1,31 +1,31 @@
 package experiments
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
-
 	"hrlab/hrstyle"
+	"hrlab/picture"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
-// Queue is the queue of trials, River's tables in the tracker's database. A trial is a run and a job, which come about in
-// one transaction. The run's status says how far it is; the job is open until the trial is over, and has what a worker
-// needs to know:
+// Queue is the queue of trials, which workers take: see [Lab.Work]. A trial is a run of the tracker and a job of River's, in
+// one database. They come about in one transaction, together with the files that the trial reads, which are artifacts of
+// the run. So any machine that reaches the database and its artifacts can do any trial.
+//
+// The run's status says how far a trial is. Its job is open until the trial is over, and has what a worker needs to know:
 //
 //	run                       job open                            job closed
 //	queued                    waits for a worker                  mended: opened again, or the run is stopped if the
@@ -35,68 +35,80 @@ import (
 //	finished, failed, stopped mended: closed                      over, until Retry or Enqueue opens it
 //	deleted                   waits until it is restored          over
 //
-// So a worker that dies leaves nothing to be cleared up: its run is lost, and the next worker goes on from its checkpoint.
-// Nobody but [tracker.Store.Take] decides who has a trial.
+// docs/lifecycle.md draws who moves a trial from one state to another. Nobody but [tracker.Store.Take] decides who has a
+// trial. So a worker that dies leaves nothing to be cleared up: its run is lost, and the next worker goes on from its
+// checkpoint.
 type Queue struct {
-	store  *tracker.Store
-	client *river.Client[*sql.Tx]
+	store *tracker.Store
+	jobs  jobs
 }
 
 // OpenQueue opens the queue of a tracker's database, and makes its tables where they are missing.
 func OpenQueue(ctx context.Context, store *tracker.Store) (*Queue, error) {
-	driver := riversqlite.New(store.DB())
-	quiet := slog.New(slog.DiscardHandler)
-	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
-	if err != nil {
-		return nil, err
-	}
-	err = store.Locked(ctx, func() error { // two that migrate at once fail
-		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	client, err := river.NewClient(driver, &river.Config{Logger: quiet})
-	return &Queue{store, client}, err
+	jobs, err := openJobs(ctx, store)
+	return &Queue{store, jobs}, err
 }
 
-// Enqueue hands the trials of a pair to workers and returns their runs. A trial that has a run in the experiment which
-// is finished, running or queued gets no other. Pictures must be files. vgg are the weights to be used.
+// Enqueue hands the trials of a pair to workers and returns their runs, in the order of the trials. A trial that has a run
+// in the experiment which is finished, running or queued gets no other. vgg are the weights to be used. A trial ends early
+// after patience steps without a better total loss; 0 is never.
 func (q *Queue) Enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, patience int) ([]int64, error) {
 	return q.enqueue(ctx, experiment, vgg, pair, trials, job{Patience: patience})
 }
 
+// entry is a trial as it enters the queue.
+type entry struct {
+	run   tracker.NewRun
+	job   job
+	files map[string]int // that it reads: the names of artifacts, and the places of their contents
+}
+
 // enqueue is Enqueue, with what the jobs have in common.
 func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []Trial, common job) (ids []int64, err error) {
-	if common.Content, err = Queueable(pair.Content.Name); err != nil {
-		return nil, err
-	}
-	if common.Style, err = Queueable(pair.Style.Name); err != nil {
-		return nil, err
-	}
-	inputs := pairInputs(pair, vgg)
-	var runs []tracker.NewRun // described before anybody has to wait: it reads files
-	var jobs []job
-	for _, trial := range trials {
-		n, err := describe(About{Experiment: experiment}, vgg, inputs, pair, trial.Config, common.Patience)
+	var contents [][]byte // of artifacts
+	for _, p := range []picture.Picture{pair.Content, pair.Style} {
+		data, err := p.Encoded()
 		if err != nil {
 			return nil, err
 		}
-		j := common
-		j.Config, j.Inputs = trial.Config, n.Inputs
-		if init := trial.Config.Init; init != "" {
-			if j.Init, err = Queueable(init); err != nil {
-				return nil, err
+		contents = append(contents, data)
+	}
+	type generator struct {
+		digest string
+		place  int // of its content
+	}
+	inits := map[string]generator{} // by path
+	common.Inputs = pairInputs(pair, vgg)
+	var list []entry // described before anybody has to wait
+	for _, trial := range trials {
+		one := entry{job: common, files: map[string]int{report.Content: 0, report.Style: 1}}
+		one.job.Config = trial.Config
+		if path := trial.Config.Init; path != "" {
+			init, known := inits[path]
+			if !known {
+				g, err := hrstyle.LoadGenerator(path)
+				if err != nil {
+					return nil, err
+				}
+				data, err := g.Encode()
+				if err != nil {
+					return nil, err
+				}
+				init = generator{g.Digest(), len(contents)}
+				inits[path], contents = init, append(contents, data)
 			}
+			one.job.Inputs, one.files[report.Init] = withInit(common.Inputs, init.digest), init.place
 		}
-		runs, jobs = append(runs, n), append(jobs, j)
+		if one.run, err = describe(About{Experiment: experiment}, vgg.Label, one.job.Inputs, pair, trial.Config, common.Patience); err != nil {
+			return nil, err
+		}
+		list = append(list, one)
 	}
 	const limit, pause = 10 * time.Second, 50 * time.Millisecond
 	for began := time.Now(); ; {
 		stopping := false
 		err := q.store.Locked(ctx, func() (err error) { // nobody else looks for the same trials meanwhile
-			ids, stopping, err = q.enqueueOnly(ctx, experiment, runs, jobs, time.Since(began) < limit)
+			ids, stopping, err = q.enqueueOnly(ctx, experiment, list, contents, time.Since(began) < limit)
 			return err
 		})
 		if err != nil || !stopping {
@@ -110,17 +122,9 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 	}
 }
 
-// Queueable is the absolute path of a picture; the error says that no worker could read it.
-func Queueable(path string) (string, error) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: a worker could not read it: pictures of queued trials must be files", path)
-	}
-	return filepath.Abs(path)
-}
-
 // enqueueOnly is Enqueue for the process that holds the lock. With wait it does nothing while a trial was cancelled that
 // its worker has not stopped yet: it would be stopped after it was queued.
-func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []tracker.NewRun, jobs []job, wait bool) (ids []int64, stopping bool, err error) {
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry, contents [][]byte, wait bool) (ids []int64, stopping bool, err error) {
 	known := map[string]tracker.Info{} // by the tag fit
 	earlier, err := q.store.Runs(ctx, tracker.Query{Experiment: experiment, Sort: "id"})
 	if err != nil {
@@ -133,23 +137,27 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []track
 		}
 	}
 	var running []int64
-	for _, n := range runs {
-		if info := known[n.Tags["fit"]]; info.Status == tracker.Running {
+	for _, one := range list {
+		if info := known[one.run.Tags["fit"]]; info.Status == tracker.Running {
 			running = append(running, info.ID)
 		}
 	}
-	if n, err := q.count(ctx, sqlStopping, list(running)); err != nil || wait && n > 0 {
+	if n, err := q.jobs.stopping(ctx, running); err != nil || wait && n > 0 {
 		return nil, true, err
 	}
-	err = q.transaction(ctx, func(tx *sql.Tx) error {
+	var readers []io.Reader
+	for _, data := range contents {
+		readers = append(readers, bytes.NewReader(data))
+	}
+	err = q.store.Keep(ctx, readers, func(tx *sql.Tx, files []*tracker.File) error {
 		var open []job
-		for i, n := range runs {
-			info, ok := known[n.Tags["fit"]]
+		for _, one := range list {
+			info, ok := known[one.run.Tags["fit"]]
 			if !ok {
-				if info.ID, err = q.store.Enqueue(ctx, tx, n); err != nil {
+				if info.ID, err = q.store.Enqueue(ctx, tx, one.run); err != nil {
 					return err
 				}
-				known[n.Tags["fit"]] = info
+				known[one.run.Tags["fit"]] = info
 			}
 			ids = append(ids, info.ID)
 			switch info.Status {
@@ -160,53 +168,34 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, runs []track
 					return err
 				}
 			}
-			jobs[i].RunID = info.ID
-			open = append(open, jobs[i])
+			for name, place := range one.files {
+				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
+					return err
+				}
+			}
+			one.job.RunID = info.ID
+			open = append(open, one.job)
 		}
-		return q.insert(ctx, tx, open)
+		return q.jobs.insert(ctx, tx, open)
 	})
 	return ids, false, err
 }
 
 // Pause keeps workers from taking trials; those they have go on.
-func (q *Queue) Pause(ctx context.Context) error {
-	if err := q.register(ctx); err != nil {
-		return err
-	}
-	return q.client.QueuePause(ctx, queueName, nil)
-}
+func (q *Queue) Pause(ctx context.Context) error { return q.jobs.pause(ctx) }
 
 // Resume ends a pause.
-func (q *Queue) Resume(ctx context.Context) error {
-	if err := q.register(ctx); err != nil {
-		return err
-	}
-	return q.client.QueueResume(ctx, queueName, nil)
-}
-
-// register makes the queue known to River: an unknown one cannot be paused.
-func (q *Queue) register(ctx context.Context) error {
-	_, err := q.store.DB().ExecContext(ctx, sqlRegister, queueName)
-	return err
-}
+func (q *Queue) Resume(ctx context.Context) error { return q.jobs.resume(ctx) }
 
 // State is how many trials there are of each status, and whether the queue is paused.
 func (q *Queue) State(ctx context.Context) (trials map[tracker.Status]int, paused bool, err error) {
 	if err := q.findLost(ctx); err != nil {
 		return nil, false, err
 	}
-	trials = map[tracker.Status]int{}
-	err = each(ctx, q.store.DB(), sqlCounts, nil, func(scan func(...any) error) error {
-		var status tracker.Status
-		var n int
-		err := scan(&status, &n)
-		trials[status] = n
-		return err
-	})
-	if err != nil {
+	if trials, err = q.jobs.states(ctx); err != nil {
 		return nil, false, err
 	}
-	paused, err = q.paused(ctx)
+	paused, err = q.jobs.paused(ctx)
 	return trials, paused, err
 }
 
@@ -217,41 +206,16 @@ func (q *Queue) findLost(ctx context.Context) error {
 }
 
 // Open are the runs that wait for a worker or are at one, with their status.
-func (q *Queue) Open(ctx context.Context) (open map[int64]tracker.Status, err error) {
-	open = map[int64]tracker.Status{}
-	err = each(ctx, q.store.DB(), sqlOpen, nil, func(scan func(...any) error) error {
-		var id int64
-		var status tracker.Status
-		err := scan(&id, &status)
-		open[id] = status
-		return err
-	})
-	return open, err
-}
+func (q *Queue) Open(ctx context.Context) (map[int64]tracker.Status, error) { return q.jobs.open(ctx) }
 
-// Unfit is a trial that waits and that a worker has left to others.
-type Unfit struct {
-	Run    int64
-	Worker string // its process and machine
-	Why    string // it could not do the trial
-}
+// Unfit are the trials that wait and that workers have left to others, by run. Where a worker comes that can do one, it
+// is not of them any more.
+func (q *Queue) Unfit(ctx context.Context) ([]Unfit, error) { return q.jobs.unfit(ctx) }
 
 // thisWorker names a process of this machine.
 func thisWorker(pid int) string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%d on %s", pid, cmp.Or(host, "this machine"))
-}
-
-// Unfit are the trials that wait and that workers have left to others, by run. Where a worker comes that can do one, it
-// is not of them any more.
-func (q *Queue) Unfit(ctx context.Context) (unfit []Unfit, err error) {
-	err = each(ctx, q.store.DB(), sqlUnfit, nil, func(scan func(...any) error) error {
-		var u Unfit
-		err := scan(&u.Run, &u.Worker, &u.Why)
-		unfit = append(unfit, u)
-		return err
-	})
-	return unfit, err
 }
 
 // Cancel takes queued and lost runs from the queue, which become stopped, and stops those that a worker is at, all in one
@@ -265,12 +229,12 @@ func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
 }
 
 func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
-	err = q.transaction(ctx, func(tx *sql.Tx) error {
-		trials, err := column(ctx, tx, sqlOfQueue, list(ids))
+	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
-		closed, err := column(ctx, tx, sqlCancel, list(ids), stamp(time.Now()))
+		closed, err := q.jobs.cancel(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
@@ -314,8 +278,8 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err erro
 			n++
 		}
 	}
-	err = q.transaction(ctx, func(tx *sql.Tx) error {
-		opened, err := column(ctx, tx, sqlReopen, list(ids), stamp(time.Now()))
+	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+		opened, err := q.jobs.reopen(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
@@ -339,33 +303,15 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 	if err := q.findLost(ctx); err != nil {
 		return nil, err
 	}
-	if n, err := q.count(ctx, sqlOver); err != nil {
+	if err := q.jobs.closeOver(ctx); err != nil {
 		return nil, err
-	} else if n > 0 {
-		if _, err := q.store.DB().ExecContext(ctx, sqlCloseOver, stamp(time.Now())); err != nil {
-			return nil, err
-		}
 	}
-	var reopen, cancel, bare []int64
-	err = each(ctx, q.store.DB(), sqlStray, nil, func(scan func(...any) error) error {
-		var id int64
-		var cancelled sql.NullBool
-		err := scan(&id, &cancelled)
-		switch {
-		case !cancelled.Valid:
-			bare = append(bare, id)
-		case cancelled.Bool:
-			cancel = append(cancel, id)
-		default:
-			reopen = append(reopen, id)
-		}
-		return err
-	})
-	if err != nil || len(reopen)+len(cancel)+len(bare) == 0 {
+	closed, cancelled, bare, err := q.jobs.stray(ctx)
+	if err != nil || len(closed)+len(cancelled)+len(bare) == 0 {
 		return nil, err
 	}
 	mended = map[int64]tracker.Status{}
-	var jobs []job
+	var missing []job
 	for _, id := range bare {
 		j, broken, err := q.remembered(ctx, id)
 		if err != nil {
@@ -373,7 +319,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 		}
 		mended[id] = tracker.Queued
 		if broken == nil {
-			jobs = append(jobs, j)
+			missing = append(missing, j)
 			continue
 		}
 		mended[id] = tracker.Failed
@@ -385,12 +331,12 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 			return nil, err
 		}
 	}
-	err = q.transaction(ctx, func(tx *sql.Tx) error {
-		stopped, err := q.store.CancelQueued(ctx, tx, cancel)
+	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+		stopped, err := q.store.CancelQueued(ctx, tx, cancelled)
 		if err != nil {
 			return err
 		}
-		opened, err := column(ctx, tx, sqlReopen, list(reopen), stamp(time.Now()))
+		opened, err := q.jobs.reopen(ctx, tx, closed)
 		if err != nil {
 			return err
 		}
@@ -400,7 +346,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 		for _, id := range opened {
 			mended[id] = tracker.Queued
 		}
-		return q.insert(ctx, tx, jobs)
+		return q.jobs.insert(ctx, tx, missing)
 	})
 	return mended, err
 }
@@ -415,12 +361,11 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 	if err != nil {
 		return j, nil, err
 	}
-	j.RunID, j.Config, j.Inputs = run, hrstyle.Default, map[string]string{}
-	for name, digest := range env {
-		if input, ok := strings.CutPrefix(name, "input."); ok {
-			j.Inputs[input] = digest
-		}
+	artifacts, err := q.store.Artifacts(ctx, run)
+	if err != nil {
+		return j, nil, err
 	}
+	j.RunID, j.Config, j.Inputs, j.Patience = run, hrstyle.Default, inputsOf(env), int(info.Params["patience"].Number)
 	for name, v := range info.Params { // fields of the configuration, as describe made parameters of them
 		text, err := json.Marshal(map[string]tracker.Value{name: v})
 		if err == nil && json.Unmarshal(text, &j.Config) != nil { // a list or a truth value
@@ -432,7 +377,10 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 			return j, fmt.Errorf("parameter %s: %q is not understood", name, v.Text), nil
 		}
 	}
-	at := func(path string) string { // where the run was queued
+	if slices.ContainsFunc(artifacts, func(a tracker.Artifact) bool { return a.Name == report.Content }) {
+		return j, nil, nil
+	}
+	at := func(path string) string { // where an earlier version has queued the run
 		if path == "" || filepath.IsAbs(path) {
 			return path
 		}
@@ -442,6 +390,5 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 	if j.Content == "" || j.Style == "" {
 		return j, errors.New("a queued run without pictures: queue it again"), nil
 	}
-	j.Patience = int(info.Params["patience"].Number)
 	return j, nil, nil
 }

@@ -9,12 +9,12 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"hrlab/picture"
-
 	"hrlab/hrstyle"
+	"hrlab/picture"
 	"hrlab/report"
 	"hrlab/tracker"
 )
@@ -188,6 +188,21 @@ func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrst
 // LoadGenerator reads the generator of a run.
 func LoadGenerator(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Generator, error) {
 	return fromArtifact(ctx, store, run, report.Generator, hrstyle.ReadGenerator)
+}
+
+// LoadPair reads the pictures of a run that was queued. Where it was not the error wraps [tracker.ErrNotFound].
+func LoadPair(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.Pair, err error) {
+	info, err := store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return pair, err
+	}
+	for name, p := range map[string]*picture.Picture{report.Content: &pair.Content, report.Style: &pair.Style} {
+		if *p, err = fromArtifact(ctx, store, run, name, readPicture); err != nil {
+			return pair, err
+		}
+		p.Name = info.Params[name].Text
+	}
+	return pair, nil
 }
 
 func readPicture(name string, r io.ReaderAt, size int64) (picture.Picture, error) {

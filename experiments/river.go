@@ -6,49 +6,73 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
-
 	"hrlab/hrstyle"
+	"hrlab/tracker"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
 )
 
-// queueName is River's name for the one queue.
-const queueName = "trials"
-
-// job is what a worker is told.
+// job is what a worker is told of a trial. What the trial reads are artifacts of its run.
 type job struct {
-	RunID   int64          `json:"run" river:"unique"`
-	Config  hrstyle.Config `json:"config"`
-	Init    string         `json:"init,omitempty"` // absolute, as the pictures' paths are
-	Content string         `json:"content"`
-	Style   string         `json:"style"`
-	// Inputs are digests, as of the run: what pictures, weights and initial generator were when the trial was queued.
+	RunID  int64          `json:"run" river:"unique"`
+	Config hrstyle.Config `json:"config"`
+	// Inputs are digests, as of the run: of the pictures, of VGG19's weights, and of the initial generator if there is one.
 	Inputs   map[string]string `json:"inputs"`
 	Patience int               `json:"patience"`
 	Device   string            `json:"device,omitempty"` // a kind, where only that will do
+
+	// Absolute paths, of a run that an earlier version has queued: it has no such artifacts.
+	Content string `json:"content,omitempty"`
+	Style   string `json:"style,omitempty"`
+	Init    string `json:"init,omitempty"`
 }
 
 // Kind is River's name for these jobs.
 func (job) Kind() string { return "trial" }
 
-// waiting is a trial that waits for a worker.
-type waiting struct {
-	id, run int64
-	job     job
-	broken  error // why the job cannot be read
+// queueName is River's name for the one queue.
+const queueName = "trials"
+
+// jobs are the jobs of trials: River's tables, which riverqueue.com documents, in the tracker's database. A job's run is in
+// its arguments; it is closed when it has a time of finalization.
+type jobs struct {
+	db     *sql.DB // the connection that writes
+	client *river.Client[*sql.Tx]
 }
 
-// Statements on River's table, which riverqueue.com documents, and the tracker's. A job's run is in its arguments; it is
-// closed when it has a time of finalization. Lists of ids are JSON.
+// openJobs makes River's tables where they are missing.
+func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
+	j.db = store.DB()
+	driver, quiet := riversqlite.New(j.db), slog.New(slog.DiscardHandler)
+	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
+	if err != nil {
+		return j, err
+	}
+	err = store.Locked(ctx, func() error { // two that migrate at once fail
+		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+		return err
+	})
+	if err != nil {
+		return j, err
+	}
+	j.client, err = river.NewClient(driver, &river.Config{Logger: quiet})
+	return j, err
+}
+
+// Statements on River's tables and, to know which trials are over, on the tracker's. Lists of ids are JSON.
 const (
 	sqlRegister = `INSERT INTO river_queue (name) VALUES (?1) ON CONFLICT (name) DO NOTHING`
 	sqlPaused   = `SELECT count(*) FROM river_queue WHERE name = ?1 AND paused_at IS NOT NULL`
 
 	sqlIsOpen = `queue = 'trials' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')` // River has an index of these
 	sqlTrials = `FROM river_job j JOIN run r ON r.id = json_extract(j.args, '$.run') WHERE ` + sqlIsOpen + ` AND r.deleted IS NULL`
-	sqlCounts = `SELECT r.status, count(*) FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
+	sqlCounts = `SELECT count(*), r.status FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
 		OR r.id IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
 	sqlOpen    = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
 	sqlWaiting = `SELECT j.id, r.id, json(j.args) ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
@@ -124,6 +148,17 @@ func column(ctx context.Context, db querier, query string, args ...any) (ids []i
 	return ids, err
 }
 
+// byStatus reads a query's two columns, an id or a number and a status.
+func byStatus(ctx context.Context, db querier, query string, row func(n int64, status tracker.Status)) error {
+	return each(ctx, db, query, nil, func(scan func(...any) error) error {
+		var n int64
+		var status tracker.Status
+		err := scan(&n, &status)
+		row(n, status)
+		return err
+	})
+}
+
 // list is ids as statements take them.
 func list(ids []int64) string {
 	text, err := json.Marshal(append([]int64{}, ids...))
@@ -137,36 +172,14 @@ func list(ids []int64) string {
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
 // count reads a query's one number.
-func (q *Queue) count(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = q.store.DB().QueryRowContext(ctx, query, args...).Scan(&n)
+func (j jobs) count(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = j.db.QueryRowContext(ctx, query, args...).Scan(&n)
 	return n, err
 }
 
-// insert makes jobs, of those runs that have no open one.
-func (q *Queue) insert(ctx context.Context, tx *sql.Tx, jobs []job) error {
-	unique := river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}
-	seen := map[int64]bool{}
-	var params []river.InsertManyParams
-	for _, j := range jobs {
-		if !seen[j.RunID] { // two trials may be the same
-			params = append(params, river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{Queue: queueName, UniqueOpts: unique}})
-		}
-		seen[j.RunID] = true
-	}
-	const atOnce = 1000
-	for i := 0; i < len(params); i += atOnce {
-		if _, err := q.client.InsertManyTx(ctx, tx, params[i:min(i+atOnce, len(params))]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // transaction runs f in a transaction of the one connection that writes: f must be quick.
-func (q *Queue) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := q.store.DB().BeginTx(ctx, nil)
+func (j jobs) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := j.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -176,14 +189,78 @@ func (q *Queue) transaction(ctx context.Context, f func(tx *sql.Tx) error) error
 	return tx.Commit()
 }
 
-func (q *Queue) paused(ctx context.Context) (bool, error) {
-	n, err := q.count(ctx, sqlPaused, queueName)
+// pause keeps workers from taking jobs, and resume ends that.
+func (j jobs) pause(ctx context.Context) error {
+	if err := j.register(ctx); err != nil {
+		return err
+	}
+	return j.client.QueuePause(ctx, queueName, nil)
+}
+
+func (j jobs) resume(ctx context.Context) error {
+	if err := j.register(ctx); err != nil {
+		return err
+	}
+	return j.client.QueueResume(ctx, queueName, nil)
+}
+
+// register makes the queue known to River: an unknown one cannot be paused.
+func (j jobs) register(ctx context.Context) error {
+	_, err := j.db.ExecContext(ctx, sqlRegister, queueName)
+	return err
+}
+
+func (j jobs) paused(ctx context.Context) (bool, error) {
+	n, err := j.count(ctx, sqlPaused, queueName)
 	return n > 0, err
 }
 
-// waiting reads trials that wait for a worker, in their order.
-func (q *Queue) waiting(ctx context.Context, limit, offset int) (trials []waiting, err error) {
-	err = each(ctx, q.store.DB(), sqlWaiting, []any{limit, offset}, func(scan func(...any) error) error {
+// insert makes jobs, of those runs that have no open one.
+func (j jobs) insert(ctx context.Context, tx *sql.Tx, list []job) error {
+	unique := river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}
+	seen := map[int64]bool{}
+	var params []river.InsertManyParams
+	for _, one := range list {
+		if !seen[one.RunID] { // two trials may be the same
+			params = append(params, river.InsertManyParams{Args: one, InsertOpts: &river.InsertOpts{Queue: queueName, UniqueOpts: unique}})
+		}
+		seen[one.RunID] = true
+	}
+	const atOnce = 1000
+	for i := 0; i < len(params); i += atOnce {
+		if _, err := j.client.InsertManyTx(ctx, tx, params[i:min(i+atOnce, len(params))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// states counts the trials of each status.
+func (j jobs) states(ctx context.Context) (trials map[tracker.Status]int, err error) {
+	trials = map[tracker.Status]int{}
+	err = byStatus(ctx, j.db, sqlCounts, func(n int64, status tracker.Status) { trials[status] = int(n) })
+	return trials, err
+}
+
+// open are the runs of open jobs, with their status.
+func (j jobs) open(ctx context.Context) (open map[int64]tracker.Status, err error) {
+	open = map[int64]tracker.Status{}
+	err = byStatus(ctx, j.db, sqlOpen, func(id int64, status tracker.Status) { open[id] = status })
+	return open, err
+}
+
+// waiting is a trial that waits for a worker.
+type waiting struct {
+	id, run int64
+	job     job
+	broken  error // why the job cannot be read
+}
+
+// waiting are trials that wait for a worker, in their order.
+func (j jobs) waiting(ctx context.Context, limit, offset int) (trials []waiting, err error) {
+	err = each(ctx, j.db, sqlWaiting, []any{limit, offset}, func(scan func(...any) error) error {
 		var t waiting
 		var args []byte
 		if err := scan(&t.id, &t.run, &args); err != nil {
@@ -196,4 +273,108 @@ func (q *Queue) waiting(ctx context.Context, limit, offset int) (trials []waitin
 		return nil
 	})
 	return trials, err
+}
+
+// Unfit is a trial that waits and that a worker has left to others.
+type Unfit struct {
+	Run    int64
+	Worker string // its process and machine
+	Why    string // it could not do the trial
+}
+
+// unfit are the trials that wait and that workers have left to others, by run.
+func (j jobs) unfit(ctx context.Context) (unfit []Unfit, err error) {
+	err = each(ctx, j.db, sqlUnfit, nil, func(scan func(...any) error) error {
+		var u Unfit
+		err := scan(&u.Run, &u.Worker, &u.Why)
+		unfit = append(unfit, u)
+		return err
+	})
+	return unfit, err
+}
+
+// setUnfit notes why a worker leaves jobs to others.
+func (j jobs) setUnfit(ctx context.Context, ids []int64, worker, why string) error {
+	_, err := j.db.ExecContext(ctx, sqlSetUnfit, list(ids), worker, why)
+	return err
+}
+
+// isClosed says whether a job is closed.
+func (j jobs) isClosed(ctx context.Context, id int64) (bool, error) {
+	n, err := j.count(ctx, sqlClosed, id)
+	return n > 0, err
+}
+
+// close closes the job of a trial that is over.
+func (j jobs) close(ctx context.Context, id int64, finished bool) error {
+	state := rivertype.JobStateCancelled
+	if finished {
+		state = rivertype.JobStateCompleted
+	}
+	_, err := j.db.ExecContext(ctx, sqlClose, id, string(state), stamp(time.Now()))
+	return err
+}
+
+// ofQueue are those of runs that are, or were, in the queue.
+func (j jobs) ofQueue(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
+	return column(ctx, tx, sqlOfQueue, list(runs))
+}
+
+// cancel closes the open jobs of runs, which it returns, and marks them as cancelled.
+func (j jobs) cancel(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
+	return column(ctx, tx, sqlCancel, list(runs), stamp(time.Now()))
+}
+
+// stopping counts those of runs that were cancelled and that their worker has not stopped yet.
+func (j jobs) stopping(ctx context.Context, runs []int64) (int, error) {
+	return j.count(ctx, sqlStopping, list(runs))
+}
+
+// reopen opens the newest job of each of runs that has one, and returns these runs.
+func (j jobs) reopen(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
+	return column(ctx, tx, sqlReopen, list(runs), stamp(time.Now()))
+}
+
+// stray are queued runs that have no open job, by what became of the last one: closed, cancelled, or there was none.
+func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err error) {
+	err = each(ctx, j.db, sqlStray, nil, func(scan func(...any) error) error {
+		var id int64
+		var wasCancelled sql.NullBool
+		err := scan(&id, &wasCancelled)
+		switch {
+		case !wasCancelled.Valid:
+			bare = append(bare, id)
+		case wasCancelled.Bool:
+			cancelled = append(cancelled, id)
+		default:
+			closed = append(closed, id)
+		}
+		return err
+	})
+	return closed, cancelled, bare, err
+}
+
+// closeOver closes open jobs whose run is over or gone. It writes only where there are some.
+func (j jobs) closeOver(ctx context.Context) error {
+	n, err := j.count(ctx, sqlOver)
+	if err == nil && n > 0 {
+		_, err = j.db.ExecContext(ctx, sqlCloseOver, stamp(time.Now()))
+	}
+	return err
+}
+
+// forget deletes the jobs of finished trials that were closed so long ago, and closed ones whose run is gone.
+func (j jobs) forget(ctx context.Context, age time.Duration) error {
+	_, err := j.db.ExecContext(ctx, sqlForget, stamp(time.Now().Add(-age)))
+	return err
+}
+
+// goneRuns are those of runs that are not there any more: deleted, and freed.
+func goneRuns(ctx context.Context, db querier, runs []int64) ([]int64, error) {
+	return column(ctx, db, sqlGone, list(runs))
+}
+
+// running counts those of runs that a process is at.
+func (j jobs) running(ctx context.Context, runs []int64) (int, error) {
+	return j.count(ctx, sqlRunning, list(runs))
 }

@@ -5,56 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"image"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"hrlab/picture"
-
 	"hrlab/hrstyle"
-	"hrlab/report"
 	"hrlab/tracker"
 )
-
-// filed is a pair of pictures in files.
-func filed(t *testing.T) hrstyle.Pair {
-	t.Helper()
-	dir := t.TempDir()
-	content, style := filepath.Join(dir, "day.png"), filepath.Join(dir, "dusk.png")
-	err := errors.Join(picture.Save(content, testPair.Content, picture.Encoding{}), picture.Save(style, testPair.Style, picture.Encoding{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := hrstyle.LoadPair(content, style)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
-}
-
-// noEngine is a queue of n trials that nobody fits.
-func noEngine(t *testing.T, n int) (*Queue, []int64) {
-	t.Helper()
-	store, err := tracker.Open(t.Context(), filepath.Join(t.TempDir(), "hrlab.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	q, err := OpenQueue(t.Context(), store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids, err := q.Enqueue(t.Context(), "e", &hrstyle.VGG{Label: "none", Digest: "none"}, filed(t), manyTrials(n), 0)
-	if err != nil || len(ids) != n {
-		t.Fatal(ids, err)
-	}
-	return q, ids
-}
 
 // do executes a statement on the queue's database.
 func do(t *testing.T, store *tracker.Store, statement string, args ...any) {
@@ -82,7 +42,7 @@ func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {
 // isOpen says whether a run has an open job.
 func isOpen(t *testing.T, q *Queue, run int64) bool {
 	t.Helper()
-	n, err := q.count(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL AND json_extract(args, '$.run') = ?1`, run)
+	n, err := q.jobs.count(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL AND json_extract(args, '$.run') = ?1`, run)
 	if err != nil || n > 1 {
 		t.Fatalf("run %d has %d open jobs: %v", run, n, err)
 	}
@@ -91,8 +51,8 @@ func isOpen(t *testing.T, q *Queue, run int64) bool {
 
 // Every status of a run, with a job that is open, closed, cancelled or gone, and everything that a person or a worker can do
 // then, twice in every order: no order leaves a run that nobody will take and that is not shown as ended.
-func TestStates(t *testing.T) {
-	q, ids := noEngine(t, 1)
+func (db suite) states(t *testing.T) {
+	q, ids := db.queue(t, 1)
 	ctx, id := t.Context(), ids[0]
 	do1 := func(statement string, args ...any) { do(t, q.store, statement, args...) }
 	statuses := []tracker.Status{tracker.Queued, tracker.Running, tracker.Lost, tracker.Finished, tracker.Failed, tracker.Stopped}
@@ -103,19 +63,14 @@ func TestStates(t *testing.T) {
 		"cancelled": `UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000', metadata = jsonb('{"cancel_attempted_at": "2020-01-01"}')`,
 		"gone":      "DELETE FROM river_job",
 	}
-	queued := infos(t, q.store, ids)[0]
-	pair, err := hrstyle.LoadPair(queued.Params["content"].Text, queued.Params["style"].Text)
-	if err != nil {
-		t.Fatal(err)
-	}
 	actions := map[string]func(info tracker.Info) error{
 		"enqueue": func(tracker.Info) error {
-			if n, err := q.count(ctx, sqlStopping, list(ids)); err != nil {
+			if n, err := q.jobs.stopping(ctx, ids); err != nil {
 				return err
 			} else if n > 0 { // its worker stops it
 				do1("UPDATE run SET status = 'stopped'")
 			}
-			again, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, pair, manyTrials(1), 0)
+			again, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, testPair, manyTrials(1), 0)
 			if err == nil && !slices.Equal(again, ids) {
 				err = fmt.Errorf("it is run %v", again)
 			}
@@ -175,70 +130,11 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// A cancel is one transaction, of hundreds of trials too, a lost one among them: all, or with an error none.
-func TestCancelMany(t *testing.T) {
-	q, ids := noEngine(t, 300)
-	ctx := t.Context()
-	atWork, err := q.store.Take(ctx, ids[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := q.store.Take(ctx, ids[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	die(t, q.store, dead.ID)
-	all := infos(t, q.store, ids)
-	if all[1].Status != tracker.Lost {
-		t.Fatalf("the run of a dead process is %s", all[1].Status)
-	}
-	count := func() map[tracker.Status]int {
-		t.Helper()
-		state, _, err := q.State(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return state
-	}
-	do(t, q.store, fmt.Sprintf("CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.id = %d BEGIN SELECT RAISE(ABORT, 'fault'); END", ids[200]))
-	if n, err := q.Cancel(ctx, all); err == nil || n != 0 {
-		t.Errorf("%d cancelled in spite of a fault", n)
-	}
-	if now := count(); now[tracker.Queued] != 298 || !isOpen(t, q, ids[5]) {
-		t.Errorf("after a cancel that failed: %v", now)
-	}
-	do(t, q.store, "DROP TRIGGER fault")
-	stopped, stop := context.WithCancel(ctx)
-	stop()
-	if err := newFollowing(q.store, q, nil, ids).stop(stopped); err != nil { // as the stop button does
-		t.Error(err)
-	}
-	if now := count(); now[tracker.Stopped] != 299 || now[tracker.Running] != 1 || isOpen(t, q, ids[0]) {
-		t.Errorf("after the stop: %v", now)
-	}
-	if err := atWork.Finish(ctx, context.Canceled); err != nil {
-		t.Error(err)
-	}
-	do(t, q.store, fmt.Sprintf("CREATE TRIGGER fault BEFORE UPDATE OF status ON run WHEN new.id = %d BEGIN SELECT RAISE(ABORT, 'fault'); END", ids[200]))
-	if n, err := q.Retry(ctx, infos(t, q.store, ids)); err == nil || n != 0 || count()[tracker.Queued] != 0 {
-		t.Errorf("%d queued again in spite of a fault", n)
-	}
-	do(t, q.store, "DROP TRIGGER fault")
-	if n, err := q.Retry(ctx, infos(t, q.store, ids)); err != nil || n != 300 || count()[tracker.Queued] != 300 {
-		t.Errorf("%d queued again: %v", n, err)
-	}
-}
-
 // A trial that is cancelled and queued again at once is queued when its worker has stopped it, not stopped after it was queued.
-func TestQueuedWhileStopping(t *testing.T) {
-	q, ids := noEngine(t, 1)
-	queued := infos(t, q.store, ids)[0]
-	pair, err := hrstyle.LoadPair(queued.Params["content"].Text, queued.Params["style"].Text)
-	if err != nil {
-		t.Fatal(err)
-	}
+func (db suite) queuedWhileStopping(t *testing.T) {
+	q, ids := db.queue(t, 1)
 	again := func(ctx context.Context) error {
-		_, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, pair, manyTrials(1), 0)
+		_, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, testPair, manyTrials(1), 0)
 		return err
 	}
 	run, err := q.store.Take(t.Context(), ids[0])
@@ -261,34 +157,9 @@ func TestQueuedWhileStopping(t *testing.T) {
 	}
 }
 
-// Looking for what is out of order writes nothing where all is well, however many runs are lost.
-func TestMendWritesNothing(t *testing.T) {
-	q, ids := noEngine(t, 20)
-	for _, id := range ids[:10] {
-		if _, err := q.store.Take(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
-		die(t, q.store, id)
-	}
-	changes := func() (n int) {
-		t.Helper()
-		if err := q.store.DB().QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if _, err := q.mend(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := changes()
-	if mended, err := q.mend(t.Context()); err != nil || len(mended) > 0 || changes() != before {
-		t.Errorf("%v: %d changes, %v", mended, changes()-before, err)
-	}
-}
-
 // The job of a queued run is made anew of what is on record: it is as it was. A queued run that says too little fails.
-func TestRemembered(t *testing.T) {
-	q, ids := noEngine(t, 1)
+func (db suite) remembered(t *testing.T) {
+	q, ids := db.queue(t, 1)
 	ctx := t.Context()
 	args := func() (text string) {
 		t.Helper()
@@ -299,7 +170,7 @@ func TestRemembered(t *testing.T) {
 	}
 	before := args()
 	do(t, q.store, "DELETE FROM river_job")
-	err := q.transaction(ctx, func(tx *sql.Tx) error {
+	err := q.jobs.transaction(ctx, func(tx *sql.Tx) error {
 		id, err := q.store.Enqueue(ctx, tx, tracker.NewRun{Params: map[string]any{"size": "large"}})
 		ids = append(ids, id)
 		return err
@@ -319,16 +190,16 @@ func TestRemembered(t *testing.T) {
 }
 
 // Several workers may leave a trial to others, each for its reason; that it is queued again forgets what they said.
-func TestUnfitOfSeveral(t *testing.T) {
-	q, ids := noEngine(t, 2)
+func (db suite) unfitOfSeveral(t *testing.T) {
+	q, ids := db.queue(t, 2)
 	ctx := t.Context()
 	jobs, err := column(ctx, q.store.DB(), "SELECT id FROM river_job ORDER BY id")
 	if err != nil || len(jobs) != 2 {
 		t.Fatal(jobs, err)
 	}
-	do(t, q.store, sqlSetUnfit, list(jobs), "1 on a", "it's no \"file\"")
-	do(t, q.store, sqlSetUnfit, list(jobs[:1]), "2 on b", "weights")
-	do(t, q.store, sqlSetUnfit, list(jobs[:1]), "1 on a", "memory")
+	setUnfit(t, q, jobs, "1 on a", "it's no \"file\"")
+	setUnfit(t, q, jobs[:1], "2 on b", "weights")
+	setUnfit(t, q, jobs[:1], "1 on a", "memory")
 	want := []Unfit{{ids[0], "1 on a", "memory"}, {ids[0], "2 on b", "weights"}, {ids[1], "1 on a", "it's no \"file\""}}
 	if got, err := q.Unfit(ctx); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v %v", got, err)
@@ -348,8 +219,8 @@ func TestUnfitOfSeveral(t *testing.T) {
 }
 
 // Who waits for a trial that is deleted, and freed, before or meanwhile, is told.
-func TestFollowDeleted(t *testing.T) {
-	q, ids := noEngine(t, 4)
+func (db suite) followDeleted(t *testing.T) {
+	q, ids := db.queue(t, 4)
 	ctx := t.Context()
 	free := func(id int64) {
 		t.Helper()
@@ -400,54 +271,17 @@ func TestFollowDeleted(t *testing.T) {
 	}
 }
 
-// A file that is missing, of one trial, does not end the look at the others.
-func TestFollowWithoutFile(t *testing.T) {
-	q, ids := noEngine(t, 3)
-	ctx := t.Context()
-	if err := q.store.Delete(ctx, ids[1]); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := q.store.GC(ctx); err != nil {
-		t.Fatal(err)
-	}
-	finish := func(id int64) {
-		t.Helper()
-		run, err := q.store.Take(ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = errors.Join(
-			run.Log(ctx, 1, map[string]float64{"total": 1, "content": 1, "style": 1, "seconds": 1}),
-			run.LogPicture(ctx, 1, report.Output, image.NewGray(image.Rect(0, 0, 8, 8))),
-			run.LogArtifact(ctx, report.Output, strings.NewReader("a picture")),
-			os.RemoveAll(q.store.Path()+".artifacts"),
-			run.Finish(ctx, nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var told []string
-	_, err := q.Follow(ctx, ids, manyTrials(3), func(p Progress) {
-		told = append(told, fmt.Sprint(p.Run, p.Ended))
-		switch p.Run {
-		case ids[1]:
-			finish(ids[0])
-		case ids[0]:
-			finish(ids[2])
-			if p.Err == nil || !strings.Contains(p.Err.Error(), `run 1: artifact "output": `) {
-				t.Error(p.Err)
-			}
-		}
-	})
-	if want := []string{"2 true", "1 true", "3 true"}; !slices.Equal(told, want) || !errors.Is(err, ErrTrials) {
-		t.Errorf("told %q: %v", told, err)
-	}
-}
-
 // A trial that was stopped is a cancellation, told in plain words.
 func TestStoppedInWords(t *testing.T) {
 	err := failure(tracker.Info{ID: 3, Status: tracker.Stopped})
 	if !errors.Is(err, context.Canceled) || err.Error() != "run 3 was stopped" {
 		t.Error(err)
+	}
+}
+
+func setUnfit(t *testing.T, q *Queue, jobs []int64, worker, why string) {
+	t.Helper()
+	if err := q.jobs.setUnfit(t.Context(), jobs, worker, why); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -93,11 +93,10 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *from, pair hrstyl
 // begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
 // run where there is nothing to do.
 func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *from, err error) {
-	n, err := describe(about, l.Engine.VGG, inputs, pair, config, patience)
+	n, err := l.describe(about, inputs, pair, config, patience)
 	if err != nil {
 		return nil, nil, err
 	}
-	n.Environment = l.environment()
 	// Two sweeps of the same trials at once: the second to look finds the first's run.
 	locked := l.Tracker.Locked(ctx, func() error {
 		run, start, err = l.beginOnly(ctx, n, pair, config, p)

@@ -9,7 +9,6 @@ import (
 	"image/png"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,24 +30,7 @@ var testPair = hrstyle.Pair{
 }
 
 // testLab has a database of its own, pure Go and random filters.
-func testLab(t *testing.T) Lab {
-	t.Helper()
-	engine, err := hrstyle.Open(t.Context(), hrstyle.Options{Device: "go", VGG: "random"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(engine.Close)
-	store, err := tracker.Open(t.Context(), filepath.Join(t.TempDir(), "hrlab.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return Lab{Engine: engine, Tracker: store}
-}
+func testLab(t testing.TB) Lab { return onSQLite.lab(t) }
 
 func testConfig() hrstyle.Config {
 	c := hrstyle.Default

@@ -68,7 +68,7 @@ func warmLabOn(t *testing.T, db, device, vgg string) (WarmLab, hrstyle.Pair) {
 		}
 		_ = store.Close()
 	})
-	return WarmLab{Tracker: store, Warm: warm}, filed(t)
+	return WarmLab{Tracker: store, Warm: warm}, testPair
 }
 
 // A lab without engine gets from a worker what one with an engine makes itself: the same runs, measures and steps. The

@@ -1,10 +1,12 @@
 package experiments
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"hrlab/hrstyle"
+	"hrlab/picture"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -21,8 +25,9 @@ type worker struct {
 	queue    *Queue
 	progress func(Progress)
 
-	pair    hrstyle.Pair // of the last job
-	digests [2]string    // of its pictures
+	pair    hrstyle.Pair       // of the last job
+	digests [2]string          // of its pictures
+	init    *hrstyle.Generator // of the last job; nil where it has none
 
 	misfits map[string]misfit // why a job cannot be done here, by what it needs
 	noted   map[int64]string  // jobs left to other workers, and why, as the queue has it
@@ -68,7 +73,7 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 		return err
 	}
 	const day = 24 * time.Hour
-	if _, err := l.Tracker.DB().ExecContext(ctx, sqlForget, stamp(time.Now().Add(-day))); err != nil {
+	if err := w.queue.jobs.forget(ctx, day); err != nil {
 		return err
 	}
 	var mended time.Time
@@ -115,7 +120,7 @@ func (w *worker) say(what string, p Progress) {
 
 // next does the first trial that fits. With drain it says whether there is nothing more to wait for.
 func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err error) {
-	if paused, err := w.queue.paused(ctx); err != nil {
+	if paused, err := w.queue.jobs.paused(ctx); err != nil {
 		return false, false, err
 	} else if paused {
 		w.say("paused", Progress{Skipped: "the queue is paused: hrlab queue resume ends it"})
@@ -125,12 +130,15 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 	notes := map[string][]int64{}
 	const page = 100
 	for offset := 0; ; offset += page {
-		list, err := w.queue.waiting(ctx, page, offset)
+		list, err := w.queue.jobs.waiting(ctx, page, offset)
 		if err != nil {
 			return false, false, err
 		}
 		for _, t := range list {
-			why, failure := w.fits(t.job)
+			why, failure, err := w.fits(ctx, t)
+			if err != nil {
+				return false, false, err
+			}
 			if t.broken != nil {
 				why, failure = nil, t.broken
 			}
@@ -193,7 +201,7 @@ func unfitError(unfit map[int64]string) error {
 
 // note has the queue say that this worker cannot do trials, for those who wait for them.
 func (w *worker) note(ctx context.Context, why string, ids []int64) error {
-	if _, err := w.queue.store.DB().ExecContext(ctx, sqlSetUnfit, list(ids), thisWorker(os.Getpid()), why); err != nil {
+	if err := w.queue.jobs.setUnfit(ctx, ids, thisWorker(os.Getpid()), why); err != nil {
 		return err
 	}
 	for _, id := range ids {
@@ -202,24 +210,27 @@ func (w *worker) note(ctx context.Context, why string, ids []int64) error {
 	return nil
 }
 
-// fits says why this worker cannot do a job that others may be able to do, and otherwise what would make it fail with
-// anybody. It loads what the job needs.
-func (w *worker) fits(j job) (why, failure error) {
-	device := w.lab.Engine.Device.Kind
+// fits says why this worker cannot do a trial that others may be able to do, and otherwise what would make it fail with
+// anybody. It loads what the trial needs. err is one of the database.
+func (w *worker) fits(ctx context.Context, t waiting) (why, failure, err error) {
+	j, device := t.job, w.lab.Engine.Device.Kind
 	if digest, wanted := w.lab.Engine.VGG.Digest, j.Inputs["vgg"]; digest != wanted {
-		return fmt.Errorf("for other VGG19 weights (%.12s) than this worker's (%.12s)", wanted, digest), nil
+		return fmt.Errorf("for other VGG19 weights (%.12s) than this worker's (%.12s)", wanted, digest), nil, nil
 	}
 	if j.Device != "" && j.Device != string(device) {
-		return fmt.Errorf("for device %s; this worker's is %s", j.Device, device), nil
+		return fmt.Errorf("for device %s; this worker's is %s", j.Device, device), nil, nil
 	}
 	need := strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
 	before, ok := w.misfits[need]
 	if ok && time.Since(before.at) < misfitPause {
-		return before.why, nil
+		return before.why, nil, nil
 	}
 	delete(w.misfits, need)
 	memory := false
-	if why, failure = w.load(j); why == nil && failure == nil {
+	if _, err := w.lab.Tracker.Artifacts(ctx, t.run); err != nil { // what goes wrong from here on is about files
+		return nil, nil, err
+	}
+	if why, failure = w.load(ctx, t); why == nil && failure == nil {
 		why = w.lab.Engine.Fits(w.pair, j.Config)
 		memory = why != nil
 	}
@@ -229,34 +240,52 @@ func (w *worker) fits(j job) (why, failure error) {
 	if why != nil {
 		w.misfits[need] = misfit{why, memory, time.Now()}
 	}
-	return why, failure
+	return why, failure, nil
 }
 
-// load is fits for what is in files.
-func (w *worker) load(j job) (why, failure error) {
-	if wanted := [2]string{j.Inputs["content"], j.Inputs["style"]}; w.digests != wanted {
-		pair, err := hrstyle.LoadPair(j.Content, j.Style)
+// load is fits for the files that a trial reads.
+func (w *worker) load(ctx context.Context, t waiting) (why, failure error) {
+	inputs := t.job.Inputs
+	if wanted := [2]string{inputs["content"], inputs["style"]}; w.digests != wanted {
+		pair, err := LoadPair(ctx, w.lab.Tracker, t.run)
+		if errors.Is(err, tracker.ErrNotFound) && t.job.Content != "" {
+			pair, err = hrstyle.LoadPair(t.job.Content, t.job.Style)
+		}
 		if err != nil {
-			return err, nil
+			return t.unread(err), nil
 		}
 		w.pair, w.digests = pair, [2]string{pair.Content.Digest(), pair.Style.Digest()}
-		for i, path := range []string{j.Content, j.Style} {
+		for i, p := range []picture.Picture{pair.Content, pair.Style} {
 			if w.digests[i] != wanted[i] {
-				return nil, fmt.Errorf("%s has changed since the trial was queued: queue it again", path)
+				return nil, fmt.Errorf("%s: %w", p.Name, errChanged)
 			}
 		}
 	}
-	if j.Init != "" {
-		g, err := hrstyle.LoadGenerator(j.Init)
+	w.init = nil
+	if inputs["init"] != "" {
+		init, err := fromArtifact(ctx, w.lab.Tracker, t.run, report.Init, hrstyle.ReadGenerator)
+		if errors.Is(err, tracker.ErrNotFound) && t.job.Init != "" {
+			init, err = hrstyle.LoadGenerator(t.job.Init)
+		}
 		if err != nil {
-			return err, nil
+			return t.unread(err), nil
 		}
-		if g.Digest() != j.Inputs["init"] {
-			return nil, fmt.Errorf("%s has changed since the trial was queued: queue it again", j.Init)
+		if init.Digest() != inputs["init"] {
+			return nil, fmt.Errorf("%s: %w", cmp.Or(t.job.Init, t.job.Config.Init), errChanged)
 		}
+		w.init = init
 	}
 	return nil, nil
 }
+
+// unread is why a file of a trial cannot be read here, in words that are the same for every trial that reads the file.
+func (t waiting) unread(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("run %d: ", t.run)))
+}
+
+// errChanged is why a trial fails whose pictures or initial generator are read and are others than when it was queued: by
+// another version of the decoder, or a file of a job that an earlier version made.
+var errChanged = errors.New("not what it was when the trial was queued: queue it again")
 
 // do brings a trial to its end, unless another was quicker. failure is why it cannot even begin. The error is one of the
 // database: nothing has become of the trial then.
@@ -301,17 +330,12 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	w.progress(p)
 	switch {
 	case left: // cancelled at the same time, it is not for the next one
-		if closed, closedErr := w.queue.count(always, sqlClosed, t.id); closedErr == nil && closed > 0 {
+		if closed, closedErr := w.queue.jobs.isClosed(always, t.id); closedErr == nil && closed {
 			_, err = w.queue.cancel(always, []int64{t.run})
 		}
 	case errors.Is(failure, tracker.ErrTaken):
 	default:
-		state := "completed"
-		if failure != nil {
-			state = "cancelled"
-		}
-		_, closeErr := w.queue.store.DB().ExecContext(always, sqlClose, t.id, state, stamp(time.Now()))
-		err = errors.Join(err, closeErr)
+		err = errors.Join(err, w.queue.jobs.close(always, t.id, failure == nil))
 	}
 	return true, err
 }
@@ -333,7 +357,7 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 		tick := time.NewTicker(closedPause)
 		defer tick.Stop()
 		for fitting.Err() == nil {
-			if closed, err := w.queue.count(fitting, sqlClosed, t.id); err == nil && closed > 0 {
+			if closed, err := w.queue.jobs.isClosed(fitting, t.id); err == nil && closed {
 				end(context.Canceled)
 			}
 			select {
@@ -342,9 +366,10 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 			}
 		}
 	}()
-	config := t.job.Config
-	config.Init = t.job.Init
-	err = w.lab.run(fitting, run, start, w.pair, config, t.job.Patience, p, w.progress)
+	if start == nil && w.init != nil {
+		start = &from{w.init.Start(t.job.Config), tracker.Metric{Min: math.Inf(1)}}
+	}
+	err = w.lab.run(fitting, run, start, w.pair, t.job.Config, t.job.Patience, p, w.progress)
 	if errors.Is(err, errOpen) {
 		err = errors.Join(err, w.end(ctx, run, err))
 	}

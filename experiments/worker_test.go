@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"hrlab/hrstyle"
+	"hrlab/hrstyle/sample"
+	"hrlab/picture"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -42,53 +45,52 @@ func openQueue(t *testing.T, lab Lab) *Queue {
 }
 
 // What a worker cannot do stays queued for others, untouched: trials for other weights or another device, with a picture or
-// an initial generator that is not here or cannot be read, and those that memory does not hold. It says so once for each
+// an initial generator whose file is missing or damaged here, and those that memory does not hold. It says so once for each
 // reason, does the rest, and a worker that drains the queue ends with an error that names them. Who waits is told too.
-func TestUnfit(t *testing.T) {
-	lab := testLab(t)
+func (db suite) unfit(t *testing.T) {
+	lab := db.lab(t)
 	q, ctx := openQueue(t, lab), t.Context()
-	absent, cut, noInit, fits := filed(t), filed(t), filed(t), filed(t)
-	absent.Content, absent.Style = absent.Style, absent.Content // not the pair that it has just fitted
-	cut.Content = cut.Style
+	pair := func(name string, w, h int) hrstyle.Pair {
+		return hrstyle.Pair{Content: picture.Picture{Name: name, Image: sample.Content(w, h)}, Style: picture.Picture{Name: "dusk.png", Image: sample.Style(w, h)}}
+	}
 	config := quick()
 	large, from := config, config
 	large.Size = 8000
 	from.Init = filepath.Join(t.TempDir(), "init.safetensors")
-	last, err := hrstyle.Last(lab.Engine.Fit(ctx, fits, func() hrstyle.Config { c := config; c.Steps = 0; return c }()))
-	if err == nil {
-		err = last.Generator().Save(from.Init)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	saveGenerator(t, lab, from.Init)
 	weights := Grid(config, ContentWeight(1, 2))
-	other, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "other", Digest: "0123456789abcdef"}, fits, weights, 0)
+	other, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "other", Digest: "0123456789abcdef"}, testPair, weights, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := q.enqueue(ctx, "device", lab.Engine.VGG, fits, List(config), job{Device: "cuda"})
+	device, err := q.enqueue(ctx, "device", lab.Engine.VGG, testPair, List(config), job{Device: "cuda"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	absent, damaged := enqueue(t, lab, q, pair("absent.png", 40, 30), weights...), enqueue(t, lab, q, pair("damaged.png", 44, 33), weights...)
+	noInit, tooLarge := enqueue(t, lab, q, pair("no init.png", 52, 39), Trial{from}), enqueue(t, lab, q, testPair, Trial{large})
+	good := enqueue(t, lab, q, testPair, Trial{config})
+	aside := map[string][]byte{}
+	for _, path := range []string{artifactFile(t, lab.Tracker, absent[0], report.Content), artifactFile(t, lab.Tracker, noInit[0], report.Init)} {
+		data, err := os.ReadFile(path)
+		if err := errors.Join(err, os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+		aside[path] = data
+	}
+	if err := os.Truncate(artifactFile(t, lab.Tracker, damaged[0], report.Style), 100); err != nil {
+		t.Fatal(err)
+	}
+	missing := func(run int64, name string) string {
+		return fmt.Sprintf("artifact %q: %s: no such file or directory", name, artifactFile(t, lab.Tracker, run, name))
 	}
 	unfit := map[string][]int64{
 		"for other VGG19 weights (0123456789ab) than this worker's (random)": other,
 		"for device cuda; this worker's is go":                               device,
-		absent.Content.Name + ": no such file or directory":                  enqueue(t, lab, q, absent, weights...),
-		from.Init + ": no such file or directory":                            enqueue(t, lab, q, noInit, Trial{from}),
-		"memory":  enqueue(t, lab, q, fits, Trial{large}),
-		"damaged": enqueue(t, lab, q, cut, weights...),
-	}
-	good := enqueue(t, lab, q, fits, Trial{config})
-	content, err := os.ReadFile(absent.Content.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	generator, err := os.ReadFile(from.Init)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Remove(absent.Content.Name), os.Remove(from.Init), os.Truncate(cut.Style.Name, 100)); err != nil {
-		t.Fatal(err)
+		missing(absent[0], report.Content):                                   absent,
+		missing(noInit[0], report.Init):                                      noInit,
+		"fitting: 8000x6000 takes about ":                                    tooLarge,
+		fmt.Sprintf("artifact %q: %s: damaged: its content is not what was kept", report.Style, artifactFile(t, lab.Tracker, damaged[0], report.Style)): damaged,
 	}
 
 	said := map[string]int{}
@@ -119,7 +121,7 @@ func TestUnfit(t *testing.T) {
 				t.Errorf("%s: run %d is %s, began %v", why, info.ID, info.Status, info.Started)
 			}
 			i := slices.IndexFunc(listed, func(u Unfit) bool { return u.Run == info.ID })
-			if i < 0 || !strings.Contains(listed[i].Why, map[string]string{"memory": "takes about", "damaged": cut.Style.Name}[why]+map[bool]string{true: why}[why != "memory" && why != "damaged"]) {
+			if i < 0 || !strings.HasPrefix(listed[i].Why, why) {
 				t.Errorf("run %d, %s: listed as %v", info.ID, why, listed)
 			}
 		}
@@ -134,93 +136,32 @@ func TestUnfit(t *testing.T) {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	var waits []string
-	absents := slices.Sorted(slices.Values(unfit[absent.Content.Name+": no such file or directory"]))
-	_, err = q.Follow(following, absents, weights, func(p Progress) { waits = append(waits, p.Skipped); stop() })
-	if want := "waits for another worker than " + thisWorker(os.Getpid()) + ": " + absent.Content.Name + ": no such file or directory"; !errors.Is(err, context.Canceled) || len(waits) != 1 || waits[0] != want {
+	_, err = q.Follow(following, absent, weights, func(p Progress) { waits = append(waits, p.Skipped); stop() })
+	if want := "waits for another worker than " + thisWorker(os.Getpid()) + ": " + missing(absent[0], report.Content); !errors.Is(err, context.Canceled) || len(waits) != 1 || waits[0] != want {
 		t.Errorf("%q %v", waits, err)
 	}
 
 	// A machine that has the files does them.
-	if err := errors.Join(os.WriteFile(absent.Content.Name, content, 0o666), os.WriteFile(from.Init, generator, 0o666)); err != nil {
-		t.Fatal(err)
+	for path, data := range aside {
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err = lab.Work(ctx, true, see); !errors.Is(err, ErrUnfit) || !strings.HasPrefix(err.Error(), "6 trials are left") {
 		t.Error(err)
 	}
-	for _, info := range infos(t, lab.Tracker, append(absents, unfit[from.Init+": no such file or directory"]...)) {
+	for _, info := range infos(t, lab.Tracker, append(absent, noInit...)) {
 		if info.Status != tracker.Finished {
 			t.Errorf("run %d is %s: %s", info.ID, info.Status, info.Error)
 		}
 	}
 }
 
-// An error of the database says nothing about a trial: whatever step of taking it fails, it stays queued, the worker says so
-// once and does it when that is over. One that has ended and whose end cannot be recorded is ended when that is over.
-func TestTrouble(t *testing.T) {
-	lab := testLab(t)
-	q, pair := openQueue(t, lab), filed(t)
-	seed := int64(0)
-	for name, fault := range map[string]string{
-		"take":        "BEFORE UPDATE OF status ON run WHEN new.status = 'running' AND old.status = 'queued'",
-		"environment": "BEFORE UPDATE OF environment ON run",
-		"mend":        "BEFORE UPDATE OF state ON river_job WHEN old.state <> 'available'",
-		"close":       "BEFORE UPDATE OF state ON river_job WHEN new.state = 'completed'",
-		"finish":      "BEFORE UPDATE OF status ON run WHEN new.status IN ('finished', 'failed')",
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := quick()
-			seed++
-			config.Seed = seed
-			id := enqueue(t, lab, q, pair, Trial{config})[0]
-			if name == "mend" {
-				do(t, lab.Tracker, "UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000' WHERE finalized_at IS NULL")
-			}
-			do(t, lab.Tracker, "CREATE TRIGGER fault "+fault+" BEGIN SELECT RAISE(ABORT, 'no room'); END")
-			told := 0
-			err := lab.Work(t.Context(), true, func(p Progress) {
-				if p.Err == nil || p.Run != 0 {
-					return
-				}
-				if told++; !strings.Contains(p.Err.Error(), "no room") {
-					t.Error(p.Err)
-				}
-				info := infos(t, lab.Tracker, []int64{id})[0]
-				want := map[string]tracker.Status{"close": tracker.Finished, "finish": tracker.Running}[name]
-				if want == "" {
-					want = tracker.Queued
-				}
-				if info.Status != want {
-					t.Errorf("the run is %s, want %s", info.Status, want)
-				}
-				do(t, lab.Tracker, "DROP TRIGGER fault")
-			})
-			if err != nil || told != 1 {
-				t.Fatalf("told %d times: %v", told, err)
-			}
-			if name == "finish" {
-				failed := infos(t, lab.Tracker, []int64{id})
-				if failed[0].Status != tracker.Failed || !strings.Contains(failed[0].Error, "no room") {
-					t.Errorf("%s: %s", failed[0].Status, failed[0].Error)
-				}
-				if n, err := q.Retry(t.Context(), failed); n != 1 || err != nil {
-					t.Error(n, err)
-				}
-				if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
-					t.Error(err)
-				}
-			}
-			if info := infos(t, lab.Tracker, []int64{id})[0]; info.Status != tracker.Finished || isOpen(t, q, id) {
-				t.Errorf("in the end it is %s: %s", info.Status, info.Error)
-			}
-		})
-	}
-}
-
 // A worker that is told to stop leaves every trial in the queue, whether it has one or not; a trial that is cancelled at that
 // moment is not left to the next worker.
-func TestStopWorker(t *testing.T) {
-	lab := testLab(t)
-	q, pair := openQueue(t, lab), filed(t)
+func (db suite) stopWorker(t *testing.T) {
+	lab := db.lab(t)
+	q, pair := openQueue(t, lab), testPair
 	config := testConfig()
 	config.Steps = 1000
 	ids := enqueue(t, lab, q, pair, Grid(config, ContentWeight(1, 2))...)
@@ -263,9 +204,9 @@ func TestStopWorker(t *testing.T) {
 }
 
 // A panic fails the trial at which it happens, and the worker goes on to the next.
-func TestPanic(t *testing.T) {
-	lab := testLab(t)
-	q, pair := openQueue(t, lab), filed(t)
+func (db suite) panics(t *testing.T) {
+	lab := db.lab(t)
+	q, pair := openQueue(t, lab), testPair
 	ids := enqueue(t, lab, q, pair, Grid(quick(), ContentWeight(1, 2))...)
 	if err := lab.Work(t.Context(), true, func(p Progress) {
 		if p.Run == ids[0] && p.Step.N == 1 && !p.Ended {
@@ -300,9 +241,9 @@ func TestRefused(t *testing.T) {
 }
 
 // Who waits for a run of another process takes it over when that process is gone, or has left it to others.
-func TestTakenOver(t *testing.T) {
-	lab := testLab(t)
-	pair := filed(t)
+func (db suite) takenOver(t *testing.T) {
+	lab := db.lab(t)
+	pair := testPair
 	begin := func(config hrstyle.Config) (id int64) { // one that is at step 0, in a store that beats no more
 		t.Helper()
 		store, err := tracker.Open(t.Context(), lab.Tracker.Path())

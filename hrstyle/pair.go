@@ -59,6 +59,7 @@ func resize(p picture.Picture, w, h int) (picture.Picture, error) {
 	if w < minSide || h < minSide {
 		return p, fmt.Errorf("%s: %dx%d becomes too small: %dx%d is smaller than %d px", p.Name, size.X, size.Y, w, h, minSide)
 	}
+	p.Image = picture.Flatten(p.Image) // as Digest and files have it
 	if size == image.Pt(w, h) {
 		return p, nil
 	}

@@ -37,7 +37,7 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 		return nil, nil, nil, explain(err)
 	}
 	if s := c.colours(); s == nil || s.linear == nil {
-		pixels = flatten(img)
+		pixels = Flatten(img)
 	} else {
 		pixels = s.onWhite(img)
 		c.note("is brought from %s to sRGB", s.name)
@@ -87,8 +87,9 @@ func explain(err error) error {
 	return fmt.Errorf("damaged picture (%w)", err)
 }
 
-// flatten puts a picture on white paper.
-func flatten(img image.Image) *image.RGBA {
+// Flatten is an image on white paper, of 8 bits a channel, from 0,0: what Digest is of and what Load returns. img itself is
+// returned where it is so.
+func Flatten(img image.Image) *image.RGBA {
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	if rgba, ok := img.(*image.RGBA); ok && rgba.Rect.Min == (image.Point{}) && len(rgba.Pix) == 4*w*h && rgba.Opaque() { // and no part of another
 		return rgba

@@ -147,7 +147,7 @@ func (e Encoding) Encode(extension string, img image.Image) (data []byte, err er
 		if quality == 0 {
 			quality = 95
 		}
-		if err = jpeg.Encode(&buf, flatten(img), &jpeg.Options{Quality: quality}); err == nil {
+		if err = jpeg.Encode(&buf, Flatten(img), &jpeg.Options{Quality: quality}); err == nil {
 			data = e.intoJPEG(buf.Bytes())
 		}
 	case "WebP":

@@ -8,6 +8,7 @@
 package picture
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -43,13 +44,28 @@ func bare(img image.Image) image.Image {
 	return img
 }
 
+// Encoded is the picture as a file, which Read makes a picture of the same Digest: the file that it was loaded from, or a
+// PNG where there was none, or where the picture has been changed since.
+func (p Picture) Encoded() ([]byte, error) {
+	if p.file != nil {
+		if before, err := Read(p.Name, bytes.NewReader(p.file)); err == nil && before.Digest() == p.Digest() {
+			return p.file, nil
+		}
+	}
+	data, err := Encoding{}.Encode(".png", Flatten(p.Image))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return data, nil
+}
+
 // Exif is what is true of the picture in the EXIF block of the file that it was loaded from: without what is about its
 // coding and without previews, with the orientation, size and colour space that the picture has now. nil is nothing.
 func (p Picture) Exif() []byte { return p.exif }
 
 // Digest is the sha256 of the picture's size and pixels, in hexadecimal.
 func (p Picture) Digest() string {
-	pixels := flatten(p.Image)
+	pixels := Flatten(p.Image)
 	hash := sha256.New()
 	fmt.Fprintf(hash, "%dx%d ", pixels.Rect.Dx(), pixels.Rect.Dy())
 	hash.Write(pixels.Pix)

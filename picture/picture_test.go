@@ -336,3 +336,33 @@ func mkdir(t *testing.T, path string) string {
 	}
 	return path
 }
+
+// A picture becomes a file of the same Digest: its own, or a PNG where it has none or was changed since.
+func TestEncoded(t *testing.T) {
+	deep := image.NewNRGBA64(image.Rect(2, 3, 22, 20)) // translucent, of 16 bits
+	for y := range 17 {
+		for x := range 20 {
+			deep.Set(2+x, 3+y, color.NRGBA64{uint16(x * 3001), uint16(y * 3331), 777, uint16(65535 - 2999*x)})
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.jpg")
+	if err := Save(path, deep, Encoding{}); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := loaded
+	changed.Image = deep
+	for name, p := range map[string]Picture{"loaded": loaded, "changed": changed, "made": {Name: "m", Image: deep}} {
+		data, err := p.Encoded()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Read(name, bytes.NewReader(data))
+		if err != nil || again.Digest() != p.Digest() || bytes.Equal(data, loaded.File()) != (name == "loaded") {
+			t.Errorf("%s: %d bytes of another picture, or %v", name, len(data), err)
+		}
+	}
+}

@@ -10,6 +10,9 @@ import (
 const (
 	Output     = "output"     // a PNG
 	Generator  = "generator"  // a safetensors file, see hrstyle.LoadGenerator
+	Content    = "content"    // the content picture of a trial that was queued: its file, or a PNG of it
+	Style      = "style"      // its style picture, likewise
+	Init       = "init"       // its initial generator, where it has one
 	Checkpoint = "checkpoint" // the latest saved state of an unfinished run, see hrstyle.LoadCheckpoint
 )
 

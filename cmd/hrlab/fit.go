@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	pair, err := f.loadPair(c)
+	pair, err := f.loadPair(ctx, c, track.store, start, resumed)
 	if err != nil {
 		return err
 	}
@@ -232,12 +233,6 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 		if start.Step > start.Config.Steps {
 			return nil, 0, fmt.Errorf("%s is at step %d already: steps %d; allowed: %d or more", f.Resume, start.Step, start.Config.Steps, start.Step)
 		}
-		if f.Content == "" {
-			f.Content = start.Content
-		}
-		if f.Style == "" {
-			f.Style = start.Style
-		}
 	} else if start.Config, err = f.config(); err != nil {
 		return nil, 0, err
 	}
@@ -272,7 +267,16 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 	return start, info.ID, err
 }
 
-func (f *fitCmd) loadPair(c *console) (pair hrstyle.Pair, err error) {
+// loadPair loads the pictures that flags name, or those that the checkpoint is of: a run that was queued has them with it.
+func (f *fitCmd) loadPair(ctx context.Context, c *console, store *tracker.Store, start *hrstyle.Checkpoint, resumed int64) (pair hrstyle.Pair, err error) {
+	if resumed != 0 && f.Content == "" && f.Style == "" {
+		pair, err = experiments.LoadPair(ctx, store, resumed)
+		if !errors.Is(err, tracker.ErrNotFound) {
+			f.Content, f.Style = pair.Content.Name, pair.Style.Name
+			return pair, err
+		}
+	}
+	f.Content, f.Style = cmp.Or(f.Content, start.Content), cmp.Or(f.Style, start.Style)
 	if f.Content == "" || f.Style == "" {
 		return pair, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
 	}

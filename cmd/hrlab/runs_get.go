@@ -17,7 +17,7 @@ import (
 
 type runsGetCmd struct {
 	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
-	What  string `arg:"" help:"output, generator, checkpoint, or step:N for the thumbnail of step N."`
+	What  string `arg:"" help:"output, generator or checkpoint; content, style or init of a trial that was queued; or step:N for the thumbnail of step N."`
 	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes; - is standard output."`
 }
 

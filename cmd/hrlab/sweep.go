@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"hrlab/experiments"
@@ -178,11 +177,6 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 	queue, err := experiments.OpenQueue(ctx, store)
 	if err != nil {
 		return err
-	}
-	for _, name := range slices.Concat(names...) { // all or none
-		if _, err := experiments.Queueable(name); err != nil {
-			return err
-		}
 	}
 	ids, unread, queued := make([][]int64, len(names)), make([]error, len(names)), 0
 	for i := range names {

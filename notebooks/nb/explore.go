@@ -3,6 +3,7 @@ package nb
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"math"
@@ -92,6 +93,11 @@ func Queue(vgg string, like int64, contentWeight, styleWeight float64) {
 	run := Must(lab.Tracker.Run(ctx, strconv.FormatInt(like, 10)))
 	config := Must(experiments.LoadGenerator(ctx, lab.Tracker, like)).Config
 	config.ContentWeight, config.StyleWeight = contentWeight, styleWeight
-	ids := Must(lab.Enqueue(ctx, run.Experiment, Pair(run.Params["content"].Text, run.Params["style"].Text), experiments.List(config)))
+	pair, err := experiments.LoadPair(ctx, lab.Tracker, like)
+	if errors.Is(err, tracker.ErrNotFound) { // it was not queued
+		pair, err = Pair(run.Params["content"].Text, run.Params["style"].Text), nil
+	}
+	Check(err)
+	ids := Must(lab.Enqueue(ctx, run.Experiment, pair, experiments.List(config)))
 	fmt.Printf("queued as run %d: execute the cell again to see it\n", ids[0])
 }
