@@ -32,7 +32,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"OldJobs", db.oldJobs},
 		{"TwoClients", db.twoClients},
 		{"States", db.states},
-		//LC
+		{"Lifecycle", db.lifecycle},
 		{"QueuedWhileStopping", db.queuedWhileStopping},
 		{"Remembered", db.remembered},
 		{"Unfit", db.unfit},
