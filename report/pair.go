@@ -151,3 +151,11 @@ func (p *Pair) Shown(i int, name string) string {
 	}
 	return text
 }
+
+// appendNew appends text unless it is empty or in the list already.
+func appendNew(list []string, text string) []string {
+	if text == "" || slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}

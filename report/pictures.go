@@ -5,13 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
-	_ "image/png" // outputs are PNG
 
+	"hrlab/picture"
 	"hrlab/tracker"
-
-	"golang.org/x/image/draw"
 )
 
 // thumbnail is the JPEG of the first picture with that name that one of the runs has; nil where none has one.
@@ -45,24 +41,9 @@ func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, err := picture.Read(fmt.Sprintf("run %d: artifact %q", run, Output), bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("run %d: artifact %q: %w", run, Output, err)
+		return nil, err
 	}
-	if b := img.Bounds(); max(b.Dx(), b.Dy()) > maxPictureSide {
-		scale := maxPictureSide / float64(max(b.Dx(), b.Dy()))
-		small := image.NewRGBA(image.Rect(0, 0, int(float64(b.Dx())*scale), int(float64(b.Dy())*scale)))
-		draw.CatmullRom.Scale(small, small.Rect, img, b, draw.Src, nil)
-		img = small
-	}
-	var buf bytes.Buffer
-	for quality := 88; ; quality -= 8 {
-		buf.Reset()
-		if err := jpeg.Encode(&buf, img, &jpeg.Options{Quality: quality}); err != nil {
-			return nil, err
-		}
-		if buf.Len() <= maxPicture || quality <= 40 {
-			return buf.Bytes(), nil
-		}
-	}
+	return picture.JPEG(img, maxPictureSide, maxPicture)
 }

@@ -12,7 +12,6 @@ package report
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -75,14 +74,6 @@ func New(ctx context.Context, store *tracker.Store, experiment string) (*Report,
 		}
 	}
 	return r, nil
-}
-
-// appendNew appends text unless it is empty or in the list already.
-func appendNew(list []string, text string) []string {
-	if text == "" || slices.Contains(list, text) {
-		return list
-	}
-	return append(list, text)
 }
 
 // tellApart makes the names of pairs differ: by the files' names where two pairs have one name, and by the weights where

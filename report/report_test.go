@@ -7,6 +7,7 @@ import (
 	"html"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"math/rand/v2"
 	"os"
@@ -227,6 +228,33 @@ func TestReportWithoutFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An output may be of any shape; one that is no picture is left out.
+func TestReportOfOddOutputs(t *testing.T) {
+	store := open(t)
+	var narrow bytes.Buffer
+	if err := png.Encode(&narrow, drawing(2000, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, output := range []string{narrow.String(), "text"} {
+		run, err := store.Start(t.Context(), tracker.NewRun{Experiment: "e", Params: map[string]any{"content_weight": 1, "style_weight": 1}})
+		if err == nil {
+			err = errors.Join(run.LogArtifact(t.Context(), Output, strings.NewReader(output)), run.Finish(t.Context(), nil))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := compare(t, store, "e")
+	small, err := jpeg.Decode(bytes.NewReader(r.Pairs[0].Runs[0].Output))
+	if err != nil || small.Bounds().Size() != image.Pt(512, 1) {
+		t.Errorf("%v: %v", small, err)
+	}
+	if r.Pairs[0].Runs[1].Output != nil || len(r.Faults) != 1 || !strings.HasPrefix(r.Faults[0], `run 2: artifact "output": `) {
+		t.Errorf("%q", r.Faults)
+	}
+	asWritten(t, r)
 }
 
 // A report of runs that did not come to an end says so little, but is one.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"reflect"
@@ -48,12 +47,6 @@ func (*verbs) Help() string {
 	hrlab demo                                        # the built-in pair, six weights, compared
 	hrlab fit --content boat.jpg --style sunset.jpg   # your own
 	hrlab help sweep                                  # every verb has examples`
-}
-
-// console is where a verb writes: results to out, everything else to messages.
-type console struct {
-	out, messages io.Writer
-	terminal      bool // messages goes to a terminal
 }
 
 func main() {

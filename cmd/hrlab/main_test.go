@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	makefile, err := filepath.Abs("../../Makefile")
+	checkout, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("REAL_HOME", home)
-			env.Setenv("MAKEFILE", makefile)
+			env.Setenv("CHECKOUT", checkout)
 			env.Setenv("HRLAB_DEVICE", "go")
 			env.Setenv("HRLAB_VGG", "random")
 			return pictures(env.WorkDir)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"hrlab/tracker"
 )
@@ -64,3 +65,6 @@ func (r *runsCmd) each(ctx context.Context, names []string, find func(s *tracker
 		return nil
 	})
 }
+
+// errUnsound says that something is missing or damaged, or was.
+var errUnsound = errors.New("problems found")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"hrlab/tracker"
@@ -19,9 +18,6 @@ func (*runsCheckCmd) Help() string {
 	hrlab runs check
 	hrlab runs check --drop-missing`
 }
-
-// errUnsound says that something is missing or damaged, or was.
-var errUnsound = errors.New("problems found")
 
 // Run checks. The exit code is 1 where anything was wrong, repaired or not.
 func (k *runsCheckCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
