@@ -10,10 +10,10 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// Apply runs a generator on any picture, at the picture's own size. It refuses beforehand what memory cannot hold and
-// names the largest size that fits.
+// Apply runs a generator on any picture of at least 16x16 px, at the picture's own size, and returns its output. Where the
+// free memory would not be enough it fails at once, and names the largest size that fits.
 //
-// A generator is fitted for one picture; on others, and at other sizes, it carries the look over as well as it can.
+// A generator is fitted to one pair at one size. On other pictures and sizes it carries the look over as well as it can.
 func (e *Engine) Apply(g *Generator, p picture.Picture) (*image.NRGBA64, error) {
 	w, h := p.Bounds().Dx(), p.Bounds().Dy()
 	if err := checkSides(p); err != nil {

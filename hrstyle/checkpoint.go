@@ -16,17 +16,17 @@ import (
 	"hrlab/hrstyle/safetensors"
 )
 
-// Generator is a fitted HRNet: 64,607 parameters, and how they came about.
+// Generator is a fitted HRNet: its 64,607 parameters, and the fit that they come from.
 type Generator struct {
 	Step   int    // updates made
 	Config Config // of its fit
-	VGG    string // the label of the weights it was fitted with
+	VGG    string // the Label of the VGG19 weights of its fit
 
 	flat []float32 // in the order of parameters
 }
 
-// Checkpoint is the whole state of a fit after Step updates. Config may be changed in what does not alter the updates
-// already made, such as Steps, before [Engine.Resume].
+// Checkpoint is the whole state of a fit after Step updates. Before [Engine.Resume], Config may be changed in what would not
+// have altered those updates, such as Steps.
 type Checkpoint struct {
 	Config         Config
 	Step           int
@@ -39,7 +39,8 @@ type Checkpoint struct {
 	vgg     string       // digest of the weights
 }
 
-// Save writes the parameters to a safetensors file in PyTorch's names and shapes (LAYER.reduce.weight [out,in,k,k] …).
+// Save writes the generator to a safetensors file at path. Tensors have PyTorch's names and shapes
+// (LAYER.reduce.weight [out,in,k,k] …); Step, Config and VGG are in the metadata.
 func (g *Generator) Save(path string) error {
 	tensors, metadata, err := g.contents()
 	if err != nil {
@@ -66,7 +67,8 @@ func (g *Generator) contents() (map[string]safetensors.Tensor, map[string]string
 // Digest is the sha256 of the parameters, in hexadecimal.
 func (g *Generator) Digest() string { return digest(g.flat) }
 
-// LoadGenerator reads a generator file or a checkpoint; metadata may be absent, tensors may not.
+// LoadGenerator reads a file that Generator.Save or Checkpoint.Save wrote. Another file with the same tensors is read too:
+// without metadata, Step, Config and VGG are empty.
 func LoadGenerator(path string) (*Generator, error) {
 	file, err := safetensors.Open(path)
 	if err != nil {
@@ -76,7 +78,7 @@ func LoadGenerator(path string) (*Generator, error) {
 	return readGenerator(path, file)
 }
 
-// ReadGenerator reads what LoadGenerator does from size bytes at r; name is for messages.
+// ReadGenerator reads a generator as LoadGenerator does, from the size bytes of r. Errors begin with name.
 func ReadGenerator(name string, r io.ReaderAt, size int64) (*Generator, error) {
 	file, err := safetensors.Read(name, r, size)
 	if err != nil {
@@ -96,14 +98,15 @@ func readGenerator(name string, file *safetensors.File) (g *Generator, err error
 	return g, err
 }
 
-// Start is the state of a fit before its first step, for [Engine.Resume]: it begins with the generator's parameters, as
-// [Engine.Fit] does with those of the file that c.Init names.
+// Start returns the state of a fit with c before its first step, for [Engine.Resume]. The fit begins with the generator's
+// parameters, as [Engine.Fit] does with those of the file c.Init.
 func (g *Generator) Start(c Config) *Checkpoint {
 	zero := func() []float32 { return make([]float32, parameterCount) }
 	return &Checkpoint{Config: c, flat: g.flat, moments: [2][]float32{zero(), zero()}}
 }
 
-// Save writes the checkpoint to a safetensors file: a generator's tensors, and Adam's moments as m.* and v.*.
+// Save writes the checkpoint to a safetensors file at path: the tensors of its generator, and Adam's two moments with m. and
+// v. before the same names.
 func (c *Checkpoint) Save(path string) error {
 	tensors, metadata, err := c.contents()
 	if err != nil {
@@ -134,7 +137,7 @@ func (c *Checkpoint) contents() (map[string]safetensors.Tensor, map[string]strin
 
 var momentPrefix = [2]string{"m.", "v."}
 
-// LoadCheckpoint reads a file that Checkpoint.Save wrote; the Config's Checkpoint is path.
+// LoadCheckpoint reads a file that Checkpoint.Save wrote. Config.Checkpoint is path, so that the fit goes on saving there.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
 	file, err := safetensors.Open(path)
 	if err != nil {
@@ -149,8 +152,8 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
-// ReadCheckpoint reads what LoadCheckpoint does from size bytes at r; name is for messages, and the Config's Checkpoint
-// is empty.
+// ReadCheckpoint reads a checkpoint as LoadCheckpoint does, from the size bytes of r. Errors begin with name, and
+// Config.Checkpoint is empty.
 func ReadCheckpoint(name string, r io.ReaderAt, size int64) (*Checkpoint, error) {
 	file, err := safetensors.Read(name, r, size)
 	if err != nil {
@@ -182,7 +185,8 @@ func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err err
 	return c, nil
 }
 
-// matches says whether the checkpoint, if it is of an earlier fit, is one of these pictures and weights.
+// matches says why a fit of these pictures with these weights cannot go on from the checkpoint. One that Start made matches
+// all.
 func (c *Checkpoint) matches(pair string, vgg *VGG) error {
 	switch {
 	case c.pair == "":
@@ -213,7 +217,7 @@ func described(name string, metadata map[string]string) (step int, config Config
 	return step, config, err
 }
 
-// cut makes tensors of a flat vector.
+// cut splits a flat vector into the generator's tensors, with prefix before their names.
 func cut(prefix string, flat []float32) map[string]safetensors.Tensor {
 	tensors := map[string]safetensors.Tensor{}
 	for _, p := range parameters {
@@ -222,7 +226,7 @@ func cut(prefix string, flat []float32) map[string]safetensors.Tensor {
 	return tensors
 }
 
-// join makes a flat vector of tensors.
+// join is the inverse of cut.
 func join(file *safetensors.File, prefix string) ([]float32, error) {
 	flat := make([]float32, 0, parameterCount)
 	for _, p := range parameters {

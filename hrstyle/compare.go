@@ -14,15 +14,15 @@ import (
 // Losses are the unweighted losses of a picture.
 type Losses struct{ Content, Style float64 }
 
-// Compare returns the losses that each picture would have as an output of pair, under GramMean, a StyleGain of 1 and the
-// layer weights of Default: numbers that can be compared whatever the settings of a fit were. Pair and pictures are taken at
-// their own sizes (see [Pair.Fitted]); pictures must be of the content picture's.
+// Compare returns the losses that each picture would have as the output of a fit of pair with GramMean, a StyleGain of 1 and
+// the layer weights of Default. They can be compared between fits, whatever the settings of these were. Nothing is scaled
+// (see [Pair.Fitted]), and pictures must have the size of the content picture.
 func (e *Engine) Compare(pair Pair, pictures ...picture.Picture) ([]Losses, error) {
 	losses, _, err := e.compare(pair, pictures...)
 	return losses, err
 }
 
-// compare is Compare, and returns the losses of maps that are zero everywhere too.
+// compare is Compare. It also returns zero, the losses of feature maps that are zero everywhere.
 func (e *Engine) compare(pair Pair, pictures ...picture.Picture) (list []Losses, zero Losses, err error) {
 	if e.VGG == nil {
 		return nil, zero, errors.New("this engine was opened without VGG19 weights (vgg none): it cannot compare")
@@ -54,7 +54,7 @@ func (e *Engine) compare(pair Pair, pictures ...picture.Picture) (list []Losses,
 	return list, zero, err
 }
 
-// lossesGraph returns content and style loss of a picture, and those of maps that are zero everywhere.
+// lossesGraph returns the content and style loss of a picture, and those of feature maps that are zero everywhere.
 func (e *Engine) lossesGraph(in []*Node) []*Node {
 	picture, weights, map4_2, targets, vgg := in[0], in[1], in[3], scaled(in[4:9], in[2]), e.vggGraph(in[9:])
 	vgg.forward(picture)
@@ -68,16 +68,16 @@ func (e *Engine) lossesGraph(in []*Node) []*Node {
 	}, 0)}
 }
 
-// Baseline is what the losses of a pair's outputs, as [Engine.Compare] has them, are to be seen against.
+// Baseline holds losses of a pair to set those of its outputs against, all as [Engine.Compare] has them.
 type Baseline struct {
 	Content Losses // of the content picture itself
 	Grey    Losses // of a flat grey picture, sRGB 128
-	Zero    Losses // of maps that are zero everywhere: the size of the pair's own maps and Gram matrices
+	Zero    Losses // of feature maps that are zero everywhere: the mean square of the pair's own maps and Gram matrices
 
 	pair string // its digest
 }
 
-// Baseline is computed once for the fits of a pair that follow each other.
+// Baseline returns the baseline of a pair. That of the last pair is kept, so that a sweep computes it once.
 func (e *Engine) Baseline(pair Pair) (Baseline, error) {
 	digest := pair.Content.Digest() + pair.Style.Digest()
 	if e.baseline.pair != digest {
@@ -91,7 +91,7 @@ func (e *Engine) Baseline(pair Pair) (Baseline, error) {
 	return e.baseline, nil
 }
 
-// bounded is a part of an image without bounds.
+// bounded gives bounds to an image that has none, such as image.Uniform.
 type bounded struct {
 	image.Image
 	rect image.Rectangle

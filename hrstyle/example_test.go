@@ -1,6 +1,7 @@
 package hrstyle_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -135,4 +136,56 @@ func ExampleConfig_Validate() {
 	c.Gram = "median"
 	fmt.Println(c.Validate())
 	// Output: gram median: allowed: sum, mean
+}
+
+// A generator that is not in a file: it was kept in a database, say.
+func ExampleReadGenerator() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	result, err := hrstyle.Last(engine.Fit(ctx, pair, quick))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	kept, err := result.Generator().Encode()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	generator, err := hrstyle.ReadGenerator("kept", bytes.NewReader(kept), int64(len(kept)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for step, err := range engine.Resume(ctx, pair, generator.Start(quick)) { // another fit that begins with it
+		fmt.Println(generator.Step, "updates, then", step.N, step.Total == result.Total, err)
+		break
+	}
+	// Output: 2 updates, then 0 true <nil>
+}
+
+// Losses that can be compared between fits, whatever their weights and sizes were.
+func ExampleEngine_Compare() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	losses, err := engine.Compare(pair, pair.Content, pair.Style)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("the content picture:", losses[0].Content, losses[0].Style > 0)
+	fmt.Println("the style picture:", losses[1].Content > 0, losses[1].Style)
+	// Output:
+	// the content picture: 0 true
+	// the style picture: true 0
 }

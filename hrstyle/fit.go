@@ -9,17 +9,19 @@ import (
 // ErrDiverged says that a loss became NaN or infinite.
 var ErrDiverged = errors.New("the fit diverged")
 
-// Last runs a fit to its end and returns the last step that it yielded, with its error.
+// Last runs a fit to its end, and returns the last step that it yielded and the error that came with it.
 func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
 	for last, err = range fit {
 	}
 	return last, err
 }
 
-// Fit optimises a generator for pair and yields steps 0, ReportEvery, 2·ReportEvery … and config.Steps.
+// Fit optimises a generator for pair and yields steps 0, ReportEvery, 2·ReportEvery … and config.Steps. Nothing runs before
+// the first step is asked for.
 //
-// An error ends it and comes with the last good step, if there was one (Step.Ok): ErrDiverged, wrapped, naming term
-// and step, when a loss becomes NaN or infinite; the context's cause when that is cancelled, within a step.
+// An error ends the fit. It is yielded with the last step that was reported, which exists if Step.Ok says so. The error is
+// ErrDiverged, wrapped, with the name of the loss and the step, when a loss becomes NaN or infinite. It is the context's
+// cause, within a step, when the context is cancelled. Both that and a break leave a checkpoint, if config names one.
 func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		first := &Generator{flat: initialParameters(config.Seed)}
@@ -34,8 +36,8 @@ func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[St
 	}
 }
 
-// Resume goes on with the fit of a checkpoint, which must be of the same pictures and VGG19 weights. The result equals
-// that of a fit that was never interrupted.
+// Resume goes on with the fit of a checkpoint and yields steps as Fit does, from that of the checkpoint on. Pictures and VGG19
+// weights must be those the checkpoint was made with. The result equals that of a fit that was never interrupted.
 func (e *Engine) Resume(ctx context.Context, pair Pair, from *Checkpoint) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) { e.fit(ctx, pair, from, yield) }
 }

@@ -81,10 +81,10 @@ func initialParameters(seed int64) []float32 {
 type generator struct {
 	parameters map[string]*Node
 	layers     map[string]*Node
-	native     bool // the backend's own convolution is good
+	native     bool // see Engine.native
 }
 
-// newGenerator cuts the flat vector [parameterCount] into parameters.
+// newGenerator splits the flat vector [parameterCount] into parameters.
 func (e *Engine) newGenerator(flat *Node) *generator {
 	g := &generator{map[string]*Node{}, map[string]*Node{}, e.native()}
 	for _, p := range parameters {
@@ -93,7 +93,7 @@ func (e *Engine) newGenerator(flat *Node) *generator {
 	return g
 }
 
-// gradient is that of loss with respect to the flat vector.
+// gradient returns the gradient of loss with respect to the flat vector.
 func (g *generator) gradient(loss *Node) *Node {
 	var nodes []*Node
 	for _, p := range parameters {

@@ -7,14 +7,17 @@
 //	for step, err := range engine.Fit(ctx, pair, hrstyle.Default) { … }
 //
 // The method is that of "High-Resolution Network for Photorealistic Style Transfer" (arXiv 1904.11617). What is hard
-// is choosing the two weights: the content loss compares feature maps, the style loss Gram matrices, and their sizes
-// have nothing in common. With [GramMean] a pair of weights means the same at every picture size.
+// is choosing the weights of the content loss and the style loss. One compares feature maps, the other Gram matrices, and
+// their values have nothing in common. With [GramMean] the same two weights mean the same at every picture size.
 //
 // A fit is an iterator: recording, early stopping and display are ordinary loop bodies. Weights and learning rate are
-// inputs of the compiled graph, so one [Engine] compiles once a picture size, whatever else changes. An Engine is for
+// inputs of the compiled graph, so an [Engine] compiles once per picture size, whatever else changes. An Engine is for
 // one goroutine at a time.
 //
-// The files follow the data: pair.go, generator.go (HRNet), vgg.go, loss.go, fit.go (the loop), apply.go.
+// The files follow the data. pair.go makes tensors of pictures. generator.go is HRNet, vgg.go is VGG19 with weights.go for
+// its files, and both are made of layers.go; loss.go compares their maps. step.go is the graph of one step, session.go and
+// place.go are what a fit has on the device, fit.go is the loop over steps. checkpoint.go keeps generators and unfinished
+// fits in files, apply.go runs a generator on other pictures, compare.go has losses that are comparable between fits.
 package hrstyle
 
 import (
@@ -34,26 +37,26 @@ import (
 
 // Options choose what an Engine runs on.
 type Options struct {
-	// Device is auto (or empty), cuda, cpu or go: see package device.
+	// Device is auto, cuda, cpu or go (see package device). Empty means auto.
 	Device string
-	// VGG is auto (or empty) for the weights in the user's cache directory, random, a safetensors file, or none for
-	// an engine that only applies generators.
+	// VGG says where VGG19's weights come from: auto (the user's cache directory), random (random filters instead), none
+	// (for an engine that only applies generators), or the path of a file that LoadVGG reads. Empty means auto.
 	VGG string
 }
 
-// Engine holds an open device, VGG19's weights and what was compiled. Close it when done.
+// Engine holds an open device, VGG19's weights and compiled graphs. Close it when done. It is for one goroutine at a time.
 type Engine struct {
 	Device *device.Device
 	VGG    *VGG // nil with Options.VGG none
 
 	dtype    dtypes.DType
-	compiled []compiled  // those used last, the very last at the end
+	compiled []compiled  // the graphs used last, the most recent at the end
 	prepared []any       // VGG19's kernels, flipped kernels and biases on the device, once a fit needed them
 	pair     *placedPair // of the last fit
 	baseline Baseline    // of the last pair that was asked for
 }
 
-// Open opens the device and reads the weights. It never touches the network.
+// Open opens the device and reads VGG19's weights: ErrNoVGG, wrapped, where auto finds none. It never touches the network.
 func Open(ctx context.Context, options Options) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32}, nil
 }
 
-// Close frees the device.
+// Close frees everything on the device, and the device itself.
 func (e *Engine) Close() {
 	for _, c := range e.compiled {
 		c.exec.Finalize()
@@ -82,7 +85,7 @@ func (e *Engine) Close() {
 	e.Device.Finalize()
 }
 
-// compiled is a graph that is compiled for inputs of certain shapes.
+// compiled is a graph, compiled for inputs of certain shapes.
 type compiled struct {
 	key  string // name and shapes
 	exec *graph.Exec
@@ -92,8 +95,8 @@ type compiled struct {
 // pictures may have hundreds of sizes.
 const maxCompiled = 32
 
-// call runs the graph called name, which build makes, on inputs. It is compiled for their shapes, unless it is among the
-// maxCompiled that were used last.
+// call runs the graph called name, which build makes, on inputs. The graph is compiled for their shapes, unless it is among
+// the maxCompiled graphs that were used last.
 func (e *Engine) call(name string, build func(inputs []*graph.Node) []*graph.Node, inputs ...any) []*tensors.Tensor {
 	shapes := []string{name}
 	for _, in := range inputs {
@@ -115,7 +118,7 @@ func (e *Engine) call(name string, build func(inputs []*graph.Node) []*graph.Nod
 	return this.exec.MustCall(inputs...)
 }
 
-// native says whether the backend's own convolution is good: pure Go's is a plain loop.
+// native says whether the backend's own convolution is fast. Pure Go's is not: it is a plain loop.
 func (e *Engine) native() bool { return e.Device.Kind != device.Go }
 
 // try runs f and turns a panic of GoMLX into an error of one line.

@@ -18,14 +18,15 @@ func positive(x *Node) *Node { return GreaterThan(x, ScalarZero(x.Graph(), x.DTy
 // channels concatenates maps along the channel axis.
 func channels(maps ...*Node) *Node { return Concatenate(maps, -1) }
 
-// pointwise multiplies every pixel's channels by kernel, whose leading axes are flattened to as many.
+// pointwise multiplies the channels of every pixel by kernel, a 1x1 convolution: [1,H,W,in] -> [1,H,W,out]. All axes of kernel
+// but the last are flattened into in.
 func pointwise(x, kernel *Node) *Node {
 	out := kernel.Shape().Dim(-1)
 	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
 }
 
-// convolve is a convolution, 1x1 or 3x3 with zero padding 1, by the backend's own operation or as a matrix product of
-// patches.
+// convolve is a convolution with kernel [k,k,in,out], 1x1 or 3x3 with zero padding 1, without bias. It is the backend's own
+// operation, or a matrix product of patches where that is not fast.
 func convolve(x, kernel *Node, stride int, native bool) *Node {
 	pad := kernel.Shape().Dim(0) / 2
 	if native {
@@ -41,8 +42,8 @@ func convolve(x, kernel *Node, stride int, native bool) *Node {
 // result: dx = d * flipped, where flipped is the kernel turned by 180°, with in and out exchanged.
 func convolveBackward(d, flipped *Node, native bool) *Node { return convolve(d, flipped, 1, native) }
 
-// patches gathers the 3x3 neighbourhood of every stride-th pixel, zero outside the picture:
-// [1,H,W,C] -> [1,H/stride,W/stride,9C] ("im2col"), in the order of a [3,3,C,out] kernel.
+// patches gathers the 3x3 neighbourhood of every stride-th pixel ("im2col"), with zeros around the picture:
+// [1,H,W,C] -> [1,H/stride,W/stride,9C], in the order of a [3,3,C,out] kernel.
 func patches(x *Node, stride int) *Node {
 	taps := func(x *Node, axis int) [3]*Node { // what the kernel's three rows (or columns) see
 		n := x.Shape().Dim(axis)
@@ -100,9 +101,9 @@ func upsample(x *Node, factor int) *Node {
 	return x
 }
 
-// maxPool is a 2x2 maximum with stride 2 that leaves out an odd last row or column, as maxima of pairs: quicker and far
-// smaller in memory than GoMLX's MaxPool and its gradient. Pairs are an axis, because the gradient of a slice with a
-// stride is slow.
+// maxPool is a 2x2 maximum with stride 2, which drops an odd last row or column: [1,H,W,C] -> [1,H/2,W/2,C]. Written as maxima
+// of pairs, it is faster than GoMLX's MaxPool and takes far less memory, as does its gradient. Pairs are an axis of their
+// own, because the gradient of a slice with a stride is slow.
 func maxPool(x *Node) *Node {
 	for _, axis := range []int{1, 2} {
 		dims := slices.Clone(x.Shape().Dimensions)

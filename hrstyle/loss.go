@@ -6,23 +6,24 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Gram says how the Gram matrix of a map F [P,C] is taken.
+// Gram says how the Gram matrix FᵀF [C,C] of a feature map F [P,C], of P pixels and C channels, is normalised.
 type Gram string
 
 const (
-	// GramSum is the paper's: FᵀF, a sum over pixels, so that the sizes of both pictures act as hidden weights.
+	// GramSum is the paper's: not at all. FᵀF is a sum over pixels, so the sizes of both pictures act as hidden weights.
 	GramSum Gram = "sum"
-	// GramMean divides by the number of pixels and scales to a picture of 500x500: weights mean the same at every
-	// size, and the same as GramSum's where both pictures are 500x500. What GramSum makes of a style picture of
-	// another size is then a StyleGain: its pixels divided by the output's.
+	// GramMean divides by the number of pixels and multiplies by that of a picture of 500x500. So weights mean the same at
+	// every size, namely what they mean with GramSum where both pictures are 500x500. With GramSum, a style picture of
+	// another size than the output's acts as a StyleGain: its number of pixels divided by the output's.
 	GramMean Gram = "mean"
 )
 
-// layerPixels is the number of pixels that the map of StyleLayers[layer] has for a w x h picture: there are layer pools
-// before it, each of which leaves out an odd last row or column.
+// layerPixels is the number of pixels that the map of StyleLayers[layer] has for a w x h picture. There are as many max pools
+// before it as layer says, and each halves both sides, rounding down.
 func layerPixels(layer, w, h int) float64 { return float64((w >> layer) * (h >> layer)) }
 
-// pixels are those that a style term is divided by: the map's own for GramSum, those of a 500x500 picture for GramMean.
+// pixels is the number that a term of the style loss is divided by: that of the map's own pixels for GramSum, that of a
+// 500x500 picture for GramMean.
 func (mode Gram) pixels(layer int, own float64) float64 {
 	if mode == GramMean {
 		return layerPixels(layer, 500, 500)
@@ -30,7 +31,7 @@ func (mode Gram) pixels(layer int, own float64) float64 {
 	return own
 }
 
-// scale is what makes mode's Gram matrix of a map's FᵀF; own is the map's number of pixels.
+// scale is the factor that turns a map's FᵀF into mode's Gram matrix. own is the map's number of pixels.
 func (mode Gram) scale(layer int, own float64) float64 { return mode.pixels(layer, own) / own }
 
 // gram is FᵀF [C,C] of the map F [1,H,W,C].
@@ -39,8 +40,8 @@ func gram(m *Node) *Node {
 	return Einsum("pc,pd->cd", f, f)
 }
 
-// targetScales are what a pair's placed style targets, FᵀF of a style picture of this size, are multiplied by: they
-// depend on Gram and StyleGain, the targets do not, and so neither means another placing nor another compilation.
+// targetScales are the factors of a pair's style targets, for a style picture of this size. Gram and StyleGain are in them,
+// not in the targets on the device, which are plain FᵀF. So a fit with another Gram or gain shares the targets.
 func (c Config) targetScales(style image.Point) (scales [len(StyleLayers)]float64) {
 	for i := range scales {
 		scales[i] = c.StyleGain * c.Gram.scale(i, layerPixels(i, style.X, style.Y))
@@ -48,7 +49,7 @@ func (c Config) targetScales(style image.Point) (scales [len(StyleLayers)]float6
 	return scales
 }
 
-// scaled multiplies every target by its own of scales [5].
+// scaled multiplies every target by its own factor of scales [5].
 func scaled(targets []*Node, scales *Node) (list []*Node) {
 	for i, t := range targets {
 		list = append(list, Mul(t, Reshape(SliceAxis(scales, 0, AxisRange(i, i+1)))))

@@ -12,7 +12,7 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// memoryNeed is the peak memory of a process as measured: bytes, and bytes a pixel of the picture.
+// memoryNeed is the peak memory of a process, as measured: so many bytes, and so many per pixel of the picture.
 type memoryNeed struct{ base, pixel float64 }
 
 var (
@@ -21,8 +21,8 @@ var (
 	applyMemory = map[device.Kind]memoryNeed{device.CPU: {0.4e9, 2e3}, device.Go: {0.1e9, 6.3e3}}
 )
 
-// Fits says why the memory now available could not hold a fit of pair with c, and names the largest picture that it can.
-// A GPU's memory is not known beforehand.
+// Fits says why a fit of pair with c would not fit into the memory that is free now, and names the largest size that would.
+// It returns nil for a GPU, whose memory is not known beforehand.
 func (e *Engine) Fits(pair Pair, c Config) error {
 	sizes := pair.fittedSizes(c)
 	if err := e.checkMemory("fitting", sizes[0].X, sizes[0].Y, fitMemory); err != nil {
@@ -31,8 +31,8 @@ func (e *Engine) Fits(pair Pair, c Config) error {
 	return e.checkMemory(pair.Style.Name+" as style picture", sizes[1].X, sizes[1].Y, styleMemory)
 }
 
-// checkMemory refuses a w x h picture that the memory now available cannot hold, and names the largest that it can.
-// A GPU's memory is not known beforehand: there XLA itself refuses.
+// checkMemory refuses a w x h picture that the memory that is free now cannot hold, and names the largest that it can. A
+// GPU's memory is not known beforehand: there XLA itself refuses.
 func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memoryNeed) error {
 	need, known := needs[e.Device.Kind]
 	available, err := availableMemory()
@@ -49,8 +49,8 @@ func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memory
 		what, w, h, bytes/1e9, available/1e9, int(float64(w)*scale), int(float64(h)*scale))
 }
 
-// availableMemory is what this process may still take, in bytes: what the machine has free, and within a container's or
-// a job's limit.
+// availableMemory is the memory that this process may still take, in bytes: what is free on the machine, or less where a
+// container or a job has a limit.
 func availableMemory() (float64, error) {
 	v, err := mem.VirtualMemory()
 	if err != nil {

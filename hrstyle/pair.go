@@ -11,13 +11,14 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// ImageNet's mean and standard deviation of red, green and blue in [0,1], which VGG19 expects pictures to be normalised by.
+// The mean and standard deviation of red, green and blue, in [0,1], over ImageNet. VGG19 was trained on pictures that were
+// normalised by them.
 var mean, std = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 
 // Pair is a content and a style picture.
 type Pair struct{ Content, Style picture.Picture }
 
-// LoadPair reads both pictures, as picture.Load does. Each side is at least 16 px.
+// LoadPair reads both pictures by [picture.Load]. Their sides must be at least 16 px.
 func LoadPair(content, style string) (p Pair, err error) {
 	if p.Content, err = picture.Load(content); err == nil {
 		err = checkSides(p.Content)
@@ -42,8 +43,8 @@ func checkSides(p picture.Picture) error {
 	return nil
 }
 
-// fitted returns the size that a w x h picture is fitted at: the longer side is size and both are multiples of 4, or
-// both sides are size.
+// fitted returns the size at which a w x h picture is fitted. The longer side is size, or with square both are, rounded to
+// multiples of 4.
 func fitted(w, h, size int, square bool) (int, int) {
 	four := func(v float64) int { return max(4, 4*int(math.Round(v/4))) }
 	longer := float64(max(w, h))
@@ -66,7 +67,7 @@ func resize(p picture.Picture, w, h int) (picture.Picture, error) {
 	return picture.Picture{Name: p.Name, Image: picture.Scale(p.Image, w, h, draw.BiLinear)}, nil
 }
 
-// Fitted returns the pair at the sizes that a fit with c has.
+// Fitted returns the pair scaled to the sizes that c fits it at. A side that would be below 16 px is an error.
 func (p Pair) Fitted(c Config) (Pair, error) {
 	sizes := p.fittedSizes(c)
 	content, err := resize(p.Content, sizes[0].X, sizes[0].Y)
@@ -77,7 +78,7 @@ func (p Pair) Fitted(c Config) (Pair, error) {
 	return Pair{content, style}, err
 }
 
-// fittedSizes are the sizes of content and style picture that a fit with c has.
+// fittedSizes are the sizes at which c fits content and style picture.
 func (p Pair) fittedSizes(c Config) (sizes [2]image.Point) {
 	sizes = p.sizes()
 	sizes[0].X, sizes[0].Y = fitted(sizes[0].X, sizes[0].Y, c.Size, c.Square)

@@ -8,7 +8,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// upload puts values on the device, in the engine's type.
+// upload puts a tensor with these values and dimensions on the device, in the engine's type.
 func upload[S float32 | float64](e *Engine, values []S, dims ...int) *tensors.Tensor {
 	var t *tensors.Tensor
 	if e.dtype == dtypes.Float64 {
@@ -21,7 +21,7 @@ func upload[S float32 | float64](e *Engine, values []S, dims ...int) *tensors.Te
 	return t
 }
 
-// download reads a tensor as values of type T; the device is waited for.
+// download copies the values of a tensor from the device, as type T. It waits until they are computed.
 func download[T float32 | float64](t *tensors.Tensor) []T {
 	if t.DType() == dtypes.Float64 {
 		return convert[T](tensors.MustCopyFlatData[float64](t))
@@ -37,7 +37,7 @@ func convert[T, S float32 | float64](values []S) []T {
 	return out
 }
 
-// prepare puts VGG19's weights on the device as vggGraph wants them.
+// prepare puts VGG19's weights on the device, in the layouts that vggGraph takes.
 func (e *Engine) prepare() {
 	if e.prepared != nil {
 		return
@@ -60,8 +60,8 @@ func (e *Engine) prepare() {
 	e.prepared = append(e.prepared, biases...)
 }
 
-// placedPair is a pair's content picture and targets on the device, whatever the fit's settings are. The engine keeps the
-// last one: the trials of a sweep and the measures of their outputs share it.
+// placedPair is a pair on the device: the content picture and the targets of the losses. None of it depends on the settings
+// of a fit but its sizes. The engine keeps the last pair, for the trials of a sweep and the measures of their outputs.
 type placedPair struct {
 	digest string // of the pictures
 	fixed  []*tensors.Tensor
@@ -77,8 +77,8 @@ func (p *placedPair) release() {
 	}
 }
 
-// placePair puts a pair of the given digest on the device, unless it is there: content and style are [1,H,W,3], of the
-// sizes W x H.
+// placePair puts the pair with this digest on the device, unless it is there. content and style are the values [1,H,W,3] of
+// its pictures, which have these sizes.
 func (e *Engine) placePair(digest string, content, style []float32, sizes [2]image.Point) *placedPair {
 	e.prepare()
 	if e.pair == nil || e.pair.digest != digest {
@@ -93,7 +93,7 @@ func (e *Engine) placePair(digest string, content, style []float32, sizes [2]ima
 	return e.pair
 }
 
-// targetsGraph returns contentLayer's map of a picture, and FᵀF of the maps of StyleLayers.
+// targetsGraph returns the map of contentLayer of a picture, and FᵀF of its maps of StyleLayers.
 func (e *Engine) targetsGraph(in []*Node) []*Node {
 	vgg := e.vggGraph(in[1:])
 	vgg.forward(in[0])
@@ -104,7 +104,7 @@ func (e *Engine) targetsGraph(in []*Node) []*Node {
 	return out
 }
 
-// pairDigest is that of both pictures' values and shapes.
+// pairDigest is the sha256 of the values and sizes of both pictures. Checkpoints hold it, so it must never change.
 func pairDigest(pair Pair, content, style []float32) string {
 	sizes := pair.sizes()
 	return digest(content, style, []float32{float32(sizes[0].X), float32(sizes[1].X)})

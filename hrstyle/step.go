@@ -10,11 +10,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Step is a moment of a fit: after N updates. It stays valid when the fit goes on.
+// Step is the state of a fit after N updates. It stays valid when the fit goes on.
 type Step struct {
 	N                     int
 	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
-	Elapsed               time.Duration // since the first step began, earlier parts of a resumed fit included
+	Elapsed               time.Duration // since the fit began; what came before a Resume counts, the time between does not
 
 	pair       Pair // as fitted
 	picture    []float32
@@ -23,15 +23,15 @@ type Step struct {
 	recorded   *image.NRGBA64
 }
 
-// Recorded is a step of a fit that was made elsewhere, as it is on record: losses and a picture, which may be smaller than
-// it was, but neither generator nor checkpoint.
+// Recorded returns a step of a fit that ran elsewhere, as it was recorded: with losses and a picture, which may be smaller
+// than the output was, but without pair, generator and checkpoint.
 func Recorded(n int, total, content, style float64, elapsed time.Duration, picture image.Image) Step {
 	p := image.NewNRGBA64(image.Rectangle{Max: picture.Bounds().Size()})
 	draw.Draw(p, p.Rect, picture, picture.Bounds().Min, draw.Src)
 	return Step{N: n, Total: total, Content: content, Style: style, Elapsed: elapsed, recorded: p}
 }
 
-// Picture is the output after N updates, at the fitted size; empty of a step that does not exist.
+// Picture returns the output after N updates, at the fitted size. It has no pixels if the step does not exist.
 func (s Step) Picture() *image.NRGBA64 {
 	if s.recorded != nil {
 		return s.recorded
@@ -43,16 +43,17 @@ func (s Step) Picture() *image.NRGBA64 {
 	return denormalised(s.picture, size.Dx(), size.Dy())
 }
 
-// Pair is the pair at the sizes that are fitted; empty of a Recorded step.
+// Pair returns the pair at the sizes that are fitted, or an empty one for a Recorded step.
 func (s Step) Pair() Pair { return s.pair }
 
-// Generator is the generator after N updates; nil of a Recorded step.
+// Generator returns the generator after N updates, or nil for a Recorded step.
 func (s Step) Generator() *Generator { return s.generator }
 
-// Checkpoint is the state of the fit after N updates, to go on from; nil of a Recorded step.
+// Checkpoint returns the state of the fit after N updates, for [Engine.Resume], or nil for a Recorded step.
 func (s Step) Checkpoint() *Checkpoint { return s.checkpoint }
 
-// Describe says in one line how the step came about; it is meant for [picture.Encoding].Comment. A Recorded step does not know.
+// Describe returns a line about how the output was made, for [picture.Encoding].Comment. Of a Recorded step it is the step's
+// number alone.
 func (s Step) Describe() string {
 	if s.recorded != nil {
 		return fmt.Sprintf("hrlab: step %d", s.N)
@@ -64,7 +65,7 @@ func (s Step) Describe() string {
 	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s%s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, gain, s.N, s.generator.VGG)
 }
 
-// Ok says whether the step exists: a fit that fails at once has none.
+// Ok says whether the step exists. A fit that fails before its first step yields one that does not, with the error.
 func (s Step) Ok() bool { return s.generator != nil || s.recorded != nil }
 
 // Hyperparameters of a step: what changes from step to step or from trial to trial. They are packed into one input of the
@@ -121,7 +122,7 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 	picture = g.generate(in.content)
 	in.vgg.forward(picture)
 
-	// The losses see copies of the maps, so that their gradients are had one by one and VGG19's is done by hand.
+	// The losses take copies of the maps: automatic differentiation stops there, and VGG19's gradient is written by hand.
 	maps, names, heads := map[string]*Node{}, append(StyleLayers[:], contentLayer), []*Node{}
 	for _, name := range names {
 		maps[name] = Identity(in.vgg.maps[name])

@@ -43,11 +43,11 @@ const contentLayer = "conv4_2"
 // StyleLayers names the maps that the style loss compares, in the order of Config.LayerWeights.
 var StyleLayers = [5]string{"conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"}
 
-// vggGraph builds VGG19 and its gradient. The gradient is written by hand because automatic differentiation would flip
-// and transpose 11 million weights in every step: here that is done once (prepareVGG).
+// vggGraph builds VGG19 and its gradient. The gradient is written by hand, because automatic differentiation would flip and
+// transpose 11 million weights in every step. Here that is done once, by prepareVGG.
 type vggGraph struct {
 	kernels, flipped, biases []*Node // [3,3,in,out], [3,3,out,in], [out]
-	native                   bool    // the backend's own convolution is good
+	native                   bool    // see Engine.native
 
 	maps    map[string]*Node // every map after its ReLU
 	pooling []poolNodes      // in the order of vgg19; zero where there is no pool

@@ -18,16 +18,17 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// VGG holds VGG19's convolutions up to conv5_1, frozen.
+// VGG holds the weights of VGG19's convolutions up to conv5_1. They are not trained.
 type VGG struct {
-	Label  string // where the weights come from, for people: a file's name and digest, or what random filters mean
+	Label  string // for people: the name and digest of the file, or that the filters are random
 	Digest string // the file's sha256 in hexadecimal, or "random"
 
 	weights []safetensors.Tensor // kernel [out,in,3,3] and bias [out] of every convolution
 }
 
-// LoadVGG reads weights from a safetensors or PyTorch file in torchvision's names (features.N.weight, features.N.bias),
-// float32, float16 or bfloat16. Inputs are expected as torchvision's: RGB in [0,1], normalised by ImageNet's mean and standard deviation.
+// LoadVGG reads weights from a safetensors or PyTorch file. Tensors have torchvision's names (features.N.weight,
+// features.N.bias) and are float32, float16 or bfloat16. The weights must be for torchvision's inputs: RGB in [0,1],
+// normalised by ImageNet's mean and standard deviation.
 func LoadVGG(path string) (*VGG, error) {
 	file, err := safetensors.Open(path)
 	if err != nil {
@@ -54,7 +55,8 @@ func LoadVGG(path string) (*VGG, error) {
 	return v, nil
 }
 
-// CachedVGG is where Options.VGG auto looks for VGG19's weights; beside it is their sha256 as they were fetched.
+// CachedVGG returns the path where Options.VGG auto looks for VGG19's weights, whether they are there or not. Beside it, with
+// .sha256 at the end, is the digest of the file as it was fetched.
 func CachedVGG() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -63,9 +65,9 @@ func CachedVGG() (string, error) {
 	return filepath.Join(dir, "hrlab", "vgg19.safetensors"), nil
 }
 
-// FetchVGG puts VGG19's weights up to conv5_1 into the user's cache directory, unless they are there unharmed: from Torchvision,
-// or from source, an URL or a file that LoadVGG reads. See [safetensors.Fetch] for what report is told and what an
-// interruption leaves.
+// FetchVGG puts VGG19's weights up to conv5_1 at the path that CachedVGG returns. source is a URL or a file that LoadVGG
+// reads. If it is empty, the weights come from Torchvision, unless they are there already and unchanged. See
+// [safetensors.Fetch] for what report is told, and what an interruption leaves.
 func FetchVGG(ctx context.Context, source string, report func(stage string, done, total int64)) (path string, err error) {
 	path, err = CachedVGG()
 	if err != nil {
@@ -149,10 +151,10 @@ func fileDigest(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// RandomVGG draws He-normal filters from a fixed seed and scales every layer so that its map has the size that VGG19's
-// has on photographs. Random filters are a published stand-in for trained ones (He, Wang, Hopcroft, "A Powerful
-// Generative Model Using Random Weights for the Deep Image Representation", NIPS 2016), yet results differ: say so
-// wherever they are shown.
+// RandomVGG returns random filters in the shapes of VGG19's, always the same. They are He-normal, and scaled so that the map
+// of every layer has the root mean square that VGG19's has on photographs. Random filters are a published stand-in for
+// trained ones (He, Wang, Hopcroft, "A Powerful Generative Model Using Random Weights for the Deep Image Representation",
+// NIPS 2016). Yet results differ: say so wherever they are shown.
 func RandomVGG() *VGG {
 	random := rand.New(rand.NewPCG(19, 0)) //nolint:gosec // reproducible on purpose
 	v, in := &VGG{Label: "random filters, not VGG19", Digest: "random"}, 3
@@ -170,10 +172,10 @@ func RandomVGG() *VGG {
 	return v
 }
 
-// Random says that the filters are random: losses and pictures are not those of VGG19.
+// Random says whether the filters are random, so that losses and pictures are not what VGG19 gives.
 func (v *VGG) Random() bool { return v.Digest == "random" }
 
-// Torchvision is where FetchVGG gets torchvision's VGG19 (BSD-3-Clause) from: 52 of 575 MB.
+// Torchvision is where FetchVGG fetches torchvision's VGG19 (BSD-3-Clause) from. It takes 52 of the file's 575 MB.
 var Torchvision = safetensors.Source{
 	URL:    "https://huggingface.co/timm/vgg19.tv_in1k/resolve/128d4708565b3a414bcbb9bbad440b2fe37b9f18/model.safetensors",
 	SHA256: "11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669",
@@ -182,7 +184,7 @@ var Torchvision = safetensors.Source{
 // ErrNoVGG says that there are no VGG19 weights in the user's cache directory.
 var ErrNoVGG = errors.New("no VGG19 weights")
 
-// OpenVGG reads the weights that Options.VGG names, without a device; none are nil.
+// OpenVGG reads the weights that Options.VGG names, without a device. For none it returns nil.
 func OpenVGG(source string) (*VGG, error) {
 	switch source {
 	case "none":

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// bmp is a Windows or OS/2 bitmap. golang.org/x/image/bmp refuses run lengths, 16 bits, masks, old headers and gaps.
+// bmp is a Windows or OS/2 bitmap. golang.org/x/image/bmp does not read run lengths, 16 bits, masks, old headers and gaps.
 type bmp struct {
 	data       []byte
 	w, h, bits int
@@ -20,7 +20,7 @@ type bmp struct {
 	pixels     int       // where they begin
 }
 
-// openBMP reads the header of one of the kinds that are in use: OS/2 1 and 2, Windows 3, 4 and 5, and between.
+// openBMP reads a header of any version in use: OS/2 1 and 2, Windows 3, 4 and 5, and those between.
 func openBMP(data []byte) (c container, err error) {
 	number := func(at int) int {
 		if at+4 > len(data) {
@@ -154,8 +154,8 @@ func (b bmp) decode() (image.Image, error) {
 	return img, nil
 }
 
-// runs gives the indices of a picture stored as run lengths, 8 bits each, in the file's order of rows. What they leave
-// out is 0. whole says whether they do not break off.
+// runs decodes run lengths into indices of 8 bits, in the file's order of rows. Pixels that are left out are 0. whole says
+// whether the run lengths reach the end of the picture.
 func (b bmp) runs(data []byte) (out []byte, whole bool) {
 	out = make([]byte, b.w*b.h)
 	x, y := 0, 0

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// space is a way to say colours by numbers.
+// space is a colour space: what the numbers of a pixel mean.
 type space struct {
 	name     string
 	channels int                     // 1 is grey, 3 RGB, 4 CMYK
@@ -51,8 +51,8 @@ var (
 	srgbCurve = split(1/1.055, 0.055/1.055, 2.4, 12.92, 0.04045)
 )
 
-// codedPrimaries and codedCurves are those of ITU-T H.273 that say what a picture on paper or on a screen looks like:
-// not PQ and HLG, whose white is brighter than paper, nor those of scientific use.
+// codedPrimaries and codedCurves are the primaries and transfer curves of ITU-T H.273, by their code. PQ and HLG, whose white
+// is brighter than paper, are not among them, nor are those for scientific use.
 var codedPrimaries = map[byte]primaries{
 	1:  srgbRGB,
 	5:  {xy{0.64, 0.33}, xy{0.29, 0.60}, xy{0.15, 0.06}, d65},
@@ -76,7 +76,7 @@ func power(gamma float64) func(float64) float64 {
 	return func(v float64) float64 { return math.Pow(v, gamma) }
 }
 
-// split is (a*v+b)^gamma, and v/slope below an end.
+// split is the curve (a*v+b)^gamma, with the line v/slope below an end.
 func split(a, b, gamma, slope, end float64) func(float64) float64 {
 	return func(v float64) float64 {
 		if v < end {
@@ -86,7 +86,7 @@ func split(a, b, gamma, slope, end float64) func(float64) float64 {
 	}
 }
 
-// rgbSpace is the space of three primaries and a curve that makes values linear; nil where they make no triangle.
+// rgbSpace is the space of three primaries, and a curve that makes values linear. It is nil if the primaries make no triangle.
 func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	column := func(c xy) [3]float64 { return [3]float64{c[0] / c[1], 1, (1 - c[0] - c[1]) / c[1]} }
 	var m icc.Matrix3
@@ -111,8 +111,8 @@ func rgbSpace(name string, p primaries, curve func(float64) float64) *space {
 	}}
 }
 
-// profileSpace reads an ICC profile. The conversion is relative colorimetric, without black point compensation, as
-// LittleCMS' (within 1 of 255 of LittleCMS that does not optimise, for profiles of each kind).
+// profileSpace reads an ICC profile. The conversion is relative colorimetric, without black point compensation. For profiles
+// of every kind it is within 1 of 255 of LittleCMS without its optimisations.
 func profileSpace(data []byte) (s *space, err error) {
 	defer func() { // the reader trusts a profile
 		if p := recover(); p != nil {
@@ -153,11 +153,11 @@ func profileSpace(data []byte) (s *space, err error) {
 	return s, nil
 }
 
-// maxProfile is the largest ICC profile read, in bytes. In memory its tables are up to eight times as large.
+// maxProfile is the largest ICC profile that is read, in bytes. In memory its tables are up to eight times as large.
 const maxProfile = 4 << 20
 
-// checkProfile refuses what the reader would take too much memory for, or would read wrongly: more tags than there are
-// bytes, and a colour table (lutAToBType) whose second and later sides have several numbers of points.
+// checkProfile refuses profiles that the reader would take too much memory for or read wrongly: those that count more tags
+// than they have bytes, and those with a colour table (lutAToBType) whose sides after the first differ in length.
 func checkProfile(data []byte) error {
 	const header = 128
 	if len(data) < header+4 || len(data) > maxProfile {
@@ -202,7 +202,7 @@ var encodedSRGB = sync.OnceValue(func() []float64 {
 	return values
 })
 
-// onWhite brings a picture to sRGB and puts it on white paper. It changes img.
+// onWhite converts a picture to sRGB, with transparent pixels on white. It changes img.
 func (s *space) onWhite(img image.Image) *image.RGBA {
 	b := img.Bounds()
 	out, ok := img.(*image.RGBA)

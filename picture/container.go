@@ -20,13 +20,13 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// container is what a picture file says about itself, and the way to its pixels.
+// container is what the header of a picture file says, and how to decode its pixels.
 type container struct {
 	w, h     int     // of the whole picture; a frame may cover a part of it
 	memory   float64 // bytes that decoding takes, with the copy in RGBA
 	channels int     // 1 is grey, 3 RGB, 4 CMYK
 	decode   func() (image.Image, error)
-	place    image.Point // of what decode gives, in the whole, beside what its bounds say
+	place    image.Point // where in the whole picture decode's goes, to be added to its bounds
 
 	exif    []byte // the EXIF block, if there is one
 	tags    []byte // what says the orientation: the EXIF block, or a TIFF file itself
@@ -38,7 +38,7 @@ type container struct {
 // copied is how many bytes a pixel takes in RGBA.
 const copied = 4
 
-// open finds out what a picture file is.
+// open finds the format of a picture file and reads its header.
 func open(data []byte) (c container, err error) {
 	defer func() {
 		if c.tags == nil {

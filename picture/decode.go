@@ -11,13 +11,13 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// maxDecode is the memory that reading a picture may take, in bytes; more is refused by the header.
+// maxDecode is the memory that reading a picture may take, in bytes. A header that asks for more is refused.
 const maxDecode = 900_000_000
 
-// decode makes an opaque, upright sRGB picture of a file's bytes. notes say what was done to it that a user should
-// know; exif is the file's EXIF block, if it has one.
+// decode makes an opaque, upright sRGB picture of the bytes of a file. notes are for the user, exif is the file's EXIF block
+// if it has one.
 func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err error) {
-	defer func() { // the decoders are of many hands
+	defer func() { // the decoders have many authors
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged picture (%v)", p)
 		}
@@ -52,8 +52,8 @@ func decode(data []byte) (pixels *image.RGBA, notes []string, exif []byte, err e
 	return pixels, c.notes, c.exif, nil
 }
 
-// colours finds out what space a picture is in: what its format says in a way of its own, else its ICC profile, else
-// what its EXIF says; nil is sRGB.
+// colours finds the colour space of a picture, nil for sRGB. A format's own way of saying it comes first, then an ICC
+// profile, then EXIF data.
 func (c *container) colours() *space {
 	s := c.space
 	if s == nil && len(c.profile) > 0 {
@@ -87,8 +87,8 @@ func explain(err error) error {
 	return fmt.Errorf("damaged picture (%w)", err)
 }
 
-// Flatten is an image on white paper, of 8 bits a channel, from 0,0: what Digest is of and what Load returns. img itself is
-// returned where it is so.
+// Flatten returns an image with its transparent pixels on white, 8 bits a channel, from 0,0: what Digest is of and what Load
+// returns. It returns img itself where it is that already.
 func Flatten(img image.Image) *image.RGBA {
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	if rgba, ok := img.(*image.RGBA); ok && rgba.Rect.Min == (image.Point{}) && len(rgba.Pix) == 4*w*h && rgba.Opaque() { // and no part of another
@@ -99,7 +99,7 @@ func Flatten(img image.Image) *image.RGBA {
 	return out
 }
 
-// paper is a picture of w x h pixels to draw img on, and how: white where img is not opaque.
+// paper returns a picture of w x h pixels to draw img on, white unless img is opaque, and the operator to draw it with.
 func paper(img image.Image, w, h int) (*image.RGBA, draw.Op) {
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
 	if known, ok := img.(interface{ Opaque() bool }); ok && known.Opaque() {
@@ -109,8 +109,8 @@ func paper(img image.Image, w, h int) (*image.RGBA, draw.Op) {
 	return out, draw.Over
 }
 
-// fromYCbCr converts to RGB as libjpeg and libwebp do: where chroma has half the width, or half of both sides, it is
-// interpolated with weights 3/4 and 1/4 along each halved side. studio is WebP's range of values, 16 to 235.
+// fromYCbCr converts to RGB as libjpeg and libwebp do. Where chroma has half the width, or half of both sides, it is
+// interpolated with weights 3/4 and 1/4 along each halved side. studio means WebP's range of values, 16 to 235.
 func fromYCbCr(in *image.YCbCr, studio bool) *image.RGBA {
 	w, h := in.Rect.Dx(), in.Rect.Dy()
 	out := image.NewRGBA(image.Rect(0, 0, w, h))

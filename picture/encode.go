@@ -22,18 +22,20 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Encoding says how a picture is written. The zero value is an 8-bit PNG or a JPEG of quality 95, without metadata.
+// Encoding says how a picture is written. The zero value means 8 bits per channel in PNG, quality 95 in JPEG, and no
+// metadata.
 type Encoding struct {
-	Bits    int    // of a channel in PNG: 8 (or 0) or 16
-	Quality int    // of JPEG, 1 to 100; 0 is 95
-	Comment string // in the picture's metadata
-	Exif    []byte // an EXIF block; what is written of it is what is true of an upright sRGB picture of the size written
+	Bits    int    // per channel, in PNG: 8 or 16; 0 means 8
+	Quality int    // of JPEG, 1 to 100; 0 means 95
+	Comment string // a text for the metadata
+	Exif    []byte // an EXIF block, such as Picture.Exif returns; size and orientation are corrected
 }
 
 // maxSide is the longest side of a picture in the formats that are written, in pixels.
 var maxSide = map[string]int{"PNG": math.MaxInt32, "JPEG": 65500, "WebP": 16383}
 
-// Check says why a picture could not be written to path so: the settings, the format or the directory.
+// Check says, before there is a picture, why one could not be saved to path: because of the settings, the format or the
+// directory.
 func (e Encoding) Check(path string) error {
 	if err := e.validate(path); err != nil || path == "-" {
 		return err
@@ -58,7 +60,7 @@ func (e Encoding) validate(path string) error {
 	return nil
 }
 
-// Note says which metadata a file with path's extension has no room for; empty is none.
+// Note says which metadata Save leaves out because the format of path has no room for them. It is empty if there are none.
 func (e Encoding) Note(path string) string {
 	if Format(path) == "JPEG" && len(e.Exif) > maxSegment-len(exifPrefix) {
 		return fmt.Sprintf("is without the picture's EXIF data: %d bytes are more than JPEG holds; PNG and WebP keep them", len(e.Exif))
@@ -66,7 +68,8 @@ func (e Encoding) Note(path string) string {
 	return ""
 }
 
-// CheckWritable says why a file could not be written to path, by creating and removing one beside it.
+// CheckWritable says why a file of any kind could not be written to path. It tries by creating a file beside it, which it
+// removes.
 func CheckWritable(path string) error {
 	switch info, err := os.Stat(path); {
 	case path == "":
@@ -85,8 +88,8 @@ func CheckWritable(path string) error {
 	return f.Cleanup()
 }
 
-// replaced is the file that a new one at path replaces, which is what a symbolic link leads to, and has temporary files
-// lie beside it: a rename does not leave the disk, and TMPDIR may be missing or full.
+// replaced is the file that a new one at path replaces: what a symbolic link leads to. beside puts temporary files into the
+// same directory, because a rename cannot move them to another disk, and TMPDIR may be missing or full.
 func replaced(path string) (target string, beside renameio.Option) {
 	if followed, err := filepath.EvalSymlinks(path); err == nil {
 		path = followed
@@ -102,8 +105,8 @@ func unwritten(path string, err error) error {
 	return fmt.Errorf("%s: cannot be written: %w", path, err)
 }
 
-// Save writes img in the format of path's extension: PNG, JPEG or WebP (lossless). A crash or a full disk leaves
-// the old file or the new one. The path - is standard output, and gets PNG.
+// Save writes img in the format of path's extension: PNG, JPEG or lossless WebP. The path - is standard output, which gets
+// PNG. After a crash or on a full disk there is the old file or the new one, never half of one.
 func Save(path string, img image.Image, how Encoding) error {
 	if err := how.validate(path); err != nil {
 		return err
@@ -125,7 +128,8 @@ func Save(path string, img image.Image, how Encoding) error {
 	return nil
 }
 
-// Encode returns what Save writes to a file with this extension; without one it is PNG.
+// Encode returns what Save writes to a file with this extension, such as .jpg. Without an extension it is PNG. JPEG has
+// transparent pixels on white.
 func (e Encoding) Encode(extension string, img image.Image) (data []byte, err error) {
 	img = bare(img)
 	if deep, ok := img.(*image.NRGBA64); ok && e.Bits != 16 {

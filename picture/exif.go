@@ -29,8 +29,8 @@ const (
 // typeSize is how many bytes a value of each type takes.
 var typeSize = map[uint16]int64{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 
-// aboutShot are the tags, first and last of a range, of what stays true of a picture that is made of another: who, when,
-// where and how. What is about pixels, their coding and colours, is not among them, nor are previews and unknown tags.
+// aboutShot are ranges of tags, first and last, that stay true when a picture is made from another: who took it, when, where
+// and how. Tags about pixels, their coding and their colours are not among them, nor are previews and unknown tags.
 var aboutShot = [][2]uint16{
 	{0x0100, 0x0101},                                     // width, height: corrected
 	{0x010d, 0x0110}, {0x0112, 0x0112}, {0x011a, 0x011b}, // name, description, make, model, orientation, resolution
@@ -45,7 +45,7 @@ var aboutShot = [][2]uint16{
 	{0xc4a5, 0xc4a5}, {0xea1c, 0xea1d}, // printing, padding
 }
 
-// onPixels are those among them that count pixels: they stay true where the picture is not turned or scaled.
+// onPixels are those among them that count pixels. They stay true only if the picture is neither turned nor scaled.
 var onPixels = []uint16{0x9214, 0xa20e, 0xa20f, 0xa210, 0xa214} // subject's area and location, focal plane's resolution
 
 // exifBlock is an EXIF block: the header of a TIFF file, then directories (EXIF 3.0, 4.5.2; TIFF 6.0, section 2).
@@ -54,7 +54,7 @@ type exifBlock struct {
 	order binary.ByteOrder
 }
 
-// exifDirectory is a directory, whose entries of 12 bytes reach from at+2 to end.
+// exifDirectory is a directory of entries of 12 bytes each, from at+2 to end.
 type exifDirectory struct {
 	tag     uint16 // of the entry that points to it; 0: the first directory
 	pointer int    // where that entry is
@@ -72,7 +72,7 @@ type exifEntry struct {
 
 func (e exifEntry) inside() bool { return e.size <= 4 }
 
-// openExif reads the header. The prefix that JPEG's segment has, and its number in the other byte order, are in use too.
+// openExif reads the header. Some writers put the prefix of JPEG's segment before it, or swap the bytes of its magic number.
 func openExif(data []byte) (b exifBlock, ok bool) {
 	for bytes.HasPrefix(data, exifPrefix) {
 		data = data[len(exifPrefix):]
@@ -91,8 +91,8 @@ func openExif(data []byte) (b exifBlock, ok bool) {
 
 var exifPrefix = []byte("Exif\x00\x00")
 
-// directories are the first one and those for Exif, GPS and interoperability, parents first. damaged says that one cannot
-// be found, is cut off, or overlaps another.
+// directories lists the first directory and those for Exif, GPS and interoperability, parents first. damaged says that one is
+// missing, cut off, or overlaps another.
 func (b exifBlock) directories() (all []exifDirectory, damaged bool) {
 	var add func(tag uint16, pointer int, offset int64)
 	add = func(tag uint16, pointer int, offset int64) {
@@ -135,7 +135,7 @@ func (b exifBlock) entry(at int) exifEntry {
 	return e
 }
 
-// overlaps says whether the bytes from at to end meet a directory, the first one's link to the next included.
+// overlaps says whether the bytes from at to end overlap a directory, or the first one's link to the next.
 func overlaps(all []exifDirectory, at, end int) bool {
 	return slices.ContainsFunc(all, func(d exifDirectory) bool {
 		stop := d.end
@@ -146,7 +146,7 @@ func overlaps(all []exifDirectory, at, end int) bool {
 	})
 }
 
-// integer returns the value of an entry, the first if there are several, of whatever integer type.
+// integer returns the value of an entry of any integer type, the first if there are several.
 func (b exifBlock) integer(e exifEntry) (v int64, ok bool) {
 	if !e.readable || e.size == 0 {
 		return 0, false
@@ -169,8 +169,8 @@ func (b exifBlock) integer(e exifEntry) (v int64, ok bool) {
 	return 0, false
 }
 
-// orientation is the value of the first tag Orientation in the first directory, 1 (upright) to 8; 1 where there is none or
-// it says nothing that is allowed. The block may be a TIFF file.
+// orientation returns the value of the first tag Orientation in the first directory, 1 (upright) to 8. It is 1 if there is no
+// such tag, or one with another value. The block may be a TIFF file.
 func orientation(block []byte) int {
 	b, ok := openExif(block)
 	if !ok {
@@ -213,10 +213,10 @@ func exifAdobeRGB(block []byte) bool {
 	return space == 2 || space == 0xffff && r03
 }
 
-// upright is what an upright sRGB picture of w x h px keeps of the EXIF block of the picture that it was made of; nil is
-// nothing. Sizes, colour space and orientation are corrected. What is about other pixels is overwritten by zeros or cut
-// off: thumbnails, previews in maker notes, coding. So is what cannot be read, and damaged says that there was some.
-// The rest stays where it is, since only a camera's maker knows the offsets in its note.
+// upright returns what an upright sRGB picture of w x h px keeps of the EXIF block of the picture that it was made from, or
+// nil. Sizes, colour space and orientation are corrected. What describes other pixels is overwritten by zeros or cut off:
+// thumbnails, previews in maker notes, coding. So is what cannot be read; damaged says that there was some. The rest stays
+// at its offset, because only a camera's maker knows the offsets in a maker note.
 func upright(block []byte, w, h int) (out []byte, damaged bool) {
 	b, ok := openExif(block)
 	if !ok {
@@ -281,8 +281,8 @@ func upright(block []byte, w, h int) (out []byte, damaged bool) {
 	return out[:end], damaged
 }
 
-// exifOfTIFF makes an EXIF block of what upright keeps of a TIFF file, whose first directory has EXIF's tags among those of
-// its coding; nil if it is no TIFF file. The maker note is not in it: its offsets may be those of the file.
+// exifOfTIFF makes an EXIF block of what upright keeps of a TIFF file, or nil if file is none. The first directory of a TIFF
+// file has EXIF's tags among those of its coding. The maker note is left out, since its offsets may count from the file.
 func exifOfTIFF(file []byte) []byte {
 	b, ok := openExif(file)
 	if !ok {
@@ -339,7 +339,7 @@ func keeps(directory, tag uint16) bool {
 	return slices.ContainsFunc(aboutShot, func(tags [2]uint16) bool { return tag >= tags[0] && tag <= tags[1] })
 }
 
-// correct writes what is true into an entry about size, orientation or colour space; ok says that it is one.
+// correct writes the true value into an entry about size, orientation or colour space. ok says whether it is such an entry.
 func (b exifBlock) correct(entry []byte, directory uint16, w, h int) (ok bool) {
 	value, tag := 0, b.order.Uint16(entry)
 	switch {

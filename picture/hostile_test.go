@@ -139,6 +139,9 @@ func TestHostilePictures(t *testing.T) {
 		fmt.Println("PEAK", strings.Fields(peak)[0])
 		return
 	}
+	if testing.Short() {
+		t.Skip("measures memory, which -race multiplies")
+	}
 	dir := t.TempDir()
 	all := hostile(t)
 	if len(all) < 60 {

@@ -1,10 +1,15 @@
-// Package picture reads and writes picture files, and knows nothing of what they are for: PNG, JPEG, WebP, TIFF, BMP and
-// GIF come in as upright sRGB on white paper, PNG, JPEG and WebP go out with what is true of them in their metadata.
+// Package picture reads, scales and writes picture files. It knows nothing of what they are for.
 //
-// decode.go reads files: container.go finds what a file says about itself, tiff.go and bmp.go are decoders, exif.go knows
-// EXIF data, colour.go brings colours to sRGB. encode.go writes. All of it is pure Go, within 2 of 255 of Pillow with
-// LittleCMS: the libraries in C are not there where a binary is carried to, and a damaged file could end the program in
-// them.
+//	p, err := picture.Load("boat.jpg")
+//	err = picture.Save("boat.png", p, picture.Encoding{Exif: p.Exif()})
+//
+// PNG, JPEG, WebP, TIFF, BMP and GIF are read. Whatever the file, the picture is upright, opaque and sRGB, as a browser
+// shows it on a white page. PNG, JPEG and WebP are written.
+//
+// decode.go reads files: container.go finds the size, profile and EXIF data of each format, tiff.go and bmp.go decode
+// pixels, colour.go converts colours to sRGB, exif.go reads and corrects EXIF data. scale.go makes smaller copies, encode.go
+// writes files. All of it is pure Go. The libraries in C may be missing where a binary is copied to, and a damaged file
+// could crash the program in them. Values are within 2 of 255 of those of Pillow with LittleCMS.
 package picture
 
 import (
@@ -22,21 +27,23 @@ import (
 	"strings"
 )
 
-// Picture is an image and the name that messages call it by.
+// Picture is an image, the name that messages have for it, and what its file told.
 type Picture struct {
 	Name string
 	image.Image
-	Notes []string // what Load did that a user should know, such as "is animated: its first frame is taken"
+	Notes []string // for the user, about how it was read, such as "is animated: its first frame is taken"
 
 	exif []byte // as upright returns it
 	file []byte
 }
 
-// File is the file that the picture was loaded from, byte for byte, to hand on or to keep; nil of a picture that was made
-// in memory. It is kept in memory as long as the picture is: what the file takes on disk, 400 MB at most.
+// File returns the bytes of the file that the picture was loaded from, or nil if it was made in memory. They are not a
+// copy: do not change them. They stay in memory as long as the picture does, and take as much as the file on disk, 400 MB at
+// most.
 func (p Picture) File() []byte { return p.file }
 
-// bare is the image of a picture, whose type tells how to read its pixels quickly and whether it is opaque.
+// bare returns the image itself. Its type tells how to read pixels quickly, and whether they are opaque; that of a Picture
+// does not.
 func bare(img image.Image) image.Image {
 	if p, ok := img.(Picture); ok {
 		return p.Image
@@ -44,8 +51,8 @@ func bare(img image.Image) image.Image {
 	return img
 }
 
-// Encoded is the picture as a file, which Read makes a picture of the same Digest: the file that it was loaded from, or a
-// PNG where there was none, or where the picture has been changed since.
+// Encoded returns the picture as a file, which Read turns into a picture of the same Digest: the file that it was loaded
+// from, or a PNG where there was none, or where the picture has been changed since.
 func (p Picture) Encoded() ([]byte, error) {
 	if p.file != nil {
 		if before, err := Read(p.Name, bytes.NewReader(p.file)); err == nil && before.Digest() == p.Digest() {
@@ -59,11 +66,13 @@ func (p Picture) Encoded() ([]byte, error) {
 	return data, nil
 }
 
-// Exif is what is true of the picture in the EXIF block of the file that it was loaded from: without what is about its
-// coding and without previews, with the orientation, size and colour space that the picture has now. nil is nothing.
+// Exif returns the EXIF block of the file that the picture was loaded from, as far as it is true of the picture, or nil.
+// Orientation, size and colour space are those that the picture has now. Previews are left out, as is what describes the
+// coding of the file.
 func (p Picture) Exif() []byte { return p.exif }
 
-// Digest is the sha256 of the picture's size and pixels, in hexadecimal.
+// Digest returns the sha256 of the picture's size and pixels, in hexadecimal. It is the same for the same pixels, whatever
+// the file.
 func (p Picture) Digest() string {
 	pixels := Flatten(p.Image)
 	hash := sha256.New()
@@ -79,17 +88,20 @@ var formats = map[string]string{
 	".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF",
 }
 
-// Format is the format that a file name's extension stands for, in small letters or capitals: PNG, JPEG, WebP, TIFF,
-// BMP or GIF; empty where it is that of no picture that Load reads.
+// Format returns the picture format that the extension of a file name stands for: PNG, JPEG, WebP, TIFF, BMP or GIF, or
+// nothing if Load reads no such files. Capitals do not matter.
 func Format(name string) string { return formats[strings.ToLower(filepath.Ext(name))] }
 
-// Extensions are the extensions of files that Load reads, sorted.
+// Extensions lists the extensions of files that Load reads, such as .png, in alphabetical order.
 func Extensions() []string { return slices.Sorted(maps.Keys(formats)) }
 
-// Load reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF, at most 0.9 GB when decoded
-// (about 100 million pixels). It is turned upright as its EXIF says, brought to sRGB from its colour space (ICC profile,
-// PNG's chunks cICP, sRGB, gAMA and cHRM, EXIF's Adobe RGB; relative colorimetric), transparency shows white paper, and
-// of an animation the first frame is taken. Notes say what could not be used. The name - is standard input.
+// Load reads a picture: PNG, JPEG, WebP, TIFF, BMP or GIF. The path - is standard input. A file may have 400 MB, and its
+// picture may take 0.9 GB while it is decoded (about 100 million pixels).
+//
+// The picture is turned upright as its EXIF data say. Its colours are converted to sRGB (relative colorimetric) from the
+// space that the file names: by an ICC profile, by PNG's chunks cICP, sRGB, gAMA and cHRM, or by EXIF's Adobe RGB.
+// Transparent pixels become white. Of an animation the first frame is taken. Notes say what was done, and what of the file
+// could not be used. Errors are one line that begins with the path.
 func Load(path string) (Picture, error) {
 	if path == "-" {
 		return Read(path, os.Stdin)
@@ -109,7 +121,7 @@ func Load(path string) (Picture, error) {
 	return Read(path, f)
 }
 
-// Read reads a picture as Load does, from anywhere; name is the picture's.
+// Read reads a picture as Load does, from r. name is the picture's, and errors begin with it.
 func Read(name string, r io.Reader) (Picture, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// Scale returns img at w x h pixels, on white paper where it is transparent. kernel is the filter, which averages over
-// what becomes one pixel where the picture shrinks: draw.BiLinear (as Pillow's BILINEAR), which fits are made with, or
-// draw.CatmullRom (as Pillow's BICUBIC), which keeps more detail for the eye.
-func Scale(img image.Image, w, h int, kernel *draw.Kernel) *image.RGBA {
+// Scale returns img scaled to w x h pixels, with transparent pixels on white. When it shrinks, the filter averages over all
+// pixels that become one. draw.BiLinear (Pillow's BILINEAR) is what fits are made with. draw.CatmullRom (Pillow's BICUBIC)
+// keeps more detail: it is for copies that people look at.
+func Scale(img image.Image, w, h int, filter *draw.Kernel) *image.RGBA {
 	img = bare(img)
 	out, op := paper(img, w, h)
-	kernel.Scale(out, out.Rect, img, img.Bounds(), op, nil)
+	filter.Scale(out, out.Rect, img, img.Bounds(), op, nil)
 	return out
 }
 
-// JPEG returns img as pages and thumbnails have it: a JPEG whose longer side is at most side pixels, scaled by
-// draw.CatmullRom, on white paper. Its quality is 85; where the file would be larger than limit bytes (0: any size) it
-// falls in steps to 40, and no further. It fails where img has no pixels.
+// JPEG returns a small copy of img for a page or a thumbnail, as a JPEG file. Its longer side is at most side pixels; a larger
+// picture is scaled by draw.CatmullRom. Transparent pixels are white. The quality is 85 of 100; if the file is larger than
+// limit bytes, the quality falls in steps, down to 40. A limit of 0 is none. An image without pixels is an error.
 func JPEG(img image.Image, side, limit int) (data []byte, err error) {
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	if longer := max(w, h); longer > side {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/image/tiff/lzw"
 )
 
-// tiff is the first picture of a TIFF file (TIFF 6.0 and its supplements). golang.org/x/image/tiff shows faxes with black
-// for white, and refuses inks, planes, JPEG, and samples beside those of colours.
+// tiff is the first picture of a TIFF file (TIFF 6.0 and its supplements). golang.org/x/image/tiff shows faxes with black and
+// white exchanged, and does not read CMYK, separate planes, JPEG, and samples other than colours.
 type tiff struct {
 	exifBlock
 	entries map[uint16]exifEntry
@@ -54,7 +54,7 @@ func (t *tiff) bytes(tag uint16) []byte {
 	return t.data[e.value:][:e.size]
 }
 
-// numbers gives the values of a tag of whatever integer type.
+// numbers gives the values of a tag of any integer type.
 func (t *tiff) numbers(tag uint16) (values []int) {
 	e := t.entries[tag]
 	each := int(typeSize[e.kind])
@@ -153,7 +153,7 @@ func (t *tiff) open(c *container) error {
 
 func (t *tiff) tiled() bool { return len(t.numbers(322)) > 0 }
 
-// supported finds out which sample is what, and refuses what is not read here.
+// supported finds out what each sample of a pixel means, and refuses what is not read here.
 func (t *tiff) supported() error {
 	for _, v := range t.numbers(258) {
 		if v != t.bits {
@@ -403,8 +403,8 @@ func (t *tiff) block(i, rows, stride, samples int) ([]byte, error) {
 	return raw, nil
 }
 
-// faxRows decodes the rows of a Group 3 fax one by one, up to size bytes. Each begins with an end of line, 11 zeros and a one, which more zeros
-// may stand before to fill up bytes (T.4, 4.1.2): the decoder expects none.
+// faxRows decodes the rows of a Group 3 fax one by one, up to size bytes. Each begins with an end of line, which is 11 zeros
+// and a one. More zeros may stand before it to fill up a byte (T.4, 4.1.2), which the decoder does not expect.
 func faxRows(raw []byte, width, stride, size int) (out []byte, err error) {
 	var row []byte
 	zeros, n := 0, 0 // in a row, and bits of row
@@ -463,7 +463,7 @@ func unpackBits(raw []byte, size int) (out []byte) {
 	return out
 }
 
-// jpegBlock decodes a strip or tile of JPEG, whose tables may stand in a tag.
+// jpegBlock decodes a strip or tile of JPEG. Its tables may be in a tag.
 func (t *tiff) jpegBlock(raw []byte, rows, samples int) ([]byte, error) {
 	if len(t.tables) > 4 && len(raw) > 2 {
 		raw = slices.Concat(t.tables[:len(t.tables)-2], raw[2:])

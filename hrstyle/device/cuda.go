@@ -37,13 +37,13 @@ const (
 // system is the root of the files that tell of a driver; tests put theirs there.
 var system = "/"
 
-// Driver is NVIDIA's driver.
+// Driver is the NVIDIA driver of this machine.
 type Driver struct {
-	Version string   // such as 580.65.06; empty: not known
-	GPUs    []string // name, memory and free memory of each, as nvidia-smi prints them
+	Version string   // such as 580.65.06, or empty if not known
+	GPUs    []string // name, memory and free memory of each GPU, as nvidia-smi prints them
 }
 
-// HasNVIDIA says whether there is an NVIDIA driver, be it Linux's own or that of Windows seen from WSL.
+// HasNVIDIA says whether there is an NVIDIA driver: one for Linux, or within WSL that of Windows.
 func HasNVIDIA() bool {
 	for _, path := range []string{"dev/nvidiactl", "proc/driver/nvidia/version", "usr/lib/wsl/lib/libcuda.so.1"} {
 		if _, err := os.Stat(filepath.Join(system, path)); err == nil {
@@ -53,7 +53,7 @@ func HasNVIDIA() bool {
 	return false
 }
 
-// FindDriver asks the kernel and nvidia-smi for the driver; ok says whether there is one.
+// FindDriver asks the kernel and nvidia-smi about the driver. ok says whether there is one. It takes ten seconds at most.
 func FindDriver(ctx context.Context) (d Driver, ok bool) {
 	if !HasNVIDIA() {
 		return d, false
@@ -99,7 +99,7 @@ func checkDriver(ctx context.Context) error {
 //	~/.local/lib/go-xla/hrlab-cuda-<hash>/  pjrt_c_api_cuda_plugin.so, cu13/, cudnn/, nccl/, nvshmem/, bin/ptxas (4 GB)
 //	~/.local/lib/go-xla/nvidia              a link to it
 //
-// pip fetches the wheels, 2.2 GB, and checks their hashes. Before that driver, system and free disk are looked at.
+// pip fetches the wheels, 2.2 GB, and checks their hashes. Driver, operating system and free disk space are checked first.
 func InstallCUDA(ctx context.Context, report func(stage string, done, total int64)) (path string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", fmt.Errorf("CUDA is for linux/amd64 only, not for %s/%s: go-xla has no plugin for it either", runtime.GOOS, runtime.GOARCH)
@@ -116,7 +116,7 @@ func InstallCUDA(ctx context.Context, report func(stage string, done, total int6
 	}.install(ctx, report)
 }
 
-// wholeCUDA says whether dir has the plugin and was made of today's wheels. Whether it works only a GPU can tell.
+// wholeCUDA says why dir does not hold the plugin, made of the wheels of today. Whether it works only a GPU can tell.
 func wholeCUDA(_ context.Context, dir string) error {
 	if list, err := os.ReadFile(filepath.Join(dir, cudaList)); err != nil || string(list) != cudaWheels {
 		return errors.New("made of other wheels")
@@ -145,7 +145,8 @@ func buildCUDA(ctx context.Context, tmp, dir string, report func(stage string, d
 	)
 }
 
-// CUDAParts says what is beside a CUDA plugin: its version and the paths of cuDNN and ptxas, empty where not found.
+// CUDAParts returns what lies beside the CUDA plugin at a path: its version and the paths of cuDNN and ptxas, each empty if
+// not found.
 func CUDAParts(plugin string) (version, cudnn, ptxas string) {
 	dir := filepath.Dir(plugin)
 	if list, err := os.ReadFile(filepath.Join(dir, cudaList)); err == nil {

@@ -7,16 +7,15 @@
 //	exec := graph.MustNewExec(d.Backend, …)
 //
 // Plugins are shared libraries named pjrt_c_api_cpu…_plugin.so and pjrt_c_api_cuda…_plugin.so. They are looked for in the
-// directories of PJRT_PLUGIN_LIBRARY_PATH and then in go-xla's: ~/.local/lib/go-xla, /usr/local/lib/go-xla and the folder
-// nvidia of each. The first found is taken. Opening a device never touches the
-// network.
+// directories of PJRT_PLUGIN_LIBRARY_PATH, and then in those of go-xla: ~/.local/lib/go-xla, /usr/local/lib/go-xla and the
+// folder nvidia in each. The first that is found is taken. Opening a device never touches the network.
 //
 // InstallCPU builds the XLA:CPU plugin from a Python wheel, on linux/amd64 with python3, pip and clang++, into
 //
 //	~/.local/lib/go-xla/hrlab-cpu-<hash>/         the plugin, its two libraries (640 MB) and a program that checks them
 //	~/.local/lib/go-xla/pjrt_c_api_cpu_plugin.so  a link to the plugin
 //
-// where every program made with go-xla finds it too. To remove it, remove the two. InstallCUDA does the like.
+// where every program made with go-xla finds it too. To remove the plugin, remove both. InstallCUDA does the same for CUDA.
 package device
 
 import (
@@ -37,7 +36,7 @@ import (
 // Kind is a kind of device.
 type Kind string
 
-// The kinds, Auto meaning the first of the others that there is.
+// The kinds of device. Auto is the first of the others that can be opened.
 const (
 	Auto Kind = "auto"
 	CUDA Kind = "cuda"
@@ -50,7 +49,7 @@ type Device struct {
 	compute.Backend
 	Kind Kind
 	Name string // for people, such as "XLA:CPU (/home/…/pjrt_c_api_cpu_plugin.so)"
-	Why  string // why this one was taken
+	Why  string // why this one was taken, such as "no CUDA plugin found: …; the best device found"
 }
 
 // names are for people.
@@ -62,8 +61,8 @@ var missing = map[Kind]string{
 	CPU:  "no XLA:CPU plugin found: run hrlab setup",
 }
 
-// Open opens a device of the given kind. Auto tries CUDA, XLA:CPU and pure Go in this order, and Why says what was
-// passed over; any other kind is opened or is an error.
+// Open opens a device of the given kind, or says in one line why it cannot. Auto tries CUDA, XLA:CPU and pure Go in this
+// order, and Why says which of them could not be opened.
 func Open(kind Kind) (*Device, error) {
 	switch kind {
 	case Auto:
@@ -99,8 +98,7 @@ func openBest() (*Device, error) {
 	return nil, errors.New(strings.Join(passed, "; "))
 }
 
-// openPlugin opens the plugin of a kind by its path: by name go-xla would load every plugin there is, which takes a
-// second.
+// openPlugin opens the plugin of a kind by its path. By its name go-xla would load every plugin, which takes a second.
 func openPlugin(kind Kind) (*Device, error) {
 	path, ok := Plugins()[kind]
 	if !ok {
@@ -118,7 +116,7 @@ func openPlugin(kind Kind) (*Device, error) {
 	return &Device{backend, kind, names[kind] + " (" + path + ")", "as asked for"}, nil
 }
 
-// recovered makes an error of a panic: GoMLX and its backends report some of their errors so.
+// recovered turns a panic into an error, because GoMLX and its backends panic for some of theirs.
 func recovered(open func() (compute.Backend, error)) (backend compute.Backend, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -169,14 +167,14 @@ func userDir() (string, error) {
 	return filepath.Join(home, ".local", "lib", "go-xla"), nil
 }
 
-// LargePages is the one of [Environment]'s variables that counts only if it is there when the process starts.
+// LargePages is the variable in [Environment] that counts only if it is set when the process starts.
 const LargePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
-// Environment lists the variables, as NAME=value, that make XLA:CPU quicker and quieter and that are not set yet.
-// GLIBC_TUNABLES counts only if it is there when the process starts, the others if they are set before Open.
+// Environment lists variables, as NAME=value, that make XLA:CPU faster and quieter. Those that are set already are not in
+// it. GLIBC_TUNABLES counts only if it is set when the process starts, the others if they are set before Open.
 //
-// XLA ends the process on a flag in XLA_FLAGS that it does not know. The one set here is in the plugin that InstallCPU
-// builds and in the CUDA plugin jax-cuda13-pjrt 0.12; with a plugin that rejects it, set XLA_FLAGS yourself, if only to
+// XLA ends the process if it does not know a flag in XLA_FLAGS. The plugin that InstallCPU builds and the CUDA plugin
+// jax-cuda13-pjrt 0.12 know the flag that is set here. With a plugin that does not, set XLA_FLAGS yourself, if only to
 // nothing.
 func Environment() []string {
 	var list []string

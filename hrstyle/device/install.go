@@ -53,10 +53,10 @@ const (
 	space = 2_000_000_000
 )
 
-// Tool is a program that an installation runs, and the Debian package that has it.
+// Tool is a program that an installation needs, and the Debian package that it is in.
 type Tool struct{ Name, Package string }
 
-// MissingTools lists the programs that the installation for a kind of device needs and that are not there.
+// MissingTools lists the programs that installing a kind of device needs and that are missing.
 func MissingTools(kind Kind) (missing []Tool) {
 	if exec.Command("python3", "-m", "pip", "--version").Run() != nil {
 		missing = append(missing, Tool{"python3 with pip", "python3-pip"})
@@ -67,8 +67,9 @@ func MissingTools(kind Kind) (missing []Tool) {
 	return missing
 }
 
-// clang finds the compiler: the wheel's libraries are clang's work, and absl may declare types trivial_abi, which GCC
-// would pass otherwise. In this wheel it declares none, and a plugin built by GCC 12 passed the tests too.
+// clang finds the compiler. It is clang because the wheel's libraries were compiled by clang: absl may declare types
+// trivial_abi, which GCC would pass in another way. In this wheel it declares none, and a plugin built by GCC 12 passed the
+// tests too.
 func clang() string {
 	names := []string{"clang++"}
 	for v := 25; v >= 14; v-- {
@@ -103,13 +104,15 @@ func cpuFolder() string {
 	return fmt.Sprintf("%s%x", prefix, h.Sum(nil)[:6])
 }
 
-// InstallCPU builds the XLA:CPU plugin into the user's directory of plugins, unless it is there and works, or Open would
-// take one that InstallCPU did not make, and returns the plugin's path. It fetches a Python wheel by pip, so that the
-// user's index, mirror and proxy hold, and compiles a shim against it: half a minute on two cores after 274 MB. report,
-// which may be nil, is told the stage and how far it is (total 0: not known), never twice at once.
+// InstallCPU builds the XLA:CPU plugin in the user's directory of plugins and returns its path. It does nothing if the plugin
+// is there and works, or if Open would take one that InstallCPU did not build. pip fetches a Python wheel of 274 MB, with the
+// user's own index, mirror and proxy. Compiling a shim against it takes half a minute on two cores.
 //
-// A kill at any moment leaves no plugin, the one that was there before or the new one, and what else it leaves goes the
-// next time. Of two installations at once the second waits for the first.
+// report, which may be nil, is called with the stage and how much of it is done, in bytes; a total of 0 is not known. Calls
+// do not overlap.
+//
+// A kill at any moment leaves no plugin, the old one or the new one. What else it leaves, the next installation removes. Of
+// two installations at once the second waits for the first.
 func InstallCPU(ctx context.Context, report func(stage string, done, total int64)) (path string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", fmt.Errorf("the XLA:CPU plugin is built on linux/amd64 only, not on %s/%s: use --device go, or install go-xla's own (see its README; on darwin/arm64 and linux/arm64, fetched without a checksum)", runtime.GOOS, runtime.GOARCH)
@@ -120,7 +123,7 @@ func InstallCPU(ctx context.Context, report func(stage string, done, total int64
 	}.install(ctx, report)
 }
 
-// installation is a folder in the user's directory of plugins and a link to it, or to a file in it.
+// installation is a folder in the user's directory of plugins, and a link to the folder or to a file in it.
 type installation struct {
 	kind         Kind
 	folder       string // names what it is made of, and begins with prefix
@@ -193,8 +196,8 @@ func (i installation) foreign(link string) bool {
 	return err != nil || !strings.HasPrefix(target, i.prefix)
 }
 
-// make makes the folder in root, unless one is there that works, and lets link lead to target in it. Folder and link
-// each appear at once, and in this order.
+// make makes the folder in root, unless one is there that works, and makes link lead to target in it. First the folder
+// appears, then the link, each complete.
 func (i installation) make(ctx context.Context, root, link, target string, report func(stage string, done, total int64)) error {
 	dir := filepath.Join(root, i.folder)
 	if err := removeAll(filepath.Join(root, tmpPrefix+"*"), ""); err != nil {

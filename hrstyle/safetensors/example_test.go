@@ -28,6 +28,6 @@ func Example() {
 	}
 	defer file.Close()
 	weight, err := file.Tensor("weight", 2, 2)
-	fmt.Println(file.Names(), weight.Data, file.Metadata["made"], err)
-	// Output: [weight] [1 2 3 4] by hand <nil>
+	fmt.Println(weight.Data, file.Metadata["made"], err)
+	// Output: [1 2 3 4] by hand <nil>
 }

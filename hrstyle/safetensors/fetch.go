@@ -23,10 +23,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// stall is how long a server may be silent, firstWait the pause before the second try, which doubles.
+// stall is how long a server may be silent. firstWait is the pause before the second try; later ones are twice as long each.
 var stall, firstWait = 30 * time.Second, time.Second
 
-// tries is how often a fetch that gets nowhere is begun.
+// tries is how often a fetch is tried without getting any further.
 const tries = 5
 
 // maxRemoteHeader is the longest header fetched, in bytes.
@@ -35,15 +35,16 @@ const maxRemoteHeader = 10_000_000
 // Source is a remote file.
 type Source struct {
 	URL    string
-	SHA256 string // of the whole file, in hexadecimal; compared where the whole file is read; empty: not known
+	SHA256 string // of the whole file, in hexadecimal, or empty if not known; checked where the whole file is read
 }
 
-// Fetch copies some tensors of a remote safetensors file to the file at path, asking by HTTP for their bytes alone
-// where the server can do that. wanted holds the shape of each. Proxies are those of the environment.
+// Fetch copies the tensors in wanted, which must have the shapes given there, from a remote safetensors file to the file at
+// path. It asks for their bytes alone, by HTTP range requests, if the server can do that. It uses the proxies of the
+// environment.
 //
-// What was fetched is kept in path+".part": a second call goes on where the first was stopped, unless the remote file
-// has changed. Only a file that is complete and whose every value is finite comes to stand at path. Of two processes
-// that fetch to one path the second waits. report is told what is done, and of how many bytes.
+// A fetch that is interrupted keeps what it has in path+".part". The next one goes on from there, unless the remote file has
+// changed. There is a file at path only when it is complete and all its values are finite. Of two processes that fetch to the
+// same path, the second waits. report is called with the stage, the bytes that are done, and how many there are.
 func Fetch(ctx context.Context, source Source, path string, wanted map[string][]int, report func(stage string, done, total int64)) (err error) {
 	lock := flock.New(path + ".lock")
 	if free, err := lock.TryLock(); err != nil {

@@ -112,8 +112,8 @@ func checkFetched(t *testing.T, path string, want map[string]Tensor) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if len(f.Names()) != len(want) {
-		t.Errorf("fetched %v", f.Names())
+	if len(f.entries) != len(want) {
+		t.Errorf("fetched %v", f.entries)
 	}
 	for name, w := range want {
 		if got, err := f.Tensor(name); err != nil || !reflect.DeepEqual(got, w) {

@@ -1,10 +1,10 @@
 // Package safetensors reads and writes tensors in the safetensors format: eight bytes of header length, a JSON
 // header of names, types, shapes and offsets, then the values in little-endian order.
 //
-// Values are float32 in memory; F32, F16 and BF16 are read, F32 is written. Every offset of a header is checked
-// before anything is allocated, so a foreign file can waste no memory.
+// Values are float32 in memory. F32, F16 and BF16 are read, F32 is written. Every offset in a header is checked before
+// memory is allocated, so a damaged or hostile file cannot take more memory than its size.
 //
-// Open and Read also take files that torch.save wrote (.pth), without running their pickles.
+// Open and Read also take files that torch.save wrote (.pth). Their pickles are read, not run.
 //
 // Format: https://github.com/huggingface/safetensors, "Format".
 package safetensors
@@ -26,8 +26,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// MaxHeader is the longest header accepted, in bytes; the reference implementation has the same limit.
-const MaxHeader = 100_000_000
+// maxHeader is the longest header accepted, in bytes. The reference implementation has the same limit.
+const maxHeader = 100_000_000
 
 // Tensor is a dense array of float32 in row-major order; len(Data) is the product of Shape.
 type Tensor struct {
@@ -42,7 +42,7 @@ type entry struct {
 	Offsets []int64 `json:"data_offsets"` // begin and end, counted from the end of the header
 }
 
-// File is an open safetensors file. Tensors are read when they are asked for.
+// File is an open safetensors file. Tensors are read by Tensor, one by one.
 type File struct {
 	Metadata map[string]string
 
@@ -53,7 +53,8 @@ type File struct {
 	entries map[string]entry
 }
 
-// Open reads the header of the file at path.
+// Open opens the file at path and reads its header, of 100 MB at most. Close it when done. Errors are one line that begins
+// with the path.
 func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,7 +83,8 @@ func plain(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// Read reads the header of size bytes at r; name is for messages.
+// Read reads the header of a file whose size bytes are r's, as Open does. Errors begin with name. r is read again by Tensor;
+// Close does not close it.
 func Read(name string, r io.ReaderAt, size int64) (*File, error) {
 	if magic := make([]byte, len(legacyMagic)); readFull(r, magic) && (bytes.HasPrefix(magic, zipMagic) || bytes.Equal(magic, legacyMagic)) {
 		return readTorch(name, r, size)
@@ -98,7 +100,7 @@ func Read(name string, r io.ReaderAt, size int64) (*File, error) {
 		return nil, plain(name, err)
 	}
 	length := binary.LittleEndian.Uint64(head[:])
-	if length > MaxHeader || int64(length) > size-8 {
+	if length > maxHeader || int64(length) > size-8 {
 		return bad("a header of %d bytes in a file of %d", length, size)
 	}
 	header := make([]byte, length)
@@ -158,9 +160,6 @@ func (e entry) check(size int64) error {
 	return nil
 }
 
-// Names lists the tensors in alphabetical order.
-func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
-
 // entry finds the entry called name, which must have the given shape (none: any).
 func (f *File) entry(name string, shape []int) (entry, error) {
 	e, ok := f.entries[name]
@@ -173,7 +172,7 @@ func (f *File) entry(name string, shape []int) (entry, error) {
 	return e, nil
 }
 
-// Tensor reads the tensor called name, which must have the given shape (none: any) and only finite values.
+// Tensor reads the tensor called name. Its shape must be the one given, if one is, and its values must be finite.
 func (f *File) Tensor(name string, shape ...int) (Tensor, error) {
 	fail := func(format string, args ...any) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("%s: tensor %q %s", f.name, name, fmt.Sprintf(format, args...))
@@ -211,11 +210,11 @@ func (f *File) Tensor(name string, shape ...int) (Tensor, error) {
 	return t, nil
 }
 
-// Close closes the underlying file.
+// Close closes the file that Open opened.
 func (f *File) Close() error { return f.close() }
 
-// Write writes tensors as F32 and metadata to path, by way of a temporary file beside it: a crash leaves the old
-// file or the new one. A tensor whose data and shape disagree is a programming error and panics.
+// Write writes tensors as F32, and metadata, to a file at path. It writes a temporary file first, so that a crash leaves the
+// old file or the new one. It panics if the data of a tensor do not fit its shape.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
 	if err := renameio.WriteFile(path, Encode(tensors, metadata), 0o666); err != nil {
 		return plain(path, err)

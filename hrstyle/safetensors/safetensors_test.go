@@ -33,8 +33,8 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if f.Metadata["k"] != "v" || len(f.Names()) != 3 {
-		t.Errorf("metadata %v, names %q", f.Metadata, f.Names())
+	if f.Metadata["k"] != "v" || len(f.entries) != 3 {
+		t.Errorf("metadata %v, entries %v", f.Metadata, f.entries)
 	}
 	for name, w := range want {
 		got, err := f.Tensor(name)
@@ -139,7 +139,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, name := range file.Names() {
+		for name := range file.entries {
 			tensor, err := file.Tensor(name)
 			if err != nil {
 				continue
@@ -190,8 +190,8 @@ func TestTorch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range whole { // cut anywhere: an error, or what is whole
-		if f, err := read(whole[:n]); err == nil && len(f.Names()) != 5 {
-			t.Errorf("cut at %d of %d: %q", n, len(whole), f.Names())
+		if f, err := read(whole[:n]); err == nil && len(f.entries) != 5 {
+			t.Errorf("cut at %d of %d: %v", n, len(whole), f.entries)
 		}
 	}
 }

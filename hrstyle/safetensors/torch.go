@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// Files of torch.save are a zip of raw storages and a pickle that says which tensor lies where in them; before PyTorch
-// 1.6, as torchvision's vgg19 still is, they were pickles with the storages behind them. A pickle is a program. None is
-// run here: of its language only the words that build a dictionary of tensors are known, the names of Python's
-// functions are names and nothing else, and any other word ends the reading.
+// A file of torch.save is a zip archive of raw storages, and of a pickle that says where in them each tensor lies. Before
+// PyTorch 1.6 it was a pickle followed by the storages; torchvision's vgg19 still is. A pickle is a program, but it is not run
+// here. Only the opcodes that build a dictionary of tensors are known. Names of Python functions are mere names, and any
+// other opcode is an error.
 var (
 	zipMagic    = []byte("PK\x03\x04")
 	legacyMagic = []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.")
