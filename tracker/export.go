@@ -26,7 +26,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// line is a line of an export: one of its fields, and the run that it belongs to.
+// line is a line of an export: a run, or one of the other fields and the run that it belongs to.
 type line struct {
 	Run      *exported     `json:"run,omitempty"`
 	Of       int64         `json:"of,omitempty"` // the id of the run, as exported
@@ -57,8 +57,8 @@ type artifactLine struct {
 	Data []byte `json:"data"`
 }
 
-// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
-// what is damaged, are in an [IncompleteError].
+// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads. What
+// is missing or damaged is left out, and named by an [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
@@ -107,7 +107,7 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 		for _, a := range artifacts {
 			a, data, err := s.readArtifact(ctx, r.ID, a.Name)
 			switch {
-			case errors.Is(err, ErrNotFound): // it was dropped since
+			case errors.Is(err, ErrNotFound): // the run has dropped it meanwhile
 				continue
 			case ctx.Err() != nil:
 				return ctx.Err()
@@ -123,7 +123,7 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 	return incomplete(missing)
 }
 
-// eachPicture calls f for the pictures of a run whose thumbnails are sound, and says which are not.
+// eachPicture calls f for the pictures of a run. It returns what is wrong with thumbnails that are damaged.
 func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte, size image.Config) error) (damaged []error, err error) {
 	pictures, err := s.Pictures(ctx, run)
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 	}
 	for _, p := range pictures {
 		jpeg, err := s.Thumbnail(ctx, p.Digest)
-		if errors.Is(err, ErrNotFound) { // the run was freed since
+		if errors.Is(err, ErrNotFound) { // the run was removed meanwhile
 			continue
 		}
 		if err != nil {
@@ -149,9 +149,11 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 	return damaged, nil
 }
 
-// Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
-// An error names the line; the runs before it stay, the one that it belongs to does not. A run is deleted until it is
-// whole, so that of an import that is killed [Store.GC] frees what is left.
+// Import adds the runs of an export by [Store.ExportJSON] and returns their ids, which are new. A run that was running
+// or queued becomes a stopped one.
+//
+// An error names the line. The runs before it are kept; of the run that the line belongs to nothing is. Until a run is
+// complete it counts as deleted, so that [Store.GC] removes what an import leaves that was killed.
 func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
 	var run *Run // the one being imported
 	var of *exported
@@ -203,7 +205,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 	}
 }
 
-// imported ends an imported run as it was when it was exported.
+// imported ends an imported run: it gets the status and the times that it had when it was exported.
 func (r *Run) imported(ctx context.Context, of *exported) error {
 	status := of.Status
 	if status == Running || status == Queued || !slices.Contains(statuses, status) {
@@ -214,7 +216,7 @@ func (r *Run) imported(ctx context.Context, of *exported) error {
 	})
 }
 
-// discard removes what was imported of a run.
+// discard removes the part of a run that was imported.
 func (s *Store) discard(ctx context.Context, run int64) error {
 	artifacts, err := s.Artifacts(ctx, run)
 	if err == nil {
@@ -289,7 +291,7 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 	return errors.New("neither run, metric, samples, picture nor artifact")
 }
 
-// ExportCSV writes the curves of runs: run, experiment, name, metric, step, value.
+// ExportCSV writes the curves of runs as CSV with the columns run, experiment, name, metric, step and value.
 func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"run", "experiment", "name", "metric", "step", "value"}); err != nil {
@@ -313,9 +315,10 @@ func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 	return out.Error()
 }
 
-// ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images
-// called pictures/NAME, for TensorBoard drops what shares its name with another kind. Steps have no times of their own:
-// they are spread evenly over the run's. Thumbnails that are damaged are in an [IncompleteError].
+// ExportTensorBoard writes one event file per run, in folders ID-NAME below dir. Metrics are scalars. Thumbnails are
+// images called pictures/NAME: TensorBoard would drop an image that has the name of a scalar. Steps have no times of
+// their own, so they are spread evenly over the time of the run. Thumbnails that are damaged are left out, and named by
+// an [IncompleteError].
 func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) error {
 	var missing []error
 	for _, r := range runs {
@@ -345,7 +348,7 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (damaged [
 	if err != nil {
 		return nil, err
 	}
-	defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
+	defer file.Cleanup() //nolint:errcheck // removes the file if it is not complete
 	out := bufio.NewWriter(file)
 
 	var last int64
@@ -401,7 +404,7 @@ func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (damaged [
 	return damaged, file.CloseAtomicallyReplace()
 }
 
-// fileName makes a name one that every file system takes.
+// fileName turns a name into one that every file system takes.
 func fileName(name string) string {
 	const longest = 100 // bytes
 	var b strings.Builder

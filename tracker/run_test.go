@@ -57,7 +57,7 @@ func (db suite) run(t *testing.T) {
 	}
 	thumbnail, err := s.Thumbnail(ctx, pictures[0].Digest)
 	must(t, err)
-	if c, _, err := image.DecodeConfig(strings.NewReader(string(thumbnail))); err != nil || c.Width != ThumbnailSize || c.Height != 80 {
+	if c, _, err := image.DecodeConfig(strings.NewReader(string(thumbnail))); err != nil || c.Width != thumbnailSize || c.Height != 80 {
 		t.Errorf("thumbnail %dx%d, %v", c.Width, c.Height, err)
 	}
 	f, err := s.OpenArtifact(ctx, r.ID, "file")
