@@ -17,7 +17,7 @@ import (
 type Artifact struct {
 	Name   string    `json:"name"`
 	Digest string    `json:"digest"` // sha256
-	Size   int64     `json:"size"`
+	Size   int64     `json:"size"`   // bytes
 	Time   time.Time `json:"time"`
 }
 

@@ -32,6 +32,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"QueueAndFence", db.queueAndFence},
 		{"CancelQueued", db.cancelQueued},
 		{"Names", db.names},
+		{"Locked", db.locked},
 		{"WaitingEnds", db.waitingEnds},
 		{"EnvironmentBeforeTransaction", db.environmentBeforeTransaction},
 		{"BeatsEnd", db.beatsEnd},

@@ -73,7 +73,7 @@ func (s *Store) Run(ctx context.Context, idOrName string) (Info, error) {
 	return s.find(ctx, idOrName, false)
 }
 
-// Deleted finds a run as [Store.Run] does, but by its name it prefers a deleted one.
+// Deleted finds a run as [Store.Run] does, but if several have the name it looks among the deleted ones first.
 func (s *Store) Deleted(ctx context.Context, idOrName string) (Info, error) {
 	return s.find(ctx, idOrName, true)
 }
