@@ -45,6 +45,8 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"DiffAndWatch", db.diffAndWatch},
 		{"Filter", db.filter},
 		{"Sort", db.sort},
+		{"ManyRuns", db.manyRuns},
+		{"ManySteps", db.manySteps},
 		{"ReplacedArtifacts", db.replacedArtifacts},
 		{"Keep", db.keep},
 		{"KeepWhileFreeing", db.keepWhileFreeing},

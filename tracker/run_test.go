@@ -241,6 +241,9 @@ func (db suite) waitingEnds(t *testing.T) {
 			return err
 		},
 		"gc": func(ctx context.Context) error { _, err := s.GC(ctx); return err },
+		"keep": func(ctx context.Context) error {
+			return s.Keep(ctx, []io.Reader{strings.NewReader("nobody's")}, func(*sql.Tx, []*File) error { return nil })
+		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if err := f(ctx); !errors.Is(err, waited) { // not that the database was busy for a minute
