@@ -19,19 +19,19 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// sqlite is the database of a store, a file. Only this file, place.go, which finds it, and migration/, which has its
-// tables, know that it is SQLite. A second kind of database brings what is here, each in its own way. Of a server such
-// as PostgreSQL that would be:
+// sqlite is the database of a store: one file. Only this file, place.go, which finds it, and migration/, which makes its
+// tables, know that it is SQLite. A second kind of database needs the same methods, and an interface is made when there
+// is one. On a server such as PostgreSQL they would be:
 //
-//   - begin: a transaction that waits at UPDATE change, and ends with its context; view: one that is REPEATABLE READ
-//   - bind: nothing, for it numbers parameters as sql.go does
-//   - lock: an advisory lock, which goes when the connection does
-//   - migrate: tables of its own types
-//   - artifacts: a directory that is named apart from the database
-//   - integrity, compact, size, copyTo: nothing, for it has tools of its own; backups are theirs
-//   - explain: its own errors
-//
-// Beats need nothing of it: see beat.go.
+//   - begin: a transaction that ends with its context; it waits for other writers at UPDATE change
+//   - view: a transaction that is REPEATABLE READ and READ ONLY
+//   - bind: nothing to do, since the server numbers parameters as sql.go does
+//   - lock: an advisory lock, which is released when the connection ends
+//   - migrate: tables with the server's types
+//   - artifacts: a directory that is configured apart from the database
+//   - integrity, compact, size, copyTo: nothing to do, since a server has its own tools for these
+//   - explain: the server's errors
+//   - beats: the server's now() could stamp and judge them; beat.go says why they are judged by the one who looks
 type sqlite struct {
 	name   string  // as it was given: messages name it
 	path   string  // of the file itself: absolute, links followed
