@@ -27,9 +27,9 @@ func Query(ctx context.Context, fields ...string) (gpus [][]string, err error) {
 	return gpus, nil
 }
 
-// Watch yields the values of the fields, without units, of one GPU: at once, and then again every so many whole seconds.
-// The GPU is named by its number or its UUID. Watch ends when ctx is done, and where nvidia-smi ends: there is no driver, for
-// one, or no such GPU.
+// Watch yields the values of the fields, without units, of one GPU: at once, and then again every so many whole
+// seconds. The GPU is named by its number or its UUID. Watch ends when ctx is done, and where nvidia-smi ends: there is
+// no driver, for one, or no such GPU.
 func Watch(ctx context.Context, gpu string, every time.Duration, fields ...string) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		ctx, cancel := context.WithCancel(ctx)

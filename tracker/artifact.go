@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// Artifact is a file that a run has made.
+// Artifact is a file that belongs to a run: one that it has made, or that it reads.
 type Artifact struct {
 	Name   string    `json:"name"`
 	Digest string    `json:"digest"` // sha256
-	Size   int64     `json:"size"`
+	Size   int64     `json:"size"`   // bytes
 	Time   time.Time `json:"time"`
 }
 
-// LogArtifact keeps what content holds under name, in place of what the run had there.
+// LogArtifact records the content as an artifact. It replaces the run's artifact of the same name.
 func (r *Run) LogArtifact(ctx context.Context, name string, content io.Reader) error {
 	return r.addArtifact(ctx, Artifact{Name: name}, content)
 }
 
-// addArtifact keeps content as a, whose digest it must have if that is not empty.
+// addArtifact records the content as a. If a has a digest, the content must have it too.
 func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) error {
 	if a.Time.IsZero() {
 		a.Time = r.now()
@@ -40,20 +40,24 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 	})
 }
 
-// Keep gives runs artifacts before a worker has them, as many runs as like the same ones. It writes contents to files, and when these are on
-// the disk it runs f in a transaction of [Store.DB], where [Store.Enqueue] makes runs and [File.AddTo] gives them the files,
-// which are in the order of contents. Where a content cannot be read or written, f returns an error, or the transaction
-// cannot be committed, nothing is left of all this; where the process is killed, files that no run names, which [Store.GC]
-// frees. f must be quick, and use nothing of the store but what takes the transaction.
+// Keep creates runs that have artifacts before a worker takes them, and that may share the files of these. It writes
+// each of the contents to a file, and when they are on the disk it runs f in a transaction of [Store.DB]. There
+// [Store.Enqueue] creates the runs, and [File.AddTo] makes the files, which come in the order of contents, artifacts of
+// them.
+//
+// If a content cannot be read or written, if f returns an error, or if the transaction cannot be committed, Keep leaves
+// neither runs nor files behind. If the process is killed there are no runs, and [Store.GC] removes the files. f must
+// be quick, and must use nothing of the store but what takes the transaction: it would wait for itself.
 func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx, files []*File) error) error {
-	s.environment() // which Enqueue would find out while others wait
+	s.environment() // takes a while, and Enqueue needs it within the transaction
 	return s.keep(ctx, contents, func(k *keeping) error {
 		return s.write(ctx, func(t tx) error { return f(t.Tx, k.files) })
 	})
 }
 
-// AddTo makes the file the artifact of a run under name, in place of what the run had there, within the transaction of
-// [Store.Keep]. The run is one that waits for a worker or is at one: queued, lost or running. Any other gets [ErrTaken].
+// AddTo makes the file an artifact of a run, within the transaction of [Store.Keep]. It replaces the run's artifact of
+// the same name. The run must be queued, running or lost; one that has ended, and one that does not exist, gets
+// [ErrTaken].
 func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
 	w, s := tx{ctx, t}, f.of.store
 	if err := w.all(nil, sqlNextChange); err != nil {
@@ -67,7 +71,7 @@ func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) err
 	return s.plain(f.addTo(w, run, name, s.clock.now()))
 }
 
-// addTo makes the file an artifact of a run.
+// addTo inserts or replaces the row of an artifact.
 func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	replaced, err := t.artifactDigest(run, name)
 	if err != nil {
@@ -79,7 +83,7 @@ func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
 
-// File is a content in the directory of artifacts: see [Store.Keep].
+// File is a file in the directory of artifacts: see [Store.Keep].
 type File struct {
 	Digest string // sha256
 	Size   int64  // bytes
@@ -87,15 +91,15 @@ type File struct {
 	of *keeping
 }
 
-// keeping is a call of keep: what it has written, and the digests of what runs had in the places of that.
+// keeping is what one call of keep has done.
 type keeping struct {
 	store    *Store
-	files    []*File
-	replaced []string
+	files    []*File  // that it has written
+	replaced []string // digests of the artifacts that they replace
 }
 
-// keep writes contents to files, which are on the disk when record is called to make rows that name them. While it does so
-// nobody frees files. Those that no run names in the end are removed.
+// keep writes the contents to files and, when they are on the disk, calls record, which inserts the rows that name
+// them. No file is removed by anybody meanwhile. Then it removes those that no run names.
 func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
 	k := &keeping{store: s}
 	defer func() {
@@ -125,20 +129,7 @@ func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *k
 	return record(k)
 }
 
-// DropArtifact forgets an artifact of the run, if it has it.
-func (r *Run) DropArtifact(ctx context.Context, name string) error {
-	var before string
-	err := r.write(ctx, func(t tx) (err error) {
-		before, err = t.dropArtifact(r.ID, name)
-		return err
-	})
-	if err == nil && before != "" {
-		r.store.freeArtifacts(ctx, before)
-	}
-	return err
-}
-
-// dropArtifact removes the row of an artifact, if the run has it, and returns its digest.
+// dropArtifact removes the row of an artifact, and returns its digest. Both is nothing if the run does not have it.
 func (t tx) dropArtifact(run int64, name string) (digest string, err error) {
 	digest, err = t.artifactDigest(run, name)
 	if err == nil {
@@ -147,13 +138,13 @@ func (t tx) dropArtifact(run int64, name string) (digest string, err error) {
 	return digest, err
 }
 
-// artifactDigest is the digest of the artifact that a run has under name, or empty.
+// artifactDigest is the digest of a run's artifact, or empty if the run does not have it.
 func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
 	err = each(t.ctx, t, sqlArtifactDigest, []any{run, clean(name)}, func(scan func(...any) error) error { return scan(&digest) })
 	return digest, err
 }
 
-// Artifacts lists the artifacts of a run by name.
+// Artifacts lists the artifacts of a run, in the order of their names.
 func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact, err error) {
 	err = each(ctx, s.db.reader, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
 		var a Artifact
@@ -166,17 +157,18 @@ func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact,
 	return artifacts, s.plain(err)
 }
 
-// ArtifactReader reads an artifact, of which there need not be a file on this machine. It is also an [io.ReaderAt] and an
-// [io.Seeker], and must be closed.
+// ArtifactReader reads the content of an artifact, wherever that is kept. It is also an [io.ReaderAt] and an
+// [io.Seeker], knows its Size in bytes, and must be closed.
 type ArtifactReader struct {
 	*io.SectionReader
 	file *os.File
 }
 
-// Close ends the reading.
+// Close releases what the reader holds.
 func (r *ArtifactReader) Close() error { return r.file.Close() }
 
-// OpenArtifact opens an artifact for reading. Its content is not compared with its digest: see [Store.ReadArtifact].
+// OpenArtifact opens an artifact for reading. The content is not compared with the digest, as [Store.ReadArtifact]
+// does.
 func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*ArtifactReader, error) {
 	a, file, err := s.openArtifact(ctx, run, name)
 	if err != nil {
@@ -189,7 +181,7 @@ func (s *Store) OpenArtifact(ctx context.Context, run int64, name string) (*Arti
 	return &ArtifactReader{io.NewSectionReader(file, 0, info.Size()), file}, nil
 }
 
-// ReadArtifact reads an artifact whose content is what was kept.
+// ReadArtifact reads an artifact. It is an error if the content is no longer what was recorded.
 func (s *Store) ReadArtifact(ctx context.Context, run int64, name string) ([]byte, error) {
 	_, data, err := s.readArtifact(ctx, run, name)
 	return data, err
@@ -231,9 +223,9 @@ func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Art
 	return a, nil, fmt.Errorf("run %d has no artifact %q: %w", run, name, ErrNotFound)
 }
 
-var errDamaged = errors.New("damaged: its content is not what was kept")
+var errDamaged = errors.New("damaged: its content is not what was recorded")
 
-// trouble names the run and the artifact that err is about.
+// trouble adds to err the run and the artifact that it is about.
 func (a Artifact) trouble(run int64, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
@@ -241,7 +233,7 @@ func (a Artifact) trouble(run int64, err error) error {
 	return fmt.Errorf("run %d: artifact %q: %w", run, a.Name, err)
 }
 
-// eachArtifact calls f for every artifact of every run, which the database names at one moment.
+// eachArtifact calls f for every artifact of every run that there is at one moment.
 func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
 	var runs []int64
 	var artifacts []Artifact
@@ -263,27 +255,27 @@ func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) 
 	return nil
 }
 
-// freeArtifacts removes files that no run names any more. What is recorded is recorded, so that nothing goes wrong here: a
-// file that stays, because a backup is being made or the process is killed, is for [Store.GC].
+// freeArtifacts removes those of the files that no run names any more. It reports no error, for the rows are right
+// already: a file that stays, because a backup is being made or the process is killed, is removed by [Store.GC].
 func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
 	digests = s.unnamed(ctx, digests)
 	if len(digests) == 0 {
 		return
 	}
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	const longest = time.Second // to wait for the lock
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	unlock, err := s.files.lock(ctx, true)
 	if err != nil {
 		return
 	}
 	defer unlock()
-	for _, digest := range s.unnamed(ctx, digests) { // somebody may have recorded one meanwhile
+	for _, digest := range s.unnamed(ctx, digests) { // a run may have got one meanwhile
 		_ = os.Remove(s.files.of(digest))
 	}
 }
 
-// unnamed are those of digests that no run names.
+// unnamed are those of the digests that no artifact of any run has.
 func (s *Store) unnamed(ctx context.Context, digests []string) (none []string) {
 	for _, digest := range digests {
 		named := 0

@@ -57,7 +57,7 @@ func (db suite) replacedArtifacts(t *testing.T) {
 	if n := files(); n != 2 {
 		t.Errorf("%d files", n)
 	}
-	must(t, b.LogArtifact(ctx, "c", strings.NewReader("2")), a.DropArtifact(ctx, "c"), a.DropArtifact(ctx, "c"))
+	must(t, b.LogArtifact(ctx, "c", strings.NewReader("2")), a.Finish(ctx, nil, "c", "c"))
 	if n := files(); n != 1 {
 		t.Errorf("%d files", n)
 	}
@@ -101,7 +101,7 @@ func (db suite) keep(t *testing.T) {
 	}
 	// A worker takes one. It may be given others until it is over.
 	r, err := s.Take(ctx, ids[0])
-	must(t, err, give(r.ID), r.DropArtifact(ctx, "file 0"), r.Finish(ctx, nil))
+	must(t, err, give(r.ID), r.Finish(ctx, nil, "file 0"))
 	for _, id := range []int64{r.ID, 99} {
 		if err := give(id); !errors.Is(err, ErrTaken) {
 			t.Error(err)

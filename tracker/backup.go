@@ -9,14 +9,14 @@ import (
 	"path/filepath"
 )
 
-// IncompleteError is what a backup or an export could not have; everything else is in it.
+// IncompleteError says what a backup or an export lacks. Everything else is in it.
 type IncompleteError struct {
-	Missing []error // each names a run and what it lacks
+	Missing []error // each names a run, and what of it is missing or damaged
 }
 
 func (e *IncompleteError) Error() string { return errors.Join(e.Missing...).Error() }
 
-// incomplete is nil where nothing is missing.
+// incomplete is an IncompleteError, or nil if nothing is missing.
 func incomplete(missing []error) error {
 	if len(missing) == 0 {
 		return nil
@@ -24,21 +24,21 @@ func incomplete(missing []error) error {
 	return &IncompleteError{missing}
 }
 
-// Backup copies the database, as it is at one moment, to a new file at path, and the artifacts to path.artifacts.
-// Other processes go on writing meanwhile. Artifacts that are missing or damaged are in an [IncompleteError]. After any
-// other error there is no file at path, and the same backup may be made again.
+// Backup copies the database, as it is at one moment, to a new file at path, and the artifacts to path.artifacts. Other
+// processes can go on writing meanwhile. If artifacts are missing or damaged it copies all others, and returns an
+// [IncompleteError]. After any other error there is no file at path, and the backup can be tried again.
 func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	for _, file := range copyFiles(path) {
 		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s: is there already; name another file", file)
 		}
 	}
-	unlock, err := s.files.lock(ctx, false) // no file is freed meanwhile
+	unlock, err := s.files.lock(ctx, false) // no file is removed meanwhile
 	if err != nil {
 		return s.plain(err)
 	}
 	defer unlock()
-	// The file gets its name when it is whole. Artifacts that a killed backup left have the names of their content.
+	// The file gets its name when it is complete. Artifacts that a killed backup has left are written again.
 	part, target := path+".part", &Store{db: &sqlite{name: path, path: path}, files: directory{path: path + ".artifacts"}}
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return target.plain(err)
@@ -61,7 +61,7 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	} else if err != nil {
 		return target.plain(err)
 	}
-	// What the copy names: the database may have gone on since.
+	// The artifacts are those of the copy: the database may have changed since.
 	if err := target.db.openCopy(part); err != nil {
 		return err
 	}
@@ -98,7 +98,8 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	return incomplete(missing)
 }
 
-// copyArtifact copies an artifact's file to another store. Trouble is that of the file, an error that of the store.
+// copyArtifact copies the file of an artifact to another store. trouble says what is wrong with the file here, err what
+// is wrong there.
 func (s *Store) copyArtifact(to *Store, digest string) (trouble, err error) {
 	path := s.files.find(digest)
 	is, trouble := fileDigest(path)

@@ -75,7 +75,7 @@ func TestBackupIncomplete(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "copy.db")
 	err := s.Backup(ctx, to)
 	want := fmt.Sprintf(`run 1: artifact "gone": %[1]s: no such file or directory
-run 2: artifact "bent": %[2]s: damaged: its content is not what was kept
+run 2: artifact "bent": %[2]s: damaged: its content is not what was recorded
 run 2: artifact "gone too": %[1]s: no such file or directory`, gone, bent)
 	if partial, ok := errors.AsType[*IncompleteError](err); !ok || len(partial.Missing) != 3 || err.Error() != want {
 		t.Errorf("%v\nwant\n%s", err, want)

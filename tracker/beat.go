@@ -11,16 +11,22 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
+// The process of a running run writes a beat, the time, into its row every beatEvery. A process of another machine that
+// has written none for beatTimeout is gone, and its run is lost.
+//
+// The one who looks measures that time by the steady clock of its own process, from the moment when it first saw the
+// last beat. So it does not matter what any clock shows, nor that SQLite has no clock but that of the process that
+// asks. A server has one clock for all, and could compare now() with a beat that it stamped itself; that would save the
+// long look (see findLost), and trust that nobody sets the server's clock or moves the database to another server.
 const (
-	beatEvery = 2 * time.Second
-	// A run that has not beaten for so long is lost, where its process cannot be looked up.
+	beatEvery   = 2 * time.Second
 	beatTimeout = 8 * time.Second
 )
 
 // clock tells the time. Tests set it.
 type clock struct {
-	now    func() time.Time                                 // of day, which anybody may set at any time
-	steady func() time.Duration                             // since some moment; nobody sets it, and it halts while the machine sleeps
+	now    func() time.Time                                 // the time of day, which anybody may set at any time
+	steady func() time.Duration                             // the time since some moment: nobody sets it, and it stops while the machine sleeps
 	sleep  func(ctx context.Context, d time.Duration) error // until d has passed or ctx is done
 }
 
@@ -39,8 +45,8 @@ var system = clock{
 	},
 }
 
-// uptime is the time since the machine began, asleep or not, which nobody sets; elsewhere the time since this process
-// began.
+// uptime is the time since the machine was started, asleep or not, which nobody sets. On systems other than Linux it is
+// the time since this process began.
 func uptime() time.Duration {
 	text, err := os.ReadFile("/proc/uptime")
 	seconds, _, _ := strings.Cut(string(text), " ")
@@ -50,12 +56,12 @@ func uptime() time.Duration {
 	return time.Since(began)
 }
 
-// beat tells every few seconds that the run's process lives, and records its load, until the run ends or is another's,
-// or the store is closed. It also makes up for a Finish that could not be written.
+// beat records every few seconds that the run's process lives, and its load. It returns when the run ends, when another
+// process takes the run, or when the store is closed. It also records an end that Finish could not.
 func (r *Run) beat(ctx context.Context) {
 	self, err := process.NewProcessWithContext(ctx, int32(os.Getpid()))
 	if err == nil {
-		_, err = self.Percent(0) // from now on
+		_, err = self.Percent(0) // the next call tells the load since this one
 	}
 	if err != nil {
 		self = nil
@@ -73,7 +79,7 @@ func (r *Run) beat(ctx context.Context) {
 		if self != nil {
 			load = r.store.sample(self, now)
 		}
-		// A beat that cannot be written is made up by the next; Log reports what stays wrong.
+		// If a beat cannot be written, the next will do. Whoever logs something learns what is wrong.
 		err := r.write(ctx, func(t tx) error {
 			if _, err := t.exec(sqlBeat, r.ID, micros(now)); err != nil || load == nil {
 				return err
@@ -86,25 +92,25 @@ func (r *Run) beat(ctx context.Context) {
 	}
 }
 
-// sights are what this process has seen of runs whose process it cannot look up.
-type sights struct {
+// observations are the beats that this process has seen, of runs whose process it cannot look up, by run.
+type observations struct {
 	mu  sync.Mutex
-	run map[int64]sight
+	run map[int64]observation
 }
 
-// sight is the last beat of a run, when it was first seen by the steady clock, and whether another was seen before.
-type sight struct {
+// observation is the last beat of a run.
+type observation struct {
 	beat, token int64
-	since       time.Duration
-	moved       bool
+	since       time.Duration // when it was first seen, by the steady clock
+	moved       bool          // another one was seen before it
 }
 
-// candidate is a running run that has lost its process, as far as one could see.
+// candidate is a running run whose process seems to be gone.
 type candidate struct{ id, beat, token int64 }
 
-// findLost records which running runs have lost their process. One that is patient looks on where a single look does not
-// tell.
-func (s *Store) findLost(ctx context.Context, patient bool) error {
+// findLost records which running runs have lost their process. If untilSure it looks again and again, for up to
+// beatTimeout, where a single look does not tell.
+func (s *Store) findLost(ctx context.Context, untilSure bool) error {
 	for {
 		lost, unsure, err := s.lookForLost(ctx)
 		if err != nil {
@@ -115,7 +121,7 @@ func (s *Store) findLost(ctx context.Context, patient bool) error {
 				return err
 			}
 		}
-		if !unsure || !patient {
+		if !unsure || !untilSure {
 			return nil
 		}
 		const pause = 200 * time.Millisecond
@@ -125,13 +131,13 @@ func (s *Store) findLost(ctx context.Context, patient bool) error {
 	}
 }
 
-// lookForLost finds runs that have lost their process. It is unsure while the time of a run's last beat is odd and it has
-// not been looked at for long: its process may be gone, or a clock wrong.
+// lookForLost finds runs that have lost their process. It is unsure about a run if it has seen only one beat of it,
+// which is far from the time of day here: either the process is gone, or one of the two clocks is wrong.
 func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool, err error) {
-	s.sights.mu.Lock()
-	defer s.sights.mu.Unlock()
+	s.observations.mu.Lock()
+	defer s.observations.mu.Unlock()
 	now, steady := s.clock.now(), s.clock.steady()
-	seen := map[int64]sight{}
+	seen := map[int64]observation{}
 	err = each(ctx, s.db.reader, sqlAlive, nil, func(scan func(...any) error) error {
 		var c candidate
 		var o owner
@@ -140,9 +146,9 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 		}
 		what := o.fate(s.self)
 		if what == unknown {
-			v, known := s.sights.run[c.id]
+			v, known := s.observations.run[c.id]
 			if !known || v.beat != c.beat || v.token != c.token {
-				v = sight{c.beat, c.token, steady, known}
+				v = observation{c.beat, c.token, steady, known}
 			}
 			seen[c.id] = v
 			if steady-v.since > beatTimeout {
@@ -156,7 +162,7 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 		}
 		return nil
 	})
-	s.sights.run = seen
+	s.observations.run = seen
 	return lost, unsure, s.plain(err)
 }
 
@@ -170,7 +176,7 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 			}
 			changed += n
 		}
-		if changed == 0 { // another process was quicker
+		if changed == 0 { // another process has recorded it, or the run has beaten again
 			return nil
 		}
 		return t.all(nil, sqlNextChange)

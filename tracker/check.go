@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// Finding is something that was not in order, and what was done about it.
+// Finding is something that is not in order, and what was done about it.
 type Finding struct {
 	What     string
-	Repair   string // empty where nothing was done
-	Missing  bool   // something that a row names is not there, or not as it was kept
-	Leftover bool   // of a writer that was interrupted, which [Store.GC] frees: nothing is wrong or lost
+	Repair   string // empty if nothing was done
+	Missing  bool   // something that was recorded is missing or damaged
+	Leftover bool   // an interrupted writer has left it: nothing is lost, and [Store.GC] removes it
 }
 
 func (f Finding) String() string {
@@ -27,15 +27,16 @@ func (f Finding) String() string {
 	return f.What + ": " + f.Repair
 }
 
-// Check looks at the whole database and every artifact, and says what it found. It makes anew what follows from what is
-// there. What is missing or damaged it names and leaves as it is, for it may be that a disk is not mounted or a directory
-// was moved; with dropMissing it then replaces what names it by a note. Other processes go on writing meanwhile.
+// Check reads the whole database and every artifact, and returns what is not in order. Summaries that do not fit their
+// values it computes anew. What is missing or damaged it only names, for a disk may not be mounted, or a directory may
+// have been moved. With dropMissing it also replaces the artifacts that are missing or damaged by notes on their runs,
+// and computes the summaries of values that are missing without them. Other processes can go on writing meanwhile.
 func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	findings, err = s.db.integrity(ctx)
 	if err != nil {
 		return findings, s.plain(err)
 	}
-	if len(findings) > 0 { // what lies on top can be trusted no more than what is below
+	if len(findings) > 0 { // rows of a damaged file are not to be trusted
 		return findings, nil
 	}
 	if err := s.findLost(ctx, true); err != nil {
@@ -51,8 +52,8 @@ func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding
 // metricOf is a metric of a run.
 type metricOf struct{ run, name int64 }
 
-// checkSummaries compares the summaries with the values they are of, in a moment's view of the database that no writer
-// has to wait for, and makes anew those that are wrong; where values are missing, only with dropMissing.
+// checkSummaries compares the summaries with the values of their metrics, as both are at one moment. It computes those
+// anew that are wrong, but where values are missing only with dropMissing.
 func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
 	view, err := s.db.view(ctx)
@@ -89,7 +90,7 @@ func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings 
 	for k, m := range want {
 		if h, ok := have[k]; !ok || !h.equal(*m) && h.count <= m.count {
 			wrong = append(wrong, k)
-			findings = append(findings, Finding{What: fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), Repair: "made anew"})
+			findings = append(findings, Finding{What: fmt.Sprintf("run %d: the summary of metric %d is not that of its values", k.run, k.name), Repair: "computed again"})
 		}
 	}
 	for k, h := range have {
@@ -100,9 +101,9 @@ func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings 
 		if h.count <= m.count {
 			continue
 		}
-		f := Finding{What: fmt.Sprintf("run %d: of %d values of metric %d %d are missing", k.run, h.count, k.name, h.count-m.count), Missing: true}
+		f := Finding{What: fmt.Sprintf("run %d: %d of %d values of metric %d are missing", k.run, h.count-m.count, h.count, k.name), Missing: true}
 		if dropMissing {
-			f.Repair = "its summary is that of the others now"
+			f.Repair = "its summary is now that of the others"
 			wrong = append(wrong, k)
 		}
 		findings = append(findings, f)
@@ -118,23 +119,23 @@ func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings 
 			}
 			return setSummaries(t, k.run, map[string]*summary{"": m})
 		})
-		if err != nil && !errors.Is(err, ErrNotFound) { // freed since
+		if err != nil && !errors.Is(err, ErrNotFound) { // the run was removed meanwhile
 			return findings, err
 		}
 	}
 	return findings, nil
 }
 
-// equal says whether the summaries say the same; of equal values any may be the smallest or largest.
+// equal says whether two summaries agree. The steps of the smallest and largest value may differ: several may have it.
 func (m summary) equal(o summary) bool {
 	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
 	return m.count == o.count && m.LastStep == o.LastStep && same(m.Last, o.Last) && same(m.Min, o.Min) && same(m.Max, o.Max)
 }
 
-// checkArtifacts compares files and rows. Files are read while others write some; only where something seems wrong is it
-// looked at again, and mended if it is to be, while nobody does.
+// checkArtifacts compares files and rows. It looks twice: first while others write, for reading all files takes long,
+// and then, if something seems wrong, alone, at what was not sound. Only then it repairs.
 func (s *Store) checkArtifacts(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
-	sound := map[string]bool{} // digests of the files that need no second look
+	sound := map[string]bool{} // digests of the files that are as they should be
 	for _, alone := range []bool{false, true} {
 		if findings, err = s.artifactTroubles(ctx, alone, alone && dropMissing, sound); err != nil || len(findings) == 0 {
 			return findings, err
@@ -143,7 +144,7 @@ func (s *Store) checkArtifacts(ctx context.Context, dropMissing bool) (findings 
 	return findings, nil
 }
 
-// artifactTroubles finds rows without their files and files without rows. drop replaces the rows by notes.
+// artifactTroubles finds rows without their files, and files without rows. With drop it replaces such rows by notes.
 func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound map[string]bool) (findings []Finding, err error) {
 	unlock, err := s.files.lock(ctx, alone)
 	if err != nil {
@@ -169,7 +170,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 			return nil
 		case errors.Is(err, fs.ErrNotExist):
 			what = "is missing"
-		case err != nil: // it may be sound
+		case err != nil: // it cannot be read, and may be as it should be
 			findings = append(findings, Finding{What: a.trouble(run, err).Error(), Missing: true})
 			return nil
 		}
@@ -192,7 +193,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 			}
 			return t.all([]any{m.run, micros(s.clock.now()), clean(m.note)}, sqlAddNote)
 		})
-		if err == nil { // what is left of a damaged file may be of use
+		if err == nil { // what is left of a damaged file may still be of use
 			if err = os.Rename(m.path, m.path+damaged); errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
@@ -206,7 +207,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 	}
 	err = s.files.each(func(path string, size int64) error {
 		if digest := filepath.Base(path); !named[digest] && ours(path) && !strings.HasSuffix(path, damaged) {
-			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that no run names, which gc frees", path, size), Leftover: true})
+			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that belong to no run, which gc removes", path, size), Leftover: true})
 		}
 		return nil
 	})

@@ -76,8 +76,8 @@ func beaten(t *testing.T, s *Store, run int64) {
 
 var shifts = []time.Duration{0, 30 * time.Second, -30 * time.Second, 5 * time.Hour, -5 * time.Hour, 40000 * time.Hour, -40000 * time.Hour}
 
-// Whoever sets the clock of this machine, forwards or backwards, before or between two looks: a run whose process lives is
-// running and cannot be taken, one whose process is gone is lost at once.
+// Whoever sets the clock of this machine, forwards or backwards, before or between two looks: a run whose process lives
+// is running and cannot be taken, one whose process is gone is lost at once.
 func (db suite) clockSet(t *testing.T) {
 	url := db.empty(t)
 	s := open(t, url)
@@ -108,8 +108,8 @@ func (db suite) clockSet(t *testing.T) {
 	}
 }
 
-// Of a process that cannot be looked up its beats tell, whatever clocks say: one that beats is running, one that has not
-// beaten while somebody looked on is lost.
+// Of a process that cannot be looked up its beats tell, whatever clocks say: one that beats is running, one that has
+// not beaten while somebody looked on is lost.
 func (db suite) wrongClockElsewhere(t *testing.T) {
 	for _, behind := range []time.Duration{0, 3 * time.Hour, -3 * time.Hour} { // the clock of the other machine
 		t.Run(fmt.Sprint(behind), func(t *testing.T) {

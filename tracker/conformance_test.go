@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// suite are the tests that a store passes whatever its database. What only SQLite has is tested elsewhere: names of its file
-// (place_test.go), faults of disks and rows (fault_test.go), kills (process_test.go), backups (backup_test.go), and its
-// plans, pragmas and upgrades (scale_test.go).
+// suite are the tests that a store passes whatever its database. What only SQLite has is tested elsewhere: names of its
+// file (place_test.go), faults of disks and rows (fault_test.go), kills (process_test.go), backups (backup_test.go),
+// and its plans, pragmas and upgrades (scale_test.go).
 type suite struct {
 	empty func(t testing.TB) (url string) // makes a database, of which many stores may be opened
 }
@@ -32,17 +32,21 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"QueueAndFence", db.queueAndFence},
 		{"CancelQueued", db.cancelQueued},
 		{"Names", db.names},
+		{"Locked", db.locked},
 		{"WaitingEnds", db.waitingEnds},
 		{"EnvironmentBeforeTransaction", db.environmentBeforeTransaction},
 		{"BeatsEnd", db.beatsEnd},
 		{"StepsInAnyOrder", db.stepsInAnyOrder},
 		{"OddMetricNames", db.oddMetricNames},
 		{"SetParams", db.setParams},
-		{"SeriesIsThinned", db.seriesIsThinned},
+		{"SeriesIsDownsampled", db.seriesIsDownsampled},
+		{"SeriesInOrder", db.seriesInOrder},
 		{"WatchWriters", db.watchWriters},
 		{"DiffAndWatch", db.diffAndWatch},
 		{"Filter", db.filter},
 		{"Sort", db.sort},
+		{"ManyRuns", db.manyRuns},
+		{"ManySteps", db.manySteps},
 		{"ReplacedArtifacts", db.replacedArtifacts},
 		{"Keep", db.keep},
 		{"KeepWhileFreeing", db.keepWhileFreeing},

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// environment is where and with what this process runs.
+// environment is what [Store.Environment] says of this process.
 func environment() map[string]string {
 	env := map[string]string{
 		"go":       runtime.Version(),
@@ -52,7 +52,7 @@ func environment() map[string]string {
 	return env
 }
 
-// commandLine is this process's, quoted where words hold spaces.
+// commandLine is how this process was called. Words are quoted as a shell needs it.
 func commandLine() string {
 	words := slices.Clone(os.Args)
 	for i, w := range words {
@@ -71,9 +71,9 @@ func (t tx) setEnvironment(run int64, env map[string]string, command string) err
 	return err
 }
 
-// addEnvironment inserts an environment where it is missing, and returns its digest.
+// addEnvironment inserts an environment unless it is there already, and returns its digest.
 func (t tx) addEnvironment(env map[string]string) (digest string, err error) {
-	text, err := json.Marshal(env) // in the order of the keys
+	text, err := json.Marshal(env) // sorts the keys, so that equal environments have one digest
 	if err != nil {
 		return "", err
 	}
@@ -83,8 +83,8 @@ func (t tx) addEnvironment(env map[string]string) (digest string, err error) {
 	return digest, err
 }
 
-// SetEnvironment records that this process makes the run now, where another began or queued it, with more as in
-// [NewRun.Environment]. The digests of what the run reads and the command stay.
+// SetEnvironment replaces the run's environment by that of this process, with more added as in [NewRun.Environment]:
+// for a run that another process queued or began. The run's inputs and its command stay.
 func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error {
 	env, err := r.store.Environment(ctx, r.ID)
 	if err != nil {
@@ -102,8 +102,8 @@ func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error 
 	})
 }
 
-// Environment is where and with what a run was made: host, platform, Go and module versions, git commit, and what
-// [NewRun] said of device and inputs.
+// Environment says where and with what a run was made: host, platform, cores, working directory, versions of Go and of
+// all modules, the git commit, and what [NewRun] has added; the digest of an input has the name "input.NAME".
 func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
 	var text string
 	err := value(ctx, s.db.reader, []any{&text}, sqlEnvironment, run)

@@ -3,6 +3,7 @@ package tracker_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"image"
@@ -149,6 +150,37 @@ func ExampleRun_LogArtifact() {
 	// Output:
 	// generator 7 9a129038d9a0
 	// weights
+}
+
+// Runs are queued with the files that they need, which they share. A worker, in another process as a rule, takes one of them.
+func ExampleStore_Keep() {
+	store, remove := opened()
+	defer remove()
+	ctx := context.Background()
+	var ids []int64
+	err := store.Keep(ctx, []io.Reader{strings.NewReader("a picture")}, func(tx *sql.Tx, files []*tracker.File) error {
+		for _, weight := range []float64{10, 200} {
+			id, err := store.Enqueue(ctx, tx, tracker.NewRun{Experiment: "boat", Params: map[string]any{"content_weight": weight}})
+			if err != nil {
+				return err
+			}
+			if err := files[0].AddTo(ctx, tx, id, "content"); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	must(err)
+
+	run, err := store.Take(ctx, ids[0])
+	must(err)
+	content, err := store.ReadArtifact(ctx, run.ID, "content")
+	must(err, run.Finish(ctx, nil))
+	runs, err := store.Runs(ctx, tracker.Query{Sort: "id"})
+	must(err)
+	fmt.Printf("%s: %s, %s\n", content, runs[0].Status, runs[1].Status)
+	// Output: a picture: finished, queued
 }
 
 // A run that was stopped goes on; what is logged again replaces what was there.

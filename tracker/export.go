@@ -4,29 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"image"
 	"io"
-	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/google/renameio/v2"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// line is a line of an export: one of its fields, and the run that it belongs to.
+// line is a line of an export: a run, or one of the other fields and the run that it belongs to.
 type line struct {
 	Run      *exported     `json:"run,omitempty"`
 	Of       int64         `json:"of,omitempty"` // the id of the run, as exported
@@ -57,8 +45,8 @@ type artifactLine struct {
 	Data []byte `json:"data"`
 }
 
-// ExportJSON writes runs with all they have, a JSON object a line; [Store.Import] reads it. Artifacts that are missing, and
-// what is damaged, are in an [IncompleteError].
+// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads. What
+// is missing or damaged is left out, and named by an [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
@@ -107,7 +95,7 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 		for _, a := range artifacts {
 			a, data, err := s.readArtifact(ctx, r.ID, a.Name)
 			switch {
-			case errors.Is(err, ErrNotFound): // it was dropped since
+			case errors.Is(err, ErrNotFound): // the run has dropped it meanwhile
 				continue
 			case ctx.Err() != nil:
 				return ctx.Err()
@@ -123,7 +111,7 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 	return incomplete(missing)
 }
 
-// eachPicture calls f for the pictures of a run whose thumbnails are sound, and says which are not.
+// eachPicture calls f for the pictures of a run. It returns what is wrong with thumbnails that are damaged.
 func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jpeg []byte, size image.Config) error) (damaged []error, err error) {
 	pictures, err := s.Pictures(ctx, run)
 	if err != nil {
@@ -131,7 +119,7 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 	}
 	for _, p := range pictures {
 		jpeg, err := s.Thumbnail(ctx, p.Digest)
-		if errors.Is(err, ErrNotFound) { // the run was freed since
+		if errors.Is(err, ErrNotFound) { // the run was removed meanwhile
 			continue
 		}
 		if err != nil {
@@ -149,9 +137,11 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 	return damaged, nil
 }
 
-// Import adds the runs of an export, under new ids, and returns these. A run that was running or queued becomes stopped.
-// An error names the line; the runs before it stay, the one that it belongs to does not. A run is deleted until it is
-// whole, so that of an import that is killed [Store.GC] frees what is left.
+// Import adds the runs of an export by [Store.ExportJSON] and returns their ids, which are new. A run that was running
+// or queued becomes a stopped one.
+//
+// An error names the line. The runs before it are kept; of the run that the line belongs to nothing is. Until a run is
+// complete it counts as deleted, so that [Store.GC] removes what an import leaves that was killed.
 func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
 	var run *Run // the one being imported
 	var of *exported
@@ -203,7 +193,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error
 	}
 }
 
-// imported ends an imported run as it was when it was exported.
+// imported ends an imported run: it gets the status and the times that it had when it was exported.
 func (r *Run) imported(ctx context.Context, of *exported) error {
 	status := of.Status
 	if status == Running || status == Queued || !slices.Contains(statuses, status) {
@@ -214,7 +204,7 @@ func (r *Run) imported(ctx context.Context, of *exported) error {
 	})
 }
 
-// discard removes what was imported of a run.
+// discard removes the part of a run that was imported.
 func (s *Store) discard(ctx context.Context, run int64) error {
 	artifacts, err := s.Artifacts(ctx, run)
 	if err == nil {
@@ -289,7 +279,7 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 	return errors.New("neither run, metric, samples, picture nor artifact")
 }
 
-// ExportCSV writes the curves of runs: run, experiment, name, metric, step, value.
+// ExportCSV writes the curves of runs as CSV with the columns run, experiment, name, metric, step and value.
 func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"run", "experiment", "name", "metric", "step", "value"}); err != nil {
@@ -311,122 +301,4 @@ func (s *Store) ExportCSV(ctx context.Context, w io.Writer, runs []Info) error {
 	}
 	out.Flush()
 	return out.Error()
-}
-
-// ExportTensorBoard writes an event file a run, in folders ID-NAME below dir: metrics as scalars, pictures as images
-// called pictures/NAME, for TensorBoard drops what shares its name with another kind. Steps have no times of their own:
-// they are spread evenly over the run's. Thumbnails that are damaged are in an [IncompleteError].
-func (s *Store) ExportTensorBoard(ctx context.Context, dir string, runs []Info) error {
-	var missing []error
-	for _, r := range runs {
-		damaged, err := s.exportEvents(ctx, dir, r)
-		if err != nil {
-			return err
-		}
-		missing = append(missing, damaged...)
-	}
-	return incomplete(missing)
-}
-
-func (s *Store) exportEvents(ctx context.Context, dir string, r Info) (damaged []error, err error) {
-	folder := filepath.Join(dir, fmt.Sprintf("%d-%s", r.ID, fileName(r.Name)))
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return nil, err
-	}
-	begin, end := r.Started, r.Ended
-	if begin.IsZero() {
-		begin = r.Created
-	}
-	if end.Before(begin) {
-		end = begin
-	}
-	file, err := renameio.NewPendingFile(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%d.hrlab", begin.Unix())),
-		renameio.WithPermissions(0o666), renameio.WithTempDir(folder))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Cleanup() //nolint:errcheck // the file is whole, or goes
-	out := bufio.NewWriter(file)
-
-	var last int64
-	for _, m := range r.Metrics {
-		last = max(last, m.LastStep)
-	}
-	at := func(step int64) float64 {
-		t := begin
-		if last > 0 {
-			t = begin.Add(time.Duration(float64(end.Sub(begin)) * float64(step) / float64(last)))
-		}
-		return float64(t.UnixNano()) / 1e9
-	}
-	// Fields of tensorflow.Event, Summary and Summary.Value: tensorflow/core/{util/event,framework/summary}.proto.
-	event := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(at(0)))
-	event = protowire.AppendString(protowire.AppendTag(event, 3, protowire.BytesType), "brain.Event:2")
-	if err := record(out, event); err != nil {
-		return nil, err
-	}
-	put := func(step int64, tag string, value []byte) error {
-		value = append(protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), tag), value...)
-		summary := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), value)
-		event := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(at(step)))
-		event = protowire.AppendVarint(protowire.AppendTag(event, 2, protowire.VarintType), uint64(step)) //nolint:gosec // 0 or more
-		return record(out, protowire.AppendBytes(protowire.AppendTag(event, 5, protowire.BytesType), summary))
-	}
-	series, err := s.Series(ctx, []int64{r.ID}, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range series {
-		for i, step := range c.Steps {
-			scalar := protowire.AppendFixed32(protowire.AppendTag(nil, 2, protowire.Fixed32Type), math.Float32bits(float32(c.Values[i])))
-			if err := put(step, c.Metric, scalar); err != nil {
-				return nil, err
-			}
-		}
-	}
-	damaged, err = s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, size image.Config) error {
-		var img []byte
-		for i, v := range []int{size.Height, size.Width, 3} { // 3: RGB
-			img = protowire.AppendVarint(protowire.AppendTag(img, protowire.Number(i+1), protowire.VarintType), uint64(v)) //nolint:gosec // above 0
-		}
-		img = protowire.AppendBytes(protowire.AppendTag(img, 4, protowire.BytesType), jpeg)
-		return put(p.Step, "pictures/"+p.Name, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), img))
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := out.Flush(); err != nil {
-		return nil, err
-	}
-	return damaged, file.CloseAtomicallyReplace()
-}
-
-// fileName makes a name one that every file system takes.
-func fileName(name string) string {
-	const longest = 100 // bytes
-	var b strings.Builder
-	for _, c := range name {
-		if strings.ContainsRune(`/\:*?"<>|`, c) || unicode.IsControl(c) {
-			c = '_'
-		}
-		if b.Len()+utf8.RuneLen(c) > longest {
-			break
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// record writes a TFRecord: length, data, and a masked CRC-32C of each (tensorflow/core/lib/io/record_writer.h).
-func record(w io.Writer, data []byte) error {
-	masked := func(b []byte) uint32 {
-		crc := crc32.Checksum(b, castagnoli)
-		return (crc>>15 | crc<<17) + 0xa282ead8
-	}
-	head := binary.LittleEndian.AppendUint64(nil, uint64(len(data)))
-	head = binary.LittleEndian.AppendUint32(head, masked(head))
-	_, err := w.Write(binary.LittleEndian.AppendUint32(append(head, data...), masked(data)))
-	return err
 }

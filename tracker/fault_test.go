@@ -35,8 +35,8 @@ func failed(t *testing.T, what string, err error) {
 	}
 }
 
-// An artifact that cannot be kept, whatever step of it fails, leaves the one before and nothing else; then the same call
-// works.
+// An artifact that cannot be kept, whatever step of it fails, leaves the one before and nothing else; then the same
+// call works.
 func TestArtifactFaults(t *testing.T) {
 	const content = "new content"
 	nothing := func() {}
@@ -87,7 +87,8 @@ func TestArtifactFaults(t *testing.T) {
 	}
 }
 
-// Nothing is left of runs that could not be queued with their files, whatever step of it fails; then the same call works.
+// Nothing is left of runs that could not be queued with their files, whatever step of it fails; then the same call
+// works.
 func TestKeepFaults(t *testing.T) {
 	nothing := func() {}
 	whatever := errors.New("whatever")
@@ -150,8 +151,8 @@ func TestKeepFaults(t *testing.T) {
 	}
 }
 
-// A run ends and forgets artifacts in one transaction: where that fails it is neither ended nor poorer, and the same call
-// ends it later.
+// A run ends and forgets artifacts in one transaction: where that fails it is neither ended nor poorer, and the same
+// call ends it later.
 func TestFinishDrops(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
@@ -212,8 +213,8 @@ func TestFinishIsMadeUpFor(t *testing.T) {
 	}
 }
 
-// A backup that fails, whatever step of it does, leaves nothing; then the same backup works, and also where one that was
-// killed left something.
+// A backup that fails, whatever step of it does, leaves nothing; then the same backup works, and also where one that
+// was killed left something.
 func TestBackupFaults(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})

@@ -15,24 +15,25 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// directory is where the files of artifacts are, each under its sha256. It knows no database.
+// directory holds the files of artifacts. The name of a file is the sha256 of its content, below a folder of the first
+// two digits. It knows no database.
 type directory struct {
 	path   string
-	beside string // where earlier versions left some; empty where there can be none
+	beside string // another directory, where earlier versions may have left files; empty if there is none
 }
 
-// write keeps content under its digest, and returns when it is on the disk.
+// write writes content to the file of its digest, and returns when that is on the disk.
 func (d directory) write(content io.Reader) (digest string, size int64, err error) {
 	defer func() {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(filepath.Base(failed.Path), temporary) {
-			failed.Path = d.path // one cause is one text, whatever the temporary name
+			failed.Path = d.path // so that the same trouble has the same text each time
 		}
 	}()
 	file, err := os.CreateTemp(d.path, temporary+"*")
 	if err != nil {
 		return "", 0, err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it is not there any more if all went well
+	defer os.Remove(file.Name()) //nolint:errcheck // if all went well it has another name now
 	defer file.Close()
 	hash := sha256.New()
 	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {
@@ -52,13 +53,13 @@ func (d directory) write(content io.Reader) (digest string, size int64, err erro
 	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(d.path))
 }
 
-// temporary begins the names of files that are being written.
+// temporary is how the names of files begin that are being written.
 const temporary = "writing-"
 
-// damaged ends the name of a file whose content has another digest than its name says.
+// damaged is how the names of files end that Check has found damaged.
 const damaged = ".damaged"
 
-// ours says whether a file in the directory of artifacts has a name that this package gives: others are left alone.
+// ours says whether a file has a name that this package gives. Other files in the directory are left alone.
 func ours(path string) bool {
 	name := filepath.Base(path)
 	_, err := hex.DecodeString(strings.TrimSuffix(name, damaged))
@@ -79,7 +80,7 @@ func fileDigest(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// syncDirectory puts the names in a directory on the disk.
+// syncDirectory waits until the names in a directory are on the disk.
 func syncDirectory(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -98,10 +99,10 @@ func syncFile(path string) error {
 	return file.Sync()
 }
 
-// of is where the file of a digest belongs.
+// of is the path of the file with a digest.
 func (d directory) of(digest string) string { return filepath.Join(d.path, digest[:2], digest) }
 
-// find is where the file of a digest is, if it is anywhere.
+// find is the path where the file with a digest is found, or else the one where it belongs.
 func (d directory) find(digest string) string {
 	path := d.of(digest)
 	if d.beside == "" {
@@ -116,14 +117,14 @@ func (d directory) find(digest string) string {
 	return path
 }
 
-// exists says whether there is such a directory, or a link to one.
+// exists says whether the directory is there. It may be a link, also to a disk that is not mounted.
 func (d directory) exists() bool {
 	_, err := os.Lstat(d.path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// make makes the directory where it is missing. Only who writes does so: one that was moved away is
-// put back by its name.
+// make creates the directory if it is missing. Only those who write call it: a directory that was moved away can be
+// moved back as long as nothing is in its place.
 func (d directory) make() error {
 	err := os.Mkdir(d.path, 0o777)
 	switch {
@@ -135,8 +136,8 @@ func (d directory) make() error {
 	return syncDirectory(filepath.Dir(d.path))
 }
 
-// lock keeps files from being freed between their writing and the row that names them, or alone, that nobody
-// writes any. Without a directory of them there is nothing to lock.
+// lock takes the lock of the directory. Those who write or read a file share it, until a row names the file or the file
+// is open; those who remove files hold it alone. If there is no directory there is nothing to lock.
 func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err error) {
 	if !d.exists() {
 		return func() {}, nil
@@ -144,7 +145,7 @@ func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err err
 	return lock(ctx, filepath.Join(d.path, ".lock"), alone)
 }
 
-// each calls f for every file in the directory, which may be a link to another, if it is there.
+// each calls f for every file in the directory, which may itself be a link to another one.
 func (d directory) each(f func(path string, size int64) error) error {
 	if !d.exists() {
 		return nil
@@ -154,7 +155,7 @@ func (d directory) each(f func(path string, size int64) error) error {
 			return err
 		}
 		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) { // it has got its name, or was freed
+		if errors.Is(err, fs.ErrNotExist) { // it was renamed or removed meanwhile
 			return nil
 		} else if err != nil {
 			return err
@@ -163,7 +164,8 @@ func (d directory) each(f func(path string, size int64) error) error {
 	})
 }
 
-// lock takes a lock on a file, alone or with others, and returns what frees it.
+// lock takes a lock on a file, alone or shared with others, and returns what releases it. It waits as long as ctx
+// lasts.
 func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
 	l := flock.New(path)
 	try := l.TryRLockContext
@@ -173,5 +175,5 @@ func lock(ctx context.Context, path string, alone bool) (unlock func(), err erro
 	if _, err := try(ctx, 5*time.Millisecond); err != nil {
 		return nil, err
 	}
-	return func() { _ = l.Unlock() }, nil // closing the file frees it in any case
+	return func() { _ = l.Unlock() }, nil // closing the file releases it in any case
 }

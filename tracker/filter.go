@@ -18,20 +18,20 @@ import (
 //	field       = word { "." word }, a word being letters, digits and _ - + : /, or a quoted text
 //	value       = word { "." word } | quoted text
 //
-// What a filter says reaches the database as parameters alone.
+// The names and values in a filter reach the database only as parameters of statements.
 
 const (
 	maxFilter     = 10_000 // bytes
 	maxConditions = 200    // SQLite's expressions are at most 1000 deep
 )
 
-// parser makes SQL of a filter or of a list of sort keys.
+// parser translates a filter or a list of sort keys to SQL.
 type parser struct {
-	what   string // filter or sort, for messages
+	what   string // "filter" or "sort", for messages
 	text   string
 	tokens []token
 	args   []any
-	first  int // number of the parameter that args[0] is
+	first  int // the number of the parameter args[0]
 	depth  int
 	count  int
 }
@@ -55,7 +55,7 @@ func (p *parser) fail(t token, format string, args ...any) error {
 	return fmt.Errorf("%s, column %d: %s", p.what, t.column, fmt.Sprintf(format, args...))
 }
 
-// parseFilter returns a filter's condition and parameters, the first of which is $first.
+// parseFilter returns the condition that a filter stands for, and its parameters, the first of which is $first.
 func parseFilter(filter string, first int) (condition string, args []any, err error) {
 	p := &parser{what: "filter", text: filter, first: first}
 	if err := p.split(); err != nil {
@@ -68,8 +68,7 @@ func parseFilter(filter string, first int) (condition string, args []any, err er
 	return condition, p.args, err
 }
 
-// parseSort returns a list of sort keys, each with a comma behind it, and their parameters, the first of which is
-// $first.
+// parseSort returns a list of sort keys, each followed by a comma, and their parameters, the first of which is $first.
 func parseSort(sort string, first int) (keys string, args []any, err error) {
 	p := &parser{what: "sort", text: sort, first: first}
 	if err := p.split(); err != nil || p.peek().kind == end {
@@ -177,7 +176,7 @@ func (p *parser) next() token {
 	return t
 }
 
-// keyword takes the next token if it is this word.
+// keyword consumes the next token if it is this word, and says whether it was.
 func (p *parser) keyword(text string) bool {
 	t := p.peek()
 	if t.kind != word || !strings.EqualFold(t.text, text) {
@@ -232,14 +231,15 @@ func (p *parser) term() (string, error) {
 	return p.comparison()
 }
 
-// field is what can be compared: an expression of numbers, one of texts, or both, where key is the parameter.
+// field is something to compare or to sort by: SQL for its number, for its text, or for both. A %d in it is the number
+// of a parameter whose value is key.
 type field struct {
 	number, text string
 	key          string
 	time, status bool
 }
 
-// expression is SQL of a field; the key is its own parameter each time.
+// expression completes the SQL of a field by a parameter for its key.
 func (p *parser) expression(sql, key string) string {
 	if strings.Contains(sql, "%d") {
 		return fmt.Sprintf(sql, p.arg(key))
@@ -332,7 +332,7 @@ func (p *parser) comparison() (string, error) {
 	return fmt.Sprintf(sqlCompare, column, sqlOperator, p.arg(value.text)), nil
 }
 
-// value reads a number, a word or a quoted text. Words joined by dots, as in boat.jpg, are one.
+// value reads a number, a word or a quoted text. Words that are joined by dots, as in boat.jpg, are one value.
 func (p *parser) value() (token, error) {
 	value := p.next()
 	if value.kind != word && value.kind != quoted {
@@ -353,7 +353,7 @@ func (p *parser) value() (token, error) {
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// parseTime reads a time of this place.
+// parseTime reads a date or a time, in the local time zone.
 func parseTime(text string) (time.Time, error) {
 	t, err := time.ParseInLocation(time.DateOnly, text, time.Local)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// Delete hides a run until [Store.Restore] shows it again or [Store.GC] frees it.
+// Delete hides a run, until [Store.Restore] shows it again or [Store.GC] removes it.
 func (s *Store) Delete(ctx context.Context, run int64) error {
 	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now())}, sqlDelete) })
 }
@@ -16,14 +16,15 @@ func (s *Store) Restore(ctx context.Context, run int64) error {
 	return s.change(ctx, run, func(t tx) error { return t.all([]any{run}, sqlRestore) })
 }
 
-// Freed is what [Store.GC] has freed.
+// Freed is what [Store.GC] has removed.
 type Freed struct {
-	Runs  int   // deleted ones that nobody writes any more
-	Files int   // artifacts that no run names
-	Bytes int64 // of disk
+	Runs  int   // deleted runs
+	Files int   // files of artifacts that no run has any more, and what interrupted writers have left
+	Bytes int64 // that are free on the disk now
 }
 
-// GC frees deleted runs, what no run names any more, and the room they took.
+// GC removes deleted runs, unless they are being written, and everything that no run has any more. It gives the space
+// back to the system.
 func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	if err := s.findLost(ctx, true); err != nil {
 		return freed, err
@@ -51,7 +52,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	if err != nil {
 		return Freed{}, err
 	}
-	if s.files.exists() { // one that is made from now on has nothing to free
+	if s.files.exists() { // one that is created from now on has nothing to remove
 		err = s.freeFiles(ctx, &freed)
 	}
 	if err == nil {
@@ -61,7 +62,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	return freed, s.plain(err)
 }
 
-// freeFiles removes the artifacts that no run names.
+// freeFiles removes the files of artifacts that no run has.
 func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
 	unlock, err := s.files.lock(ctx, true)
 	if err != nil {
@@ -82,5 +83,5 @@ func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
 	})
 }
 
-// purge removes a run and all it has.
+// purge removes a run and everything it has, but for files.
 func (t tx) purge(run int64) error { return t.all([]any{run}, sqlPurgeMetrics, sqlPurgeRun) }

@@ -100,8 +100,8 @@ func (db suite) gcWhileWriting(t *testing.T) {
 	}
 }
 
-// Check makes anew what follows from what is there. What is missing or damaged it only names, until it is asked to replace
-// it by notes; leftovers are for gc.
+// Check makes anew what follows from what is there. What is missing or damaged it only names, until it is asked to
+// replace it by notes; leftovers are for gc.
 func (db suite) checkRepairs(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	r := start(t, s, NewRun{})
@@ -130,21 +130,21 @@ func (db suite) checkRepairs(t *testing.T) {
 		want []string
 	}{
 		{false, []string{
-			"run 1: the summary of metric 1 is not that of its values: made anew", "run 1: of 2 values of metric 2 1 are missing", "run 1: of 1 values of metric 3 1 are missing",
+			"run 1: the summary of metric 1 is not that of its values: computed again", "run 1: 1 of 2 values of metric 2 are missing", "run 1: 1 of 1 values of metric 3 are missing",
 			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE`,
-			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that belong to no run, which gc removes",
 		}},
 		{false, []string{
-			"run 1: of 2 values of metric 2 1 are missing", "run 1: of 1 values of metric 3 1 are missing",
+			"run 1: 1 of 2 values of metric 2 are missing", "run 1: 1 of 1 values of metric 3 are missing",
 			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE`,
-			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that belong to no run, which gc removes",
 		}},
 		{true, []string{
-			"run 1: of 2 values of metric 2 1 are missing: its summary is that of the others now", "run 1: of 1 values of metric 3 1 are missing: its summary is that of the others now",
+			"run 1: 1 of 2 values of metric 2 are missing: its summary is now that of the others", "run 1: 1 of 1 values of metric 3 are missing: its summary is now that of the others",
 			`run 1: artifact "bent\n" (1 bytes, sha256 DIGEST) is damaged: FILE: replaced by a note`, `run 1: artifact "bent too" (1 bytes, sha256 DIGEST) is damaged: FILE: replaced by a note`,
-			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE: replaced by a note`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees",
+			`run 1: artifact "gone" (1 bytes, sha256 DIGEST) is missing: FILE: replaced by a note`, `run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that belong to no run, which gc removes",
 		}},
-		{true, []string{`run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that no run names, which gc frees"}},
+		{true, []string{`run 1: artifact "unreadable": FILE: is a directory`, "FILE: 1 bytes that belong to no run, which gc removes"}},
 	} {
 		findings, err := s.Check(ctx, c.drop)
 		must(t, err)

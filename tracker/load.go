@@ -15,15 +15,15 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Sample is the load of a run's process, and of the GPU that it may use first, at a time.
+// Sample is the load of a run's process at a time, and of the first GPU that it may use.
 type Sample struct {
 	Time   time.Time `json:"time"`
-	CPU    float64   `json:"cpu"`           // percent of one core since the sample before
+	CPU    float64   `json:"cpu"`           // percent of one core, on average since the previous sample
 	Memory int64     `json:"memory"`        // bytes resident
-	GPU    *GPULoad  `json:"gpu,omitempty"` // nil: no NVIDIA GPU
+	GPU    *GPULoad  `json:"gpu,omitempty"` // nil where there is no NVIDIA GPU, or it does not tell
 }
 
-// Samples is the load of a run's process over time, every two seconds.
+// Samples returns the load of a run's process over time, one sample every two seconds.
 func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
 	err = each(ctx, s.db.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
 		var a Sample
@@ -62,30 +62,29 @@ func (t tx) addSample(run int64, s Sample) error {
 	return err
 }
 
-// GPULoad is the load of an NVIDIA GPU, of all processes on it.
+// GPULoad is the load of an NVIDIA GPU by all processes that use it.
 type GPULoad struct {
-	Percent float64 `json:"percent"` // of the time that it computes
+	Percent float64 `json:"percent"` // of the time in which it computed
 	Memory  int64   `json:"memory"`  // bytes in use
 }
 
-// gpu is what nvidia-smi says, again and again, of the GPU that this process may use first: the first of
-// CUDA_VISIBLE_DEVICES, else GPU 0.
+// gpu is the load of the first GPU that this process may use: the first one in CUDA_VISIBLE_DEVICES, or GPU 0.
 type gpu struct {
 	start  sync.Once
 	mu     sync.Mutex
 	latest *GPULoad
 }
 
-// load is the load of late; nil where there is no GPU, or no word of it yet. The first call begins to ask, until ctx
-// ends.
+// load is the latest load. It is nil where there is no GPU, and until the first is known. The first call begins to
+// watch the GPU, until ctx ends.
 func (g *gpu) load(ctx context.Context) *GPULoad {
-	g.start.Do(func() { go g.ask(ctx) })
+	g.start.Do(func() { go g.watch(ctx) })
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.latest
 }
 
-func (g *gpu) ask(ctx context.Context) {
+func (g *gpu) watch(ctx context.Context) {
 	defer g.set(nil)
 	visible, restricted := os.LookupEnv("CUDA_VISIBLE_DEVICES")
 	first, _, _ := strings.Cut(visible, ",")
@@ -97,7 +96,7 @@ func (g *gpu) ask(ctx context.Context) {
 	}
 }
 
-// gpuLoad is nil where the GPU does not tell.
+// gpuLoad is nil where the GPU does not tell its load.
 func gpuLoad(values []string) *GPULoad {
 	if len(values) != 2 {
 		return nil

@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// Point is a value of a metric at a step.
+// Point is the value of a metric at a step.
 type Point struct {
 	Metric string
 	Step   int64
 	Value  float64
 }
 
-// Metric is the last, smallest and largest value of a metric, and the steps they are of. NaN is smallest and largest
-// only where there is nothing else.
+// Metric is the last, smallest and largest value of a metric, and the steps at which it has them. Min and Max are NaN
+// only if all values are.
 type Metric struct {
 	Last, Min, Max             float64
 	LastStep, MinStep, MaxStep int64
@@ -50,8 +50,8 @@ func (m *Metric) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Float is a number that in JSON may also be "NaN", "Infinity" or "-Infinity", texts that both JavaScript's Number and
-// Python's float understand.
+// Float is a number whose JSON may also be one of the texts "NaN", "Infinity" and "-Infinity", which JavaScript's
+// Number and Python's float both understand.
 type Float float64
 
 // MarshalJSON writes a number or one of three texts.
@@ -78,7 +78,7 @@ func (f *Float) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Log records values of metrics at a step.
+// Log records values of metrics at a step, which must be 0 or more.
 func (r *Run) Log(ctx context.Context, step int64, values map[string]float64) error {
 	points := make([]Point, 0, len(values))
 	for name, v := range values {
@@ -87,7 +87,8 @@ func (r *Run) Log(ctx context.Context, step int64, values map[string]float64) er
 	return r.LogBatch(ctx, points)
 }
 
-// LogBatch records many values at once: all of them, or with an error none.
+// LogBatch records many values in one transaction: either all of them, or none and an error. It is far quicker than one
+// call of [Run.Log] for each.
 func (r *Run) LogBatch(ctx context.Context, points []Point) error {
 	for _, p := range points {
 		if p.Step < 0 {
@@ -105,12 +106,12 @@ func (r *Run) LogBatch(ctx context.Context, points []Point) error {
 	return nil
 }
 
-// maxRows is the number of rows of one INSERT.
+// maxRows is the largest number of rows in one INSERT.
 const maxRows = 100
 
 // log inserts points and leaves the summaries they change in changed.
 func (r *Run) log(t tx, points []Point, changed map[string]*summary) error {
-	var recount []*summary // those whose smallest or largest value was replaced
+	var recount []*summary // of those metrics whose smallest or largest value was replaced
 	args := []any{r.ID}
 	for i, p := range points {
 		m := changed[p.Metric]
@@ -156,14 +157,14 @@ func (r *Run) log(t tx, points []Point, changed map[string]*summary) error {
 	return setSummaries(t, r.ID, changed)
 }
 
-// summary is what a run has of a metric; NaN counts in last alone, where there are other values.
+// summary is what is kept of a metric beside its values.
 type summary struct {
-	id    int64 // of the name
-	count int64
+	id    int64 // of the metric's name
+	count int64 // of its values
 	Metric
 }
 
-// summary is a copy of what the run has of a metric.
+// summary is a copy of the run's summary of a metric.
 func (r *Run) summary(t tx, name string) (*summary, error) {
 	if m := r.metrics[name]; m != nil {
 		c := *m
@@ -173,7 +174,7 @@ func (r *Run) summary(t tx, name string) (*summary, error) {
 	return &summary{id: id}, err
 }
 
-// scan reads the columns first and then those of a summary.
+// scan reads a row: the columns first, and then those of a summary.
 func (m *summary) scan(scan func(...any) error, first ...any) error {
 	var last, low, high sql.NullFloat64
 	err := scan(append(first, &m.count, &last, &m.LastStep, &low, &m.MinStep, &high, &m.MaxStep)...)
@@ -188,7 +189,7 @@ func metricID(t tx, name string) (id int64, err error) {
 	return id, t.value([]any{&id}, sqlMetricName, name)
 }
 
-// add takes in a value.
+// add takes a value into account; first says that it is the first one.
 func (m *Metric) add(first bool, step int64, value float64) {
 	if first || step >= m.LastStep {
 		m.Last, m.LastStep = value, step
@@ -201,7 +202,7 @@ func (m *Metric) add(first bool, step int64, value float64) {
 	}
 }
 
-// recount makes the summary anew from the values of the run.
+// recount computes the summary anew from the values of the run.
 func (m *summary) recount(ctx context.Context, q querier, run int64) error {
 	m.count, m.Metric = 0, Metric{}
 	return eachValue(ctx, q, run, m.id, func(step int64, value float64) {
@@ -210,7 +211,7 @@ func (m *summary) recount(ctx context.Context, q querier, run int64) error {
 	})
 }
 
-// eachValue reads the values of a metric of a run by step. NULL is NaN.
+// eachValue reads the values of a metric of a run, in the order of steps.
 func eachValue(ctx context.Context, q querier, run, name int64, f func(step int64, value float64)) error {
 	var step int64
 	var value sql.NullFloat64
@@ -240,7 +241,7 @@ func setSummaries(t tx, run int64, metrics map[string]*summary) error {
 	return err
 }
 
-// named cleans the names of metrics: two that the database has as one are one.
+// named cleans the names of metrics, so that two that become the same name count as one metric.
 func named(points []Point) []Point {
 	for i, p := range points {
 		if clean(p.Metric) != p.Metric {
@@ -254,7 +255,7 @@ func named(points []Point) []Point {
 	return points
 }
 
-// unique drops all but the last value of each metric and step, if any comes twice.
+// unique drops all but the last value of each metric at each step. It returns points itself if none comes twice.
 func unique(points []Point) []Point {
 	last := map[string]int64{}
 	for _, p := range points {

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -42,9 +43,9 @@ func (db suite) oddMetricNames(t *testing.T) {
 	whole(t, s)
 }
 
-// Of a growing curve, whatever it looks like, points are kept or dropped; none moves, and the smallest and largest value
-// and the last are there. A curve that is short enough is whole.
-func (db suite) seriesIsThinned(t *testing.T) {
+// Of a growing curve, whatever it looks like, points are kept or dropped; none moves, and the smallest and largest
+// value and the last are there. A curve that is short enough is whole.
+func (db suite) seriesIsDownsampled(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	random := rand.New(rand.NewPCG(3, 4))
 	for round := range 30 {
@@ -88,8 +89,8 @@ func (db suite) seriesIsThinned(t *testing.T) {
 				t.Fatalf("from %v to %v is not shown: %v", low.Min, high.Max, now.Values)
 			}
 			if len(before) > 0 {
-				// The stretch that was not complete yet may show others now.
-				complete := before[len(before)-1] / stretch(before[len(before)-1], limit) * stretch(before[len(before)-1], limit)
+				// The bucket that was not complete yet may show others now.
+				complete := before[len(before)-1] / bucket(before[len(before)-1], limit) * bucket(before[len(before)-1], limit)
 				if len(before) < limit {
 					complete = before[len(before)-1]
 				}
@@ -102,5 +103,25 @@ func (db suite) seriesIsThinned(t *testing.T) {
 			before = now.Steps
 		}
 		must(t, r.Finish(ctx, nil))
+	}
+}
+
+// Curves come in the order of run ids, each once, however many runs are asked for and in which order.
+func (db suite) seriesInOrder(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	first, second := start(t, s, NewRun{}), start(t, s, NewRun{})
+	must(t, first.Log(ctx, 1, map[string]float64{"b": 1, "a": 2}), second.Log(ctx, 1, map[string]float64{"a": 3}))
+	ids := []int64{second.ID}
+	for i := range int64(1000) {
+		ids = append(ids, 1_000_000-i)
+	}
+	series, err := s.Series(ctx, append(ids, first.ID, second.ID), nil, 0)
+	must(t, err)
+	var got []string
+	for _, c := range series {
+		got = append(got, fmt.Sprint(c.Run, c.Metric, c.Values))
+	}
+	if want := []string{fmt.Sprint(first.ID, "a", []float64{2}), fmt.Sprint(first.ID, "b", []float64{1}), fmt.Sprint(second.ID, "a", []float64{3})}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"strconv"
 )
 
-// Value is a parameter: a number, or text.
+// Value is the value of a parameter: a number or a text.
 type Value struct {
-	Text     string // a number's as it was written
+	Text     string // of a number too, as it was written
 	Number   float64
 	IsNumber bool
 }
@@ -41,7 +41,7 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// SetParams sets parameters, which are given as those of [NewRun]; what the run has under other names stays.
+// SetParams sets parameters, given as in [NewRun]. Parameters of other names stay.
 func (r *Run) SetParams(ctx context.Context, params any) error {
 	values, err := flatten(params)
 	if err != nil {
@@ -60,7 +60,7 @@ func (t tx) setParams(run int64, params map[string]Value) error {
 	return nil
 }
 
-// flatten makes parameters of a struct or map.
+// flatten turns a struct or map into parameters: see [NewRun].
 func flatten(params any) (map[string]Value, error) {
 	out := map[string]Value{}
 	if params == nil {

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// ThumbnailSize is the longer side of a thumbnail in pixels; smaller pictures keep their size.
-const ThumbnailSize = 320
+// thumbnailSize is the longer side of a thumbnail in pixels. Smaller pictures keep their size.
+const thumbnailSize = 320
 
-// LogPicture records a picture at a step as a thumbnail, a JPEG (see [picture.JPEG]). Pictures with the same pixels are kept once.
+// LogPicture records a picture at a step, which must be 0 or more. A thumbnail of it is kept, a JPEG whose longer side
+// is at most 320 pixels. Pictures with the same pixels share one.
 func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture image.Image) error {
 	if step < 0 {
 		return fmt.Errorf("picture %s: step %d; allowed: 0 or more", name, step)
@@ -38,7 +39,7 @@ func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture i
 		return r.store.plain(err)
 	}
 	return r.write(ctx, func(t tx) error {
-		if thumbnail == nil { // another process may have freed it since
+		if thumbnail == nil { // another process may have removed it meanwhile
 			if err := t.value([]any{&one}, sqlHasThumbnail, digest); errors.Is(err, sql.ErrNoRows) {
 				thumbnail, err = encodeThumbnail(picture)
 				if err != nil {
@@ -52,7 +53,7 @@ func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture i
 	})
 }
 
-// addPicture inserts a picture, and its thumbnail if there is one to insert.
+// addPicture inserts a picture, and its thumbnail if that is not nil.
 func (t tx) addPicture(run, step int64, name, digest string, size image.Point, thumbnail []byte) error {
 	if thumbnail != nil {
 		if _, err := t.exec(sqlAddThumbnail, digest, size.X, size.Y, thumbnail); err != nil {
@@ -63,7 +64,7 @@ func (t tx) addPicture(run, step int64, name, digest string, size image.Point, t
 	return err
 }
 
-// nrgba is the picture in a form that is the same for the same pixels.
+// nrgba converts a picture to one type, so that the same pixels are the same bytes.
 func nrgba(picture image.Image) *image.NRGBA {
 	bounds := image.Rectangle{Max: picture.Bounds().Size()}
 	if p, ok := picture.(*image.NRGBA); ok && p.Rect == bounds && p.Stride == 4*bounds.Dx() {
@@ -84,18 +85,18 @@ func pixelDigest(picture image.Image) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-func encodeThumbnail(img image.Image) ([]byte, error) { return picture.JPEG(img, ThumbnailSize, 0) }
+func encodeThumbnail(img image.Image) ([]byte, error) { return picture.JPEG(img, thumbnailSize, 0) }
 
-// Picture is one that a run has at a step.
+// Picture describes a picture that a run has at a step.
 type Picture struct {
 	Name   string `json:"name"`
 	Step   int64  `json:"step"`
-	Digest string `json:"digest"` // names the thumbnail
-	Width  int    `json:"width"`  // of the picture, not of the thumbnail
+	Digest string `json:"digest"` // of the pixels: what [Store.Thumbnail] takes
+	Width  int    `json:"width"`  // in pixels, of the picture and not of the thumbnail
 	Height int    `json:"height"`
 }
 
-// Pictures lists the pictures of a run by step.
+// Pictures lists the pictures of a run, in the order of steps and names.
 func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, err error) {
 	err = each(ctx, s.db.reader, sqlPictures, []any{run}, func(scan func(...any) error) error {
 		var p Picture
@@ -106,7 +107,7 @@ func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, er
 	return pictures, s.plain(err)
 }
 
-// Thumbnail is the JPEG of a picture's digest.
+// Thumbnail returns the thumbnail of the picture with this digest, a JPEG.
 func (s *Store) Thumbnail(ctx context.Context, digest string) (jpeg []byte, err error) {
 	err = value(ctx, s.db.reader, []any{&jpeg}, sqlThumbnail, digest)
 	if errors.Is(err, sql.ErrNoRows) {

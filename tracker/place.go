@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Path is the file of the database at url: a path, or sqlite:PATH.
+// Path is the path of the database's file, of a url that is a path or sqlite:PATH.
 func Path(url string) (string, error) {
 	scheme, path, ok := strings.Cut(url, ":")
 	switch {
@@ -28,9 +28,9 @@ func Path(url string) (string, error) {
 	return path, nil
 }
 
-// resolve is the file that a name leads to, through links, relative names and "..": its neighbours (-wal, .lock,
-// .artifacts and others') lie beside it, whatever name it is reached by. A link to nothing leads to what it would make,
-// as it does for SQLite.
+// resolve is the absolute path of the file that a name leads to, through symbolic links, relative names and "..". What
+// belongs to the database (-wal, .lock, .artifacts and more) lies beside that file, by whatever name it is opened. A
+// link whose target does not exist leads to the target, which is then created, as SQLite does.
 func resolve(name string) (string, error) {
 	path := name
 	if !filepath.IsAbs(path) {
@@ -38,7 +38,7 @@ func resolve(name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		path = here + "/" + path // Join would take "link/.." for "."
+		path = here + "/" + path // filepath.Join would turn "link/.." into "."
 	}
 	for range 40 { // as many links as Linux follows
 		dir, file := filepath.Split(path)
@@ -48,10 +48,10 @@ func resolve(name string) (string, error) {
 		}
 		path = filepath.Join(dir, file)
 		target, err := os.Readlink(path)
-		if err != nil { // no link, or not there
-			if was, err := os.Stat(name); err == nil { // links in /proc may name what no directory has any more
+		if err != nil { // it is no link, or does not exist
+			if was, err := os.Stat(name); err == nil { // a link in /proc may lead to a file that is in no directory any more
 				if is, err := os.Stat(path); err != nil || !os.SameFile(was, is) {
-					return "", errors.New("no directory has this file: name one that has a name")
+					return "", errors.New("no directory contains this file: name one that is in a directory")
 				}
 			}
 			return path, nil
@@ -63,8 +63,9 @@ func resolve(name string) (string, error) {
 	return "", syscall.ELOOP
 }
 
-// ownName is the one name of the database at path by which it is opened: what lies beside another name would be lost, and
-// two write-ahead logs damage it. Links that are not followed, and mounts, are seen here as far as the system tells.
+// ownName is the one path by which the database at path is opened. With another hard link, or a file that is mounted by
+// itself, the write-ahead log would lie elsewhere, and two of them damage a database. They are noticed as far as the
+// system tells.
 func ownName(path string) (string, error) {
 	path, err := unmounted(path)
 	if err != nil || links(path) < 2 || links(path+".lock") == 1 {
@@ -73,7 +74,7 @@ func ownName(path string) (string, error) {
 	return "", errors.New("a second name (hard link) of a database, whose files lie beside the first: use that, or a symbolic link to it")
 }
 
-// links is the number of names of a file; 0 where it is not there.
+// links is the number of hard links to a file, 0 if it does not exist.
 func links(path string) uint64 {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -85,11 +86,11 @@ func links(path string) uint64 {
 	return 1
 }
 
-// unmounted is the name of a file within a directory, where it is mounted by itself, as containers do.
+// unmounted is the path of a file in its own directory, if path is a mount of that file alone, as in some containers.
 func unmounted(path string) (string, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return path, nil //nolint:nilerr // a system without
+		return path, nil //nolint:nilerr // a system that has no such file
 	}
 	type mount struct{ device, root, point string }
 	var mounts []mount
@@ -119,10 +120,10 @@ func unmounted(path string) (string, error) {
 			return other, nil
 		}
 	}
-	return "", errors.New("mounted by itself, so that what lies beside it is out of sight: mount its directory")
+	return "", errors.New("mounted without its directory, where files of the database lie: mount the directory")
 }
 
-// checkFile says what is wrong with a file that is no database, in clearer words than SQLite.
+// checkFile says, in clearer words than SQLite, why a file cannot be a database.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
 	switch {

@@ -191,7 +191,7 @@ func TestRefusedNames(t *testing.T) {
 		"second.db":   "a second name (hard link) of a database",
 		"tosecond.db": "a second name (hard link) of a database",
 		"loop.db":     "too many", "nowhere.db": "no such file or directory", "none/../real.db": "no such file or directory", "file/x.db": "not a directory",
-		"/proc/self/fd/" + strconv.Itoa(int(gone.Fd())): "no directory has this file", "device.db": "not a regular file", "./": "a directory",
+		"/proc/self/fd/" + strconv.Itoa(int(gone.Fd())): "no directory contains this file", "device.db": "not a regular file", "./": "a directory",
 	} {
 		if _, err := Open(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %s", name, err, want)
@@ -208,7 +208,7 @@ func TestRefusedNames(t *testing.T) {
 		must(t, childOpen("disk/x.db"))
 		mount(t, "disk/x.db", "alone.db", "", syscall.MS_BIND, "")
 		must(t, syscall.Unmount("disk", syscall.MNT_DETACH))
-		if _, err := Open(t.Context(), "alone.db"); err == nil || !strings.Contains(err.Error(), "mounted by itself") || strings.Contains(err.Error(), "\n") {
+		if _, err := Open(t.Context(), "alone.db"); err == nil || !strings.Contains(err.Error(), "mounted without its directory") || strings.Contains(err.Error(), "\n") {
 			t.Error(err)
 		}
 	})
@@ -276,7 +276,7 @@ func TestDirectoryPutBack(t *testing.T) {
 	if err := s.Backup(ctx, s.db.path+".copy"); err == nil {
 		t.Error("a backup without files says nothing")
 	}
-	must(t, r.DropArtifact(ctx, "b"))
+	must(t, r.Finish(ctx, nil, "b"))
 	if freed, err := s.GC(ctx); err != nil || freed.Files != 0 {
 		t.Errorf("%+v %v", freed, err)
 	}

@@ -18,10 +18,13 @@ import (
 
 // owner is the process that writes a run.
 type owner struct {
-	host string // with its boot and the namespace of its process ids: machines and containers may share a name
+	// host is the machine's name, with the id of its boot and the namespace of its process ids: other machines and
+	// containers may have the same name.
+	host string
 	pid  int64
-	// start tells the process from others that have its id before or after it: on Linux hundredths of a second since
-	// the machine began, elsewhere, and in rows of earlier versions, milliseconds since 1970.
+	// start is when the process was started, since another process may get the same id later. On Linux it is in
+	// hundredths of a second since the machine was started; on other systems, and in rows of earlier versions, in
+	// milliseconds since 1970.
 	start int64
 }
 
@@ -38,7 +41,7 @@ func thisProcess() owner {
 	return o
 }
 
-// fate is what one process knows of another.
+// fate is what one process knows of another one.
 type fate int
 
 const (
@@ -47,35 +50,35 @@ const (
 	gone
 )
 
-// fate says whether o has ended, as seen from self. A process that can be looked up is alive however late its beats are:
-// it may be halted, or wait for the database.
+// fate says whether o has ended, as far as self can know. A process that can be looked up is alive however late its
+// beats are: it may be stopped by a signal, or wait for the database.
 func (o owner) fate(self owner) fate {
 	if o.host != self.host {
 		return unknown
 	}
 	start, err := started(o.pid)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && exists(o.pid): // it is hidden from this user
+	case errors.Is(err, fs.ErrNotExist) && exists(o.pid): // /proc hides it from this user
 		return unknown
 	case err != nil:
 		return gone
-	case start-1 <= o.start && o.start <= start+1: // for rounding
+	case start-1 <= o.start && o.start <= start+1: // both are rounded
 		return alive
 	case o.start > 0 && o.start < earliest:
 		return gone
 	}
-	const jitter = 5000 // a time of day is reckoned from that of the machine's beginning, which moves when the clock is set
+	const jitter = 5000 // milliseconds: the time of day is computed from that of the machine's start, which moves with the clock
 	if start, err := created(o.pid); err == nil && start-jitter < o.start && o.start < start+jitter {
 		return alive
 	}
 	return unknown // the clock was set, or another process has the id
 }
 
-// earliest is the start from which on it is milliseconds since 1970: of the year 2001. A machine does not run as long in
-// hundredths of a second.
+// earliest is the smallest owner.start that is in milliseconds since 1970: it is in the year 2001. No machine has been
+// running for so many hundredths of a second.
 const earliest = 1e12
 
-// started is the start of a process; one that has ended and waits to be noticed is none.
+// started is when a process was started, as in owner.start. A zombie counts as ended.
 func started(pid int64) (int64, error) {
 	if runtime.GOOS != "linux" {
 		return created(pid)
@@ -93,7 +96,7 @@ func started(pid int64) (int64, error) {
 	return start - bootShift(), err
 }
 
-// bootShift is what a time namespace adds to times since the machine's beginning, in hundredths of a second.
+// bootShift is what a time namespace adds to the time since the machine was started, in hundredths of a second.
 var bootShift = sync.OnceValue(func() int64 {
 	text, _ := os.ReadFile("/proc/self/timens_offsets") // empty on older systems, which have no such namespaces
 	var seconds, nanoseconds int64
@@ -103,7 +106,7 @@ var bootShift = sync.OnceValue(func() int64 {
 	return seconds*100 + nanoseconds/1e7
 })
 
-// created is the time of day when a process began, in milliseconds since 1970.
+// created is the time of day when a process was started, in milliseconds since 1970.
 func created(pid int64) (int64, error) {
 	p, err := process.NewProcess(int32(pid)) //nolint:gosec // a process id
 	if err != nil {
@@ -115,7 +118,7 @@ func created(pid int64) (int64, error) {
 	return p.CreateTime()
 }
 
-// exists says whether there is a process of this id, which others' may hide from /proc.
+// exists says whether there is a process of this id. It need not be visible in /proc.
 func exists(pid int64) bool {
 	p, err := os.FindProcess(int(pid))
 	if err != nil {

@@ -270,7 +270,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// Where the process is killed while it writes the files, or before it commits, there are no runs, and gc frees the files.
+// Where the process is killed while it writes the files, or before it commits, there are no runs, and gc frees the
+// files.
 func TestKeepKilled(t *testing.T) {
 	for _, named := range []bool{false, true} {
 		t.Run(fmt.Sprint("named ", named), func(t *testing.T) {

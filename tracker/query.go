@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Info is what is known of a run.
+// Info is a run as it is recorded: everything but curves, pictures, artifacts, environment and load.
 type Info struct {
 	ID         int64             `json:"id"`
 	Name       string            `json:"name"`
@@ -31,16 +31,16 @@ type Info struct {
 	changed int64
 }
 
-// Query chooses runs. The zero Query chooses all that are not deleted, newest first.
+// Query selects runs. The zero Query selects all that are not deleted, newest first.
 type Query struct {
-	Where      string // a filter: see the package comment
-	Sort       string // fields by comma, with - before those that sort downwards
-	Experiment string // of this experiment alone
-	Limit      int    // at most so many; 0: all
-	Deleted    bool   // deleted ones too
+	Where      string // a filter, as in the package comment
+	Sort       string // fields, comma-separated; - before one sorts in descending order
+	Experiment string // only runs of this experiment; empty: of all
+	Limit      int    // the largest number of runs; 0: no limit
+	Deleted    bool   // deleted runs too
 }
 
-// Runs lists runs.
+// Runs lists the runs that q selects.
 func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	condition, sort := "", ""
 	args := []any{q.Deleted}
@@ -67,12 +67,13 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	return s.runs(ctx, condition, append(args, more...))
 }
 
-// Run finds a run by its id, or by its name if only one has it. Deleted runs have their names only where no other has.
+// Run finds a run by its id, or by its name. It is an error if several runs have the name; deleted ones count only if
+// there is no other.
 func (s *Store) Run(ctx context.Context, idOrName string) (Info, error) {
 	return s.find(ctx, idOrName, false)
 }
 
-// Deleted finds a run as [Store.Run] does, but of those with a name a deleted one first.
+// Deleted finds a run as [Store.Run] does, but if several have the name it looks among the deleted ones first.
 func (s *Store) Deleted(ctx context.Context, idOrName string) (Info, error) {
 	return s.find(ctx, idOrName, true)
 }
@@ -112,7 +113,7 @@ func only(runs []Info) (info Info) {
 	return info
 }
 
-// runs reads the runs of a condition, with all that belongs to them.
+// runs reads the runs that meet a condition, and what other tables have of them.
 func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info, error) {
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info,
 	return runs, s.plain(err)
 }
 
-// details fills in what other tables have of runs.
+// details reads what other tables have of runs.
 func details(ctx context.Context, q querier, runs []Info) error {
 	ids, byID := make([]any, len(runs)), make(map[int64]*Info, len(runs))
 	for i := range runs {
@@ -183,15 +184,15 @@ func details(ctx context.Context, q querier, runs []Info) error {
 	return err
 }
 
-// Difference is something two runs do not have in common; empty is what one does not have.
+// Difference is something in which two runs differ.
 type Difference struct {
 	What string `json:"what"` // param, tag, environment or metric (its last value)
 	Key  string `json:"key"`
-	A    string `json:"a"`
-	B    string `json:"b"`
+	A    string `json:"a"` // empty if the first run does not have it
+	B    string `json:"b"` // empty if the second run does not have it
 }
 
-// Diff says in what two runs differ.
+// Diff lists the differences of two runs, given by their ids.
 func (s *Store) Diff(ctx context.Context, a, b int64) ([]Difference, error) {
 	var both [2]map[string]map[string]string
 	for i, id := range []int64{a, b} {
@@ -225,8 +226,9 @@ func (s *Store) Diff(ctx context.Context, a, b int64) ([]Difference, error) {
 	return out, nil
 }
 
-// Watch waits until a run has changed since cursor (0: since ever) and returns those that have, deleted ones too, and
-// the next cursor. When ctx ends first it returns its error.
+// Watch waits until any run has changed since an earlier call returned cursor. It returns the runs that have changed,
+// deleted ones too, and the next cursor. With cursor 0 that is every run there is. If ctx ends first Watch returns the
+// error of ctx.
 func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next int64, err error) {
 	const look, lookForLost = 100 * time.Millisecond, 10
 	tick := time.NewTicker(look)

@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// NewRun says what a run is about.
+// NewRun describes a run that is to be made. Every field may be left out.
 type NewRun struct {
 	Experiment string // "default" where empty
 	Name       string // need not be unique
-	// Params is a struct or a map whose JSON is an object: numbers become numbers, other values text, and the names
-	// within inner objects are joined by a dot.
+	// Params is a struct or a map that becomes a JSON object. Its numbers are parameters that are numbers; its other
+	// values are texts. A value within an inner object has both names, joined by a dot.
 	Params any
 	Tags   map[string]string
-	// Inputs are the digests of what the run reads.
+	// Inputs are the digests of what the run reads, by name.
 	Inputs map[string]string
-	// Environment adds to what is found out about process, program and working directory: the device, for one.
+	// Environment is added to what the tracker finds out by itself, see [Store.Environment]: the device, for example.
 	Environment map[string]string
 }
 
-// Run is a run being written, by this process alone. Its methods may be called from many goroutines.
+// Run is a run that this process writes, and no other. Its methods may be called by several goroutines at once.
 type Run struct {
 	ID int64
 
@@ -43,8 +43,8 @@ type Run struct {
 	metrics map[string]*summary
 
 	finishing sync.Mutex
-	end       *ending // what a Finish could not write
-	endedLate bool    // by a beat
+	end       *ending // the end that Finish could not write
+	endedLate bool    // a beat has written it
 }
 
 // ending is how a run ends.
@@ -55,16 +55,17 @@ type ending struct {
 	drop   []string
 }
 
-// now is the time of day, counted from when this process took the run: setting the clock changes nothing.
+// now is the time when this process took the run, and what has passed since: who sets the clock meanwhile changes
+// nothing.
 func (r *Run) now() time.Time { return r.began.Add(uptime() - r.up) }
 
-// Start begins a run.
+// Start creates a run and begins it.
 func (s *Store) Start(ctx context.Context, n NewRun) (*Run, error) {
-	env := s.environment() // asks git, for which no writer should wait
+	env := s.environment() // runs git, for which no writer should wait
 	return s.beating(s.start(ctx, func(t tx) (int64, error) { return s.enqueue(t, n, env, commandLine()) }, Queued))
 }
 
-// beating begins the beats of a run that was taken.
+// beating starts the beats of a run that this process has taken, see [Run.beat].
 func (s *Store) beating(r *Run, err error) (*Run, error) {
 	if err == nil {
 		ctx, stop := context.WithCancel(s.closing)
@@ -74,13 +75,14 @@ func (s *Store) beating(r *Run, err error) (*Run, error) {
 	return r, err
 }
 
-// Enqueue makes a queued run within a transaction of [Store.DB], so that a job and its run come about together.
+// Enqueue creates a queued run within a transaction of [Store.DB], so that a job can be made for it in the same one.
 func (s *Store) Enqueue(ctx context.Context, t *sql.Tx, n NewRun) (int64, error) {
 	id, err := s.enqueue(tx{ctx, t}, n, s.environment(), commandLine())
 	return id, s.plain(err)
 }
 
-// Requeue makes a run that failed, was stopped or is lost a queued one, within a transaction of [Store.DB].
+// Requeue queues a run again that has failed, was stopped or is lost, within a transaction of [Store.DB]. A run of any
+// other status stays as it is.
 func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
 	w := tx{ctx, t}
 	err := w.all(nil, sqlNextChange)
@@ -90,8 +92,8 @@ func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
 	return s.plain(err)
 }
 
-// CancelQueued makes those of the runs stopped that are queued or lost, within a transaction of [Store.DB], and returns
-// their ids. Runs of any other status stay as they are.
+// CancelQueued stops those of the runs that are queued or lost, within a transaction of [Store.DB], and returns their
+// ids. Runs of any other status stay as they are.
 func (s *Store) CancelQueued(ctx context.Context, t *sql.Tx, ids []int64) (stopped []int64, err error) {
 	w := tx{ctx, t}
 	if err := w.all(nil, sqlNextChange); err != nil {
@@ -110,12 +112,14 @@ func (s *Store) CancelQueued(ctx context.Context, t *sql.Tx, ids []int64) (stopp
 	return stopped, nil
 }
 
-// Take begins a queued run, or goes on with a lost one. Of several processes that try, all but one get [ErrTaken].
+// Take begins a queued run, or goes on with a lost one. If several processes try, one gets the run and the others
+// [ErrTaken].
 func (s *Store) Take(ctx context.Context, id int64) (*Run, error) {
 	return s.resume(ctx, id, Queued, Lost)
 }
 
-// Resume goes on with a run that has ended. What was recorded stays; a step that is recorded again replaces its values.
+// Resume goes on with a run that has ended or is lost. What was recorded stays; values that are logged again for a step
+// replace those that it had.
 func (s *Store) Resume(ctx context.Context, id int64) (*Run, error) {
 	return s.resume(ctx, id, Lost, Stopped, Failed, Finished)
 }
@@ -127,12 +131,12 @@ func (s *Store) resume(ctx context.Context, id int64, from ...Status) (*Run, err
 	return s.beating(s.start(ctx, func(tx) (int64, error) { return id, nil }, from...))
 }
 
-// newRun is a run that this process is to write.
+// newRun is a run that this process is going to take.
 func (s *Store) newRun() *Run {
 	return &Run{store: s, token: rand.Int64(), metrics: map[string]*summary{}, stop: func() {}}
 }
 
-// take makes r, whose id is known, one of this process.
+// take makes this process the writer of r, whose id is known.
 func (t tx) take(r *Run) error {
 	if err := t.all(nil, sqlNextChange); err != nil {
 		return err
@@ -142,7 +146,7 @@ func (t tx) take(r *Run) error {
 	return t.all([]any{r.ID, micros(r.now()), self.host, self.pid, self.start, r.token}, sqlTake)
 }
 
-// start makes the run that prepare returns one of this process, if its status is one of from.
+// start makes this process the writer of the run that prepare returns, if its status is one of from.
 func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), from ...Status) (*Run, error) {
 	r := s.newRun()
 	err := s.write(ctx, func(t tx) (err error) {
@@ -186,7 +190,7 @@ func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), fr
 	return r, nil
 }
 
-// enqueue inserts a queued run, of an environment to which that of n is added.
+// enqueue inserts a queued run. Its environment is env and what n adds to it.
 func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (id int64, err error) {
 	params, err := flatten(n.Params)
 	if err != nil {
@@ -211,7 +215,7 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 	return id, errors.Join(t.setParams(id, params), t.setTags(id, n.Tags), t.setEnvironment(id, all, command))
 }
 
-// write runs f in a transaction, if the run is still this process's.
+// write runs f in a transaction, if this process is still the run's writer.
 func (r *Run) write(ctx context.Context, f func(t tx) error) error {
 	return r.store.write(ctx, func(t tx) error {
 		if err := t.all(nil, sqlNextChange); err != nil {
@@ -226,10 +230,12 @@ func (r *Run) write(ctx context.Context, f func(t tx) error) error {
 	})
 }
 
-// Finish ends the run: finished where err is nil, stopped where it is [context.Canceled], else failed with its text. In
-// the same transaction the run forgets the artifacts named by drop, those it has. It is recorded even when ctx is done,
-// which is why a run ends as a rule. With an error, of a full disk for one, nothing of this has happened; the run goes on
-// until another Finish, or a beat of this process which does what the last one could not.
+// Finish ends the run. It is finished if err is nil, stopped if err is [context.Canceled], queued again if err is
+// [ErrGivenBack], and otherwise failed, with the text of err. In the same transaction it removes those of the artifacts
+// named by drop that the run has. The end is recorded even when ctx is done, for that is often why a run ends.
+//
+// If Finish returns an error, of a full disk for example, nothing of this has happened and the run is still running.
+// Finish may be called again; until then the beats of this process try to record the end that the last call could not.
 func (r *Run) Finish(ctx context.Context, err error, drop ...string) error {
 	r.finishing.Lock()
 	defer r.finishing.Unlock()
@@ -248,7 +254,7 @@ func (r *Run) Finish(ctx context.Context, err error, drop ...string) error {
 	return r.writeEnd(context.WithoutCancel(ctx))
 }
 
-// finishLate does what a Finish could not, and says whether it could.
+// finishLate records the end that Finish could not, and reports whether it has.
 func (r *Run) finishLate(ctx context.Context) bool {
 	r.finishing.Lock()
 	defer r.finishing.Unlock()
@@ -256,7 +262,7 @@ func (r *Run) finishLate(ctx context.Context) bool {
 	return r.endedLate
 }
 
-// writeEnd writes the end.
+// writeEnd records the end of the run.
 func (r *Run) writeEnd(ctx context.Context) error {
 	var dropped []string
 	err := r.write(ctx, func(t tx) error {

@@ -57,7 +57,7 @@ func (db suite) run(t *testing.T) {
 	}
 	thumbnail, err := s.Thumbnail(ctx, pictures[0].Digest)
 	must(t, err)
-	if c, _, err := image.DecodeConfig(strings.NewReader(string(thumbnail))); err != nil || c.Width != ThumbnailSize || c.Height != 80 {
+	if c, _, err := image.DecodeConfig(strings.NewReader(string(thumbnail))); err != nil || c.Width != thumbnailSize || c.Height != 80 {
 		t.Errorf("thumbnail %dx%d, %v", c.Width, c.Height, err)
 	}
 	f, err := s.OpenArtifact(ctx, r.ID, "file")
@@ -129,7 +129,8 @@ func (db suite) setParams(t *testing.T) {
 
 // A queued run is made in a transaction and taken by one of many; who lost a run to another cannot write it.
 func (db suite) queueAndFence(t *testing.T) {
-	s, ctx := db.fresh(t), t.Context()
+	url, ctx := db.empty(t), t.Context()
+	s, second := open(t, url), open(t, url)
 	tx, err := s.DB().BeginTx(ctx, nil)
 	must(t, err)
 	if _, err := s.Enqueue(ctx, tx, NewRun{Name: "undone"}); err != nil {
@@ -145,9 +146,9 @@ func (db suite) queueAndFence(t *testing.T) {
 	}
 	results := make(chan error, 8)
 	runs := make(chan *Run, 8)
-	for range 8 {
+	for i := range 8 {
 		go func() {
-			r, err := s.Take(ctx, id)
+			r, err := []*Store{s, second}[i%2].Take(ctx, id)
 			if err == nil {
 				runs <- r
 			}
@@ -240,6 +241,9 @@ func (db suite) waitingEnds(t *testing.T) {
 			return err
 		},
 		"gc": func(ctx context.Context) error { _, err := s.GC(ctx); return err },
+		"keep": func(ctx context.Context) error {
+			return s.Keep(ctx, []io.Reader{strings.NewReader("nobody's")}, func(*sql.Tx, []*File) error { return nil })
+		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if err := f(ctx); !errors.Is(err, waited) { // not that the database was busy for a minute
@@ -439,4 +443,23 @@ func (db suite) environment(t *testing.T) {
 	if env, err := s.Environment(ctx, 99); err != nil || len(env) > 0 {
 		t.Errorf("%v %v", env, err)
 	}
+}
+
+// One process at a time is under the lock.
+func (db suite) locked(t *testing.T) {
+	url := db.empty(t)
+	s, other := open(t, url), open(t, url)
+	whatever := errors.New("whatever")
+	err := s.Locked(t.Context(), func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := other.Locked(ctx, func() error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("two are under the lock: %v", err)
+		}
+		return whatever
+	})
+	if !errors.Is(err, whatever) {
+		t.Error(err)
+	}
+	must(t, other.Locked(t.Context(), func() error { return nil }))
 }

@@ -33,11 +33,11 @@ func fill(t testing.TB, s *Store, runs int) {
 }
 
 // Ten thousand runs are listed and filtered without their curves being looked at.
-func TestManyRuns(t *testing.T) {
+func (db suite) manyRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	s := fresh(t)
+	s := db.fresh(t)
 	for i := range 10_000 {
 		r := start(t, s, NewRun{Params: map[string]any{"w": i}})
 		must(t, r.LogBatch(t.Context(), []Point{{"m", 0, 1}, {"m", 1, float64(i % 100)}}), r.Finish(t.Context(), nil))
@@ -53,11 +53,11 @@ func TestManyRuns(t *testing.T) {
 }
 
 // A run of a million steps.
-func TestManySteps(t *testing.T) {
+func (db suite) manySteps(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	s := fresh(t)
+	s := db.fresh(t)
 	r := start(t, s, NewRun{})
 	const n, batch = 1_000_000, 10_000
 	points := make([]Point, batch)
@@ -75,8 +75,15 @@ func TestManySteps(t *testing.T) {
 	if m := info(t, s, r.ID).Metrics["m"]; m.LastStep != n-1 || math.Abs(m.Max-1) > 1e-9 {
 		t.Errorf("%+v", m)
 	}
-	if size := s.db.size(); size > 100_000_000 {
-		t.Errorf("%d bytes for a million values", size)
+}
+
+// A value takes less than a hundred bytes.
+func TestSize(t *testing.T) {
+	s := fresh(t)
+	fill(t, s, 100)
+	execute(t, s, sqliteTruncate)
+	if size := s.db.size(); size > 30_000*100 {
+		t.Errorf("%d bytes for 30,000 values", size)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Series is a curve: the values of a metric of a run by step.
+// Series is a curve: the values of a metric of a run, in the order of steps.
 type Series struct {
 	Run    int64
 	Metric string
@@ -15,10 +15,13 @@ type Series struct {
 	Values []float64
 }
 
-// Series returns the curves of runs, those of the metrics named (none: all), in the order of runs and of names. A curve
-// of more than maxPoints (0: no limit) is thinned: of each of equal stretches of steps, counted from step 0, its
-// smallest and its largest value are kept, and of the curve the last. Stretches are powers of two long, so a growing
-// curve keeps its points or drops them; none moves. The last may be one more than maxPoints.
+// Series returns the curves of runs, in the order of run ids and of names: those of the metrics named, or of all if
+// none is.
+//
+// A curve of more than maxPoints values (0: no limit) is downsampled. Its steps, counted from 0, are divided into
+// buckets whose length is a power of two, and of each bucket the smallest and the largest value are kept; the last
+// value of the curve is always kept. So extremes stay visible, and while a curve grows its points are kept or dropped,
+// but never moved. There may be maxPoints+1 points, because of the last one.
 func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxPoints int) ([]Series, error) {
 	var out []Series
 	const atOnce = 500
@@ -26,7 +29,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 	for i, m := range metrics {
 		names[i] = clean(m)
 	}
-	for chunk := range slices.Chunk(runs, atOnce) {
+	for chunk := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(runs))), atOnce) {
 		args := make([]any, len(chunk))
 		for i, id := range chunk {
 			args[i] = id
@@ -60,16 +63,16 @@ type curve struct {
 	series Series
 	id     int64 // of the metric's name
 	count  int64 // of its values
-	last   int64 // its last step
+	last   int64 // the last step
 }
 
 // read reads the values.
 func (c *curve) read(ctx context.Context, q querier, maxPoints int) error {
 	width := int64(1)
 	if maxPoints > 0 && c.count > int64(maxPoints) {
-		width = stretch(c.last, maxPoints)
+		width = bucket(c.last, maxPoints)
 	}
-	var low, high, latest at
+	var low, high, latest at // of the bucket
 	keep := func(points ...at) {
 		for _, p := range points {
 			if n := len(c.series.Steps); p.ok && (n == 0 || p.step > c.series.Steps[n-1]) {
@@ -109,8 +112,9 @@ type at struct {
 	value float64
 }
 
-// stretch is the power of two that leaves at most maxPoints of the steps 0 to last, two a stretch.
-func stretch(last int64, maxPoints int) int64 {
+// bucket is the smallest power of two, at least 2, with which the buckets of the steps 0 to last have at most maxPoints
+// points, two each.
+func bucket(last int64, maxPoints int) int64 {
 	width := int64(2)
 	for 2*(last/width+1) > int64(maxPoints) && width < math.MaxInt64/2 {
 		width *= 2

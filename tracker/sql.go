@@ -7,8 +7,8 @@ import (
 )
 
 // Every statement on the tracker's tables is here, in the subset that SQLite and PostgreSQL share, with $1, $2 … for
-// parameters; what SQLite alone understands is in sqlite.go, and migration/*.sql makes the tables. Those who keep tables of
-// their own in the same database (experiments/river.go) may read run's id, status and deleted.
+// parameters; what SQLite alone understands is in sqlite.go, and migration/*.sql makes the tables. Those who keep
+// tables of their own in the same database (experiments/river.go) may read run's id, status and deleted.
 const (
 	sqlVersion = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`
 

@@ -19,19 +19,19 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// sqlite is the database of a store, a file. Only this file, place.go, which finds it, and migration/, which has its
-// tables, know that it is SQLite. A second kind of database brings what is here, each in its own way. Of a server such as
-// PostgreSQL that would be:
+// sqlite is the database of a store: one file. Only this file, place.go, which finds it, and migration/, which makes its
+// tables, know that it is SQLite. A second kind of database needs the same methods, and an interface is made when there
+// is one. On a server such as PostgreSQL they would be:
 //
-//   - begin: a transaction that waits at UPDATE change, and ends with its context; view: one that is REPEATABLE READ
-//   - bind: nothing, for it numbers parameters as sql.go does
-//   - lock: an advisory lock, which goes when the connection does
-//   - migrate: tables of its own types
-//   - artifacts: a directory that is named apart from the database
-//   - integrity, compact, size, copyTo: nothing, for it has tools of its own; backups are theirs
-//   - explain: its own errors
-//
-// Beats need nothing of it: see beat.go.
+//   - begin: a transaction that ends with its context; it waits for other writers at UPDATE change
+//   - view: a transaction that is REPEATABLE READ and READ ONLY
+//   - bind: nothing to do, since the server numbers parameters as sql.go does
+//   - lock: an advisory lock, which is released when the connection ends
+//   - migrate: tables with the server's types
+//   - artifacts: a directory that is configured apart from the database
+//   - integrity, compact, size, copyTo: nothing to do, since a server has its own tools for these
+//   - explain: the server's errors
+//   - beats: the server's now() could stamp and judge them; beat.go says why they are judged by the one who looks
 type sqlite struct {
 	name   string  // as it was given: messages name it
 	path   string  // of the file itself: absolute, links followed
@@ -58,8 +58,8 @@ const schema = 2
 // busyTimeout is how long a statement waits for the writers of other processes.
 const busyTimeout = time.Minute
 
-// open opens the file. Creation, the change to WAL and migration are done by one process at a time: two that switch a
-// new file to WAL at once fail however long they would wait.
+// open opens the file. One process at a time creates it, switches it to a write-ahead log (WAL) and migrates it: if two
+// switch a new file at once, one of them fails however long it would wait.
 func (d *sqlite) open(ctx context.Context) (err error) {
 	if d.path, err = resolve(d.name); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (d *sqlite) open(ctx context.Context) (err error) {
 	return d.migrate(ctx)
 }
 
-// openCopy opens for reading a copy that is not at its place yet.
+// openCopy opens, for reading, a copy of the database in a file that has not got its name yet.
 func (d *sqlite) openCopy(file string) (err error) {
 	d.reader, err = sql.Open("sqlite3", dsn(file, "&mode=ro"))
 	return err
@@ -106,7 +106,8 @@ func (d *sqlite) close() error {
 	return err
 }
 
-// dsn opens the file at path; more are settings, each with & before it. Every connection of a pool has them.
+// dsn is what the driver takes to open the file at path. more are further settings, each after an &. They are part of
+// the name so that every connection of the pool has them.
 func dsn(path, more string) string {
 	return fmt.Sprintf("file:%s?_busy_timeout=%d&_foreign_keys=1&_synchronous=FULL&_stmt_cache_size=64%s",
 		(&url.URL{Path: path}).EscapedPath(), busyTimeout.Milliseconds(), more)
@@ -153,8 +154,8 @@ func (d *sqlite) lock(ctx context.Context) (unlock func(), err error) {
 // bind numbers parameters as SQLite's driver wants them: of $2 … $1 it would number the first one 1.
 func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
 
-// begin begins a transaction that writes. It waits for other writers, as long as ctx lasts: SQLite cannot be interrupted
-// while it waits, so that a goroutine waits on.
+// begin begins a transaction that writes. It waits for other writers as long as ctx lasts. SQLite itself cannot be
+// interrupted while it waits, so that a goroutine does the waiting.
 func (d *sqlite) begin(ctx context.Context) (*sql.Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -182,7 +183,7 @@ func (d *sqlite) begin(ctx context.Context) (*sql.Tx, error) {
 	}
 }
 
-// view begins a transaction that reads all at one moment: no writer waits for it.
+// view begins a transaction that sees the database as it is at one moment. No writer waits for it.
 func (d *sqlite) view(ctx context.Context) (*sql.Tx, error) { return d.reader.BeginTx(ctx, nil) }
 
 // artifacts is the directory of artifacts.
@@ -204,7 +205,7 @@ func (d *sqlite) size() (bytes int64) {
 	return bytes
 }
 
-// compact gives the system the room of what was removed.
+// compact gives the space of what was removed back to the system.
 func (d *sqlite) compact(ctx context.Context) error {
 	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
 		if _, err := d.writer.ExecContext(ctx, statement); err != nil {
@@ -214,7 +215,7 @@ func (d *sqlite) compact(ctx context.Context) error {
 	return nil
 }
 
-// integrity looks at the file itself, below its tables.
+// integrity checks the file itself: its pages and its foreign keys.
 func (d *sqlite) integrity(ctx context.Context) (findings []Finding, err error) {
 	for _, statement := range []string{sqliteIntegrity, sqliteForeign} {
 		found, err := d.complaints(ctx, statement)
@@ -252,17 +253,18 @@ func (d *sqlite) complaints(ctx context.Context, statement string) (findings []F
 	return findings, result.Err()
 }
 
-// copyFiles are the files of a copy at path: SQLite would take any that is there already for a part of it.
+// copyFiles are the files of a copy at path. SQLite would take any that is there already for a part of the copy.
 func copyFiles(path string) []string { return []string{path, path + "-wal", path + "-journal"} }
 
-// copyTo copies the database, as it is at one moment, to a new file. Of an error, own says that it is this database's.
+// copyTo copies the database, as it is at one moment, to a new file. own says whether an error is that of this database
+// or that of the copy.
 func (d *sqlite) copyTo(ctx context.Context, file string) (own bool, err error) {
 	_, err = d.writer.ExecContext(ctx, sqliteBackup, file)
 	e, ok := errors.AsType[sqlite3.Error](err)
 	return ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy), err
 }
 
-// explain names the file and says in one line what SQLite or the system complains of.
+// explain turns an error of SQLite or of the system into one line that names the file.
 func (d *sqlite) explain(err error) error {
 	if strings.HasPrefix(err.Error(), d.name+": ") {
 		return err

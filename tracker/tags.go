@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Note is a remark on a run.
+// Note is a remark on a run, and when it was made.
 type Note struct {
 	Time time.Time `json:"time"`
 	Text string    `json:"text"`
@@ -22,12 +22,12 @@ func (r *Run) Note(ctx context.Context, text string) error {
 	return r.write(ctx, func(t tx) error { return t.all([]any{r.ID, micros(r.now()), clean(text)}, sqlAddNote) })
 }
 
-// Tag sets a tag of any run.
+// Tag sets a tag of any run, whoever writes it.
 func (s *Store) Tag(ctx context.Context, run int64, key, value string) error {
 	return s.change(ctx, run, func(t tx) error { return t.setTags(run, map[string]string{key: value}) })
 }
 
-// Untag removes a tag of any run.
+// Untag removes a tag of any run, if it has it.
 func (s *Store) Untag(ctx context.Context, run int64, key string) error {
 	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, clean(key)}, sqlRemoveTag) })
 }
@@ -37,7 +37,7 @@ func (s *Store) Note(ctx context.Context, run int64, text string) error {
 	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now()), clean(text)}, sqlAddNote) })
 }
 
-// change runs f in a transaction that changes an existing run, whoever writes it.
+// change runs f in a transaction that changes an existing run, whichever process writes that.
 func (s *Store) change(ctx context.Context, run int64, f func(t tx) error) error {
 	return s.write(ctx, func(t tx) error {
 		if err := t.all(nil, sqlNextChange); err != nil {

@@ -1,5 +1,5 @@
-// Package tracker records runs and loses nothing: parameters, tags, notes, metrics and pictures by step, artifacts, and
-// where and with what a run was made. It knows no models.
+// Package tracker records runs: parameters, tags, notes, metrics and pictures by step, artifacts (files), and the
+// environment that a run was made in. It knows nothing of what the runs compute.
 //
 //	store, err := tracker.Open(ctx, "hrlab.db")
 //	defer store.Close()
@@ -7,25 +7,33 @@
 //	err = run.Log(ctx, step, map[string]float64{"content": 12.5, "style": 310})
 //	err = run.Finish(ctx, nil)
 //
-// What a method of [Run] has recorded when it returns nil is on the disk, whatever happens to the process or the
-// machine then. Any number of processes may write and read one database at once.
+// When a method of [Run] returns nil, what it recorded is on the disk: neither a killed process nor a power cut loses
+// it. Any number of processes may write and read one database at once.
 //
-// Everything is in one SQLite file, but for artifacts: those lie beside it in NAME.artifacts under their sha256.
-// NAME.lock guards creation and migration. A database made by a newer version is refused.
+// Everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
+// beside it, named by the sha256 of their content. NAME.lock is locked while the database is created or upgraded. A
+// database that a newer version has made is refused.
 //
 // # Status
 //
-// A run is queued ([Store.Enqueue], [Store.Requeue]), running, finished, stopped (by [context.Canceled] or
-// [Store.CancelQueued]), failed, or lost: its process is gone. A process of this machine is looked up by its id and its start, counted from the machine's; one of another machine
-// counts as gone when it has not beaten for 8 seconds, as the process that looks has seen: no clock that is wrong, or set,
-// on any of them makes a difference. Where the time of a last beat is odd, whoever lists runs may have to look on so long.
-// Whoever lists runs finds this out and records it. [Store.Resume] goes on with a run that
-// has ended; from then on the former writer, should it come back, gets [ErrTaken].
+// A run is
+//   - queued: it waits for a worker ([Store.Enqueue], [Store.Requeue]),
+//   - running: a process writes it ([Store.Start], [Store.Take], [Store.Resume]),
+//   - finished, stopped or failed: [Run.Finish] has ended it, without an error, with [context.Canceled], or with another
+//     error; [Store.CancelQueued] also stops a run that waits,
+//   - lost: it was running, and its process is gone.
+//
+// Whoever lists runs finds out which are lost, and records it. A process on the same machine is looked up by its id and
+// the time when it started. Any other writes a beat every two seconds, and counts as gone when the process that lists
+// has seen none for 8 seconds; clocks that are wrong, or set meanwhile, make no difference. Listing takes those 8
+// seconds where the time of a run's last beat alone does not tell. [Store.Resume] goes on with a run that has ended.
+// Its former writer, should it come back, gets [ErrTaken].
 //
 // # Metrics
 //
-// Steps may come in any order; of two values of one step the later counts. NaN and infinities are values. Last,
-// smallest and largest value of every metric are kept beside the run, so listing never reads curves.
+// A metric has one value at a step. Steps may come in any order, and a value that comes later replaces an earlier one
+// of the same step. NaN and infinities are values. The last, smallest and largest value of every metric are kept with
+// the run, so that listing runs never reads curves.
 //
 // # Filters
 //
@@ -33,16 +41,21 @@
 //
 //	params.content_weight > 10 and metrics.style.last < 300 and tags.pair = "boat" and status != failed
 //
-// Fields are id, name, experiment, status, created, started, ended, params.NAME, tags.NAME and metrics.NAME with .last
-// (or nothing), .min or .max; odd names are quoted: params."a b". Operators are = != < <= > >= and ~ (contains; letters
-// of ASCII in either case), joined by and, or, not and parentheses. Values are numbers, words such as boat.jpg, or text
-// in quotes of either kind, where a backslash takes what follows as it is; times are 2006-01-02 or 2006-01-02T15:04:05.
-// A comparison with something that a run does not have, or that is NaN, is false. [Query.Sort] lists fields by comma;
-// one with - before it sorts downwards; runs without the field, or with a value that is not finite, come last.
+// Fields are id, name, experiment, status, created, started, ended, params.NAME, tags.NAME and metrics.NAME. A metric's
+// field may end in .last (the default), .min or .max. Names with other characters are quoted: params."a b".
+//
+// Operators are = != < <= > >= and ~ (contains, where the letters A to Z are the same in either case). Comparisons are
+// joined by and, or, not and parentheses. One with something that a run does not have, or that is NaN, is false.
+//
+// Values are numbers, words such as boat.jpg, or text in quotes of either kind, in which a backslash stands before a
+// character that is meant literally. Times are 2006-01-02 or 2006-01-02T15:04:05.
+//
+// [Query.Sort] is a list of such fields, comma-separated; one with - before it sorts in descending order. Runs without
+// the field, or with a value that is not finite, come last either way.
 //
 // # Text
 //
-// Text is stored as valid UTF-8 without NUL; other bytes become U+FFFD.
+// Text is stored as valid UTF-8 without NUL bytes; whatever is neither becomes U+FFFD.
 package tracker
 
 import (
@@ -52,30 +65,31 @@ import (
 	"sync"
 )
 
-// Store is an open database of runs. Its methods may be called from many goroutines.
+// Store is an open database of runs. Its methods may be called by several goroutines at once.
 type Store struct {
-	db          *sqlite
-	files       directory // of artifacts
-	self        owner
-	clock       clock
-	sights      sights
-	environment func() map[string]string // of this process, found out once
-	gpu         gpu
-	close       context.CancelFunc // stops the beats
-	closing     context.Context
-	beats       sync.WaitGroup
+	db           *sqlite
+	files        directory // of artifacts
+	self         owner
+	clock        clock
+	observations observations
+	environment  func() map[string]string // of this process, found out once
+	gpu          gpu
+	close        context.CancelFunc // stops the beats
+	closing      context.Context
+	beats        sync.WaitGroup
 }
 
 var (
-	// ErrTaken says that another process writes the run now, or that the run has ended.
+	// ErrTaken means that this process may not write the run: another process does, or the run has ended.
 	ErrTaken = errors.New("taken by another process, or ended")
-	// ErrGivenBack is what [Run.Finish] takes from a worker that gives a run back: it is queued again, for another worker.
+	// ErrGivenBack is what [Run.Finish] takes from a worker that gives a run back: it is queued again, for another
+	// worker.
 	ErrGivenBack = errors.New("given back to the queue")
-	// ErrNotFound says that there is no such run, picture or artifact.
+	// ErrNotFound means that there is no such run, picture or artifact.
 	ErrNotFound = errors.New("not found")
 )
 
-// Status is what became of a run.
+// Status is the state of a run: see the package comment.
 type Status string
 
 // The states of a run.
@@ -90,8 +104,8 @@ const (
 
 var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 
-// Open opens the database at url, a path or sqlite:PATH, and makes or upgrades it where needed. Links are followed first:
-// all that belongs to the database lies beside the file itself. A link to nothing makes the file that it names.
+// Open opens the database at url, which is a path or sqlite:PATH. It creates or upgrades the database where needed.
+// Symbolic links are followed first, so that everything that belongs to the database lies beside the file itself.
 func Open(ctx context.Context, url string) (*Store, error) {
 	name, err := Path(url)
 	if err != nil {
@@ -106,26 +120,25 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the database. Runs that were not finished count as lost when this process has ended.
+// Close closes the database. Runs of this process that were not finished count as lost once it has ended.
 func (s *Store) Close() error {
 	s.close()
 	s.beats.Wait()
 	return s.db.close()
 }
 
-// Path is the file of the database: absolute, links followed.
+// Path is the absolute path of the database's file, with symbolic links followed.
 func (s *Store) Path() string { return s.db.path }
 
-// DB is the connection that writes, for those who keep tables of their own beside the runs: a transaction of it is what
-// [Store.Enqueue] takes. It is one connection: a transaction left open holds up everything. What Enqueue records of this
-// process is found out here, for it takes a while.
+// DB is the connection that writes, for packages that keep tables of their own in the same database. [Store.Enqueue]
+// takes its transactions. It is one connection: while a transaction is open nothing else of this process is written.
 func (s *Store) DB() *sql.DB {
-	s.environment()
+	s.environment() // takes a while, and Enqueue needs it within a transaction
 	return s.db.writer
 }
 
-// Locked runs f while nobody else does so, and while no process makes or upgrades this database: for those who make
-// tables of their own in it, or who start a run only where there is none like it.
+// Locked runs f under a lock that one process holds at a time. Creating and upgrading the database takes it too. It is
+// for making further tables in the database, and for starting a run only if there is none like it.
 func (s *Store) Locked(ctx context.Context, f func() error) error {
 	unlock, err := s.db.lock(ctx)
 	if err != nil {

@@ -15,14 +15,14 @@ type tx struct {
 	*sql.Tx
 }
 
-// write runs f in a transaction. It is not interrupted once begun: what it does is short, and a caller that is being
+// write runs f in a transaction, which is not interrupted once it has begun: it is short, and a caller that is being
 // stopped still wants its last step recorded.
 func (s *Store) write(ctx context.Context, f func(t tx) error) error {
 	t, err := s.db.begin(ctx)
 	if err != nil {
 		return s.plain(err)
 	}
-	defer t.Rollback() //nolint:errcheck // of an f that panics; else it has ended
+	defer t.Rollback() //nolint:errcheck // for an f that panics; otherwise the transaction has ended
 	ctx = context.WithoutCancel(ctx)
 	if err := f(tx{ctx, t}); err != nil {
 		return s.plain(errors.Join(err, t.Rollback()))
@@ -39,7 +39,7 @@ func (t tx) exec(sql string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// all executes statements that have no parameters but args.
+// all executes statements that all have the parameters args.
 func (t tx) all(args []any, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := t.exec(statement, args...); err != nil {
@@ -88,16 +88,16 @@ func (s *Store) plain(err error) error {
 	return s.db.explain(err)
 }
 
-// clean makes text valid UTF-8 without NUL, which every database stores.
+// clean makes text valid UTF-8 without NUL bytes, which every database can store.
 func clean(s string) string {
 	const replacement = "\uFFFD"
 	return strings.ReplaceAll(strings.ToValidUTF8(s, replacement), "\x00", replacement)
 }
 
-// micros is a time as the database has it.
+// micros is a time as the database stores it: microseconds since 1970.
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
-// timeOrNull is a time as the database has it.
+// timeOrNull is micros, and NULL for the zero time.
 func timeOrNull(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -105,7 +105,7 @@ func timeOrNull(t time.Time) any {
 	return micros(t)
 }
 
-// instant is a time of the database; NULL is the zero time.
+// instant is the time that the database has stored; NULL is the zero time.
 func instant(t sql.NullInt64) time.Time {
 	if !t.Valid {
 		return time.Time{}
@@ -113,7 +113,7 @@ func instant(t sql.NullInt64) time.Time {
 	return time.UnixMicro(t.Int64).UTC()
 }
 
-// NULL is NaN in a summary.
+// fromNull is NaN for NULL: SQLite stores no NaN.
 func fromNull(v sql.NullFloat64) float64 {
 	if !v.Valid {
 		return math.NaN()
@@ -121,5 +121,5 @@ func fromNull(v sql.NullFloat64) float64 {
 	return v.Float64
 }
 
-// null is NULL for NaN.
+// null is NULL for NaN, as fromNull reads it.
 func null(v float64) sql.NullFloat64 { return sql.NullFloat64{Float64: v, Valid: !math.IsNaN(v)} }

@@ -67,7 +67,7 @@ func FindDriver(ctx context.Context) (d Driver, ok bool) {
 	defer cancel()
 	gpus, err := nvidia.Query(ctx, "driver_version", "name", "memory.total", "memory.free")
 	if err != nil {
-		return d, true //nolint:nilerr // the driver is there, and says no more
+		return d, true // the driver is there, and says no more
 	}
 	for _, gpu := range gpus {
 		if len(gpu) > 1 {
