@@ -101,7 +101,7 @@ func TestDifference(t *testing.T) {
 	}
 }
 
-// Runs of before there was a style gain have one of 1.
+// Runs from before the style gain was introduced have one of 1.
 func TestGainOfOldRuns(t *testing.T) {
 	old, one, more := made(1, 0.9, 0.1, 8, "0"), made(2, 0.8, 0.2, 8, "1"), made(3, 0.5, 0.6, 8, "0")
 	one.Params["style_gain"] = tracker.Value{Text: "1", Number: 1, IsNumber: true}
@@ -120,7 +120,7 @@ func TestGainOfOldRuns(t *testing.T) {
 	}
 }
 
-// Values that are not finite, or were divided by noise, as databases of before may have them, take part in nothing.
+// Values that are not finite, or were divided by noise, as older databases have them, take no part in a comparison.
 func TestCompareOnlyDefined(t *testing.T) {
 	good := []tracker.Info{made(1, 0.9, 0.1, 1, "0"), made(2, 0.5, 0.8, 8, "0"), made(3, 0.52, 0.78, 8, "1"), made(4, 0.1, 0.9, 9, "0")}
 	runs := slices.Clone(good)

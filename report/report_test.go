@@ -167,10 +167,10 @@ func TestReportNotDefined(t *testing.T) {
 	}
 }
 
-// notFinite is a number in a report that is none.
+// notFinite matches what is written for a number that is not finite, or absurdly large.
 var notFinite = regexp.MustCompile(`[>|"\s][+-]?(NaN|Inf)\b|e\+1[0-9]`)
 
-// asWritten is a report as a page and as Markdown, both of which have only numbers that are such, and no empty picture.
+// asWritten is a report as a page and as Markdown, in which it finds no number that is not finite and no empty picture.
 func asWritten(t *testing.T, r *Report) (texts []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -184,7 +184,7 @@ func asWritten(t *testing.T, r *Report) (texts []string) {
 		}
 		text := html.UnescapeString(string(data))
 		if notFinite.MatchString(text) || strings.Contains(text, `base64,"`) {
-			t.Errorf("%s: a number that is none, or an empty picture: %.3000s", name, text)
+			t.Errorf("%s: a number that is not finite, or an empty picture: %.3000s", name, text)
 		}
 		texts = append(texts, text)
 	}

@@ -11,7 +11,7 @@ func TestParameters(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		cells []string
-		want  string // by comma
+		want  string // comma-separated
 		all   bool
 	}{
 		{"plain", []string{imports + `var n = nb.Param("n", 1)`}, "n", true},
