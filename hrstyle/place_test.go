@@ -1,6 +1,11 @@
 package hrstyle
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +70,51 @@ func TestPairIsPlacedOnceWhateverTheGram(t *testing.T) {
 	}
 	if got := compiledAs(e, "targets "); len(got) != 2 { // content and style picture
 		t.Errorf("compiled for targets: %q", got)
+	}
+}
+
+// However a fit ends, nothing of it stays on the device.
+func TestEndsFree(t *testing.T) {
+	pair, good := small()
+	good.Steps = 2
+	e := smallEngine(t, device.Go)
+	wrong := good
+	wrong.LearningRate = 1e30
+	unsaved := good
+	unsaved.Checkpoint, unsaved.CheckpointEvery = filepath.Join(t.TempDir(), "none", "c.safetensors"), 1
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		config Config
+		until  int // the step after which the loop is left
+		want   error
+	}{
+		{"finished", t.Context(), good, -1, nil},
+		{"left", t.Context(), good, 0, nil},
+		{"diverged", t.Context(), wrong, -1, ErrDiverged},
+		{"no checkpoint", t.Context(), unsaved, -1, os.ErrNotExist},
+		{"cancelled", cancelled, good, -1, context.Canceled},
+	} {
+		s, err := e.newSession(pair, (&Generator{flat: initialParameters(1)}).Start(c.config))
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		_, err = s.run(c.ctx, 0, func(step Step, _ error) bool { return step.N != c.until })
+		tensors := append(append(slices.Clone(s.state), s.next...), s.picture, s.losses)
+		s.close()
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		for i, x := range tensors {
+			if x != nil && x.Ok() {
+				t.Errorf("%s: tensor %d is still there", c.name, i)
+			}
+		}
+		if e.pair.users != 1 {
+			t.Errorf("%s: %d users of the pair; want the engine alone", c.name, e.pair.users)
+		}
 	}
 }
 

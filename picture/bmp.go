@@ -71,7 +71,7 @@ func openBMP(data []byte) (c container, err error) {
 			size += 12 + 4*(compression/6)
 		}
 	default:
-		return c, unsupported(fmt.Sprintf("BMP with %d bits a pixel and compression %d", b.bits, compression))
+		return c, unsupported(fmt.Sprintf("BMP with %d bits per pixel and compression %d", b.bits, compression))
 	}
 	if b.bits <= 8 {
 		if colours <= 0 || colours > 1<<b.bits {

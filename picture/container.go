@@ -123,7 +123,7 @@ func openJPEG(data []byte) (c container, err error) {
 			case marker > 0xc2:
 				return c, unsupported("hierarchical JPEG")
 			case body[0] != 8:
-				return c, unsupported(fmt.Sprintf("JPEG with %d bits a sample", body[0]))
+				return c, unsupported(fmt.Sprintf("JPEG with %d bits per sample", body[0]))
 			}
 			c.h, c.w, c.channels = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:])), int(body[5])
 			each := 1.

@@ -87,8 +87,8 @@ func explain(err error) error {
 	return fmt.Errorf("damaged picture (%w)", err)
 }
 
-// Flatten returns an image with its transparent pixels on white, 8 bits a channel, from 0,0: what Digest is of and what Load
-// returns. It returns img itself where it is that already.
+// Flatten returns an image as Load does and as Digest sees it: 8 bits per channel, transparent pixels on white, with bounds
+// from 0,0. An image that is so already is returned itself.
 func Flatten(img image.Image) *image.RGBA {
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	if rgba, ok := img.(*image.RGBA); ok && rgba.Rect.Min == (image.Point{}) && len(rgba.Pix) == 4*w*h && rgba.Opaque() { // and no part of another

@@ -55,7 +55,7 @@ func (e Encoding) validate(path string) error {
 	case maxSide[format] == 0:
 		return fmt.Errorf("%s: unknown picture format %q; allowed: .png, .jpg, .jpeg, .webp", path, filepath.Ext(path))
 	case e.Bits == 16 && format != "PNG":
-		return fmt.Errorf("%s: only .png has 16 bits a channel", path)
+		return fmt.Errorf("%s: only .png has 16 bits per channel", path)
 	}
 	return nil
 }

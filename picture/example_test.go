@@ -65,7 +65,7 @@ func ExampleEncoding_Check() {
 	fmt.Println(picture.Encoding{Bits: 16}.Check("boat.jpg"))
 	fmt.Println(picture.Encoding{}.Check("boat.gif"))
 	// Output:
-	// boat.jpg: only .png has 16 bits a channel
+	// boat.jpg: only .png has 16 bits per channel
 	// boat.gif: unknown picture format ".gif"; allowed: .png, .jpg, .jpeg, .webp
 }
 

@@ -51,8 +51,8 @@ func bare(img image.Image) image.Image {
 	return img
 }
 
-// Encoded returns the picture as a file, which Read turns into a picture of the same Digest: the file that it was loaded
-// from, or a PNG where there was none, or where the picture has been changed since.
+// Encoded returns the bytes of a file that Read turns into a picture with the same Digest. They are those of the file that
+// the picture was loaded from, or of a PNG if there is no such file or its pixels have been changed since.
 func (p Picture) Encoded() ([]byte, error) {
 	if p.file != nil {
 		if before, err := Read(p.Name, bytes.NewReader(p.file)); err == nil && before.Digest() == p.Digest() {

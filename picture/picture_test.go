@@ -239,18 +239,18 @@ func TestUnsupportedPictures(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{change("444.jpg", "\xff\xc0\x00\x11\x08", "\xff\xc1\x00\x11\x0c"), "JPEG with 12 bits a sample is not supported: export it as PNG"},
+		{change("444.jpg", "\xff\xc0\x00\x11\x08", "\xff\xc1\x00\x11\x0c"), "JPEG with 12 bits per sample is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11", "\xff\xc9\x00\x11"), "JPEG with arithmetic coding is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11", "\xff\xc3\x00\x11"), "lossless JPEG is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11", "\xff\xc5\x00\x11"), "hierarchical JPEG is not supported: export it as PNG"},
 		{change("444.jpg", "\xff\xc0\x00\x11\x08\x00\x15\x00\x1d\x03\x01\x11", "\xff\xc0\x00\x11\x08\x00\x15\x00\x1d\x03\x01\x31"), "unsupported JPEG feature: luma/chroma subsampling ratio; export it as PNG"},
 		{restarts, "unsupported JPEG feature: restart markers in scans of one colour; export it as PNG"},
-		{change("plain.bmp", "\x01\x00\x18\x00\x00", "\x01\x00\x18\x00\x04"), "BMP with 24 bits a pixel and compression 4 is not supported: export it as PNG"},
+		{change("plain.bmp", "\x01\x00\x18\x00\x00", "\x01\x00\x18\x00\x04"), "BMP with 24 bits per pixel and compression 4 is not supported: export it as PNG"},
 		{change("plain.tiff", "II*\x00", "II+\x00"), "BigTIFF is not supported: export it as PNG"},
 		{tag("tiles.tiff", 259, 259, 6), "TIFF with old JPEG is not supported: export it as PNG"},
 		{tag("plain.tiff", 262, 262, 8), "TIFF with L*a*b* is not supported: export it as PNG"},
 		{tag("plain.tiff", 262, 262, 6), "TIFF in YCbCr that is not JPEG is not supported: export it as PNG"},
-		{tag("grey-16.tiff", 258, 258, 12), "TIFF with 12 bits a sample is not supported: export it as PNG"},
+		{tag("grey-16.tiff", 258, 258, 12), "TIFF with 12 bits per sample is not supported: export it as PNG"},
 		{tag("plain.tiff", 284, 339, 2), "TIFF with signed samples is not supported: export it as PNG"},
 		{tag("plain.tiff", 284, 339, 3), "TIFF with floating point samples is not supported: export it as PNG"},
 		{[]byte("\x00\x00\x00\x1cftypheic"), "a HEIC or AVIF picture: export it as JPEG or PNG"},

@@ -167,7 +167,7 @@ func (t *tiff) supported() error {
 		return unsupported("TIFF with floating point samples")
 	}
 	if t.samples < 1 || t.samples > 16 {
-		return unsupported(fmt.Sprintf("TIFF with %d samples a pixel", t.samples))
+		return unsupported(fmt.Sprintf("TIFF with %d samples per pixel", t.samples))
 	}
 	switch t.photometric {
 	case whiteIsZero, blackIsZero, inPalette:
@@ -194,13 +194,13 @@ func (t *tiff) supported() error {
 		return unsupported(fmt.Sprintf("TIFF with PhotometricInterpretation %d", t.photometric))
 	}
 	if t.samples < t.colours {
-		return errors.New("damaged picture (too few samples a pixel)")
+		return errors.New("damaged picture (too few samples per pixel)")
 	}
 	switch {
 	case t.bits == 8, t.bits == 16 && t.photometric != inPalette && t.compression != asJPEG:
 	case (t.bits == 1 || t.bits == 2 || t.bits == 4) && t.colours == 1 && t.predictor == 1:
 	default:
-		return unsupported(fmt.Sprintf("TIFF with %d bits a sample", t.bits))
+		return unsupported(fmt.Sprintf("TIFF with %d bits per sample", t.bits))
 	}
 	if !slices.Contains([]int{asIs, fax3, fax4, asLZW, asJPEG, deflate, packBits, oldDeflate}, t.compression) {
 		name := tiffCompressions[t.compression]
@@ -231,7 +231,7 @@ func (t *tiff) supported() error {
 func (t *tiff) decode() (image.Image, error) {
 	r := image.Rect(0, 0, t.w, t.h)
 	deep := t.bits == 16 && t.photometric != inInks
-	width := 4 // bytes a pixel
+	width := 4 // bytes per pixel
 	if deep {
 		width = 8
 	}

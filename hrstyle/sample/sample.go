@@ -24,7 +24,7 @@ type rgb [3]float64
 // their proportions in any frame.
 type scene func(u, v, x float64) rgb
 
-// render takes four samples a pixel, a row of pixels at a time on every core.
+// render takes four samples per pixel, with one row at a time on every core.
 func render(w, h int, s scene) *image.RGBA {
 	const samples = 2
 	img := image.NewRGBA(image.Rect(0, 0, w, h))
