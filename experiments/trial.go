@@ -186,11 +186,11 @@ func Validate(trials []Trial) error {
 	return nil
 }
 
-// ParseValues reads the values of an axis: numbers by comma, log:FROM:TO:N for N numbers evenly spaced in their
+// ParseValues reads the values of an axis: comma-separated numbers, log:FROM:TO:N for N numbers evenly spaced in their
 // logarithms, or lin:FROM:TO:N.
 func ParseValues(axis, text string) ([]float64, error) {
 	fail := func(what string) ([]float64, error) {
-		return nil, fmt.Errorf("%s %q: %s; allowed: numbers by comma, log:FROM:TO:N or lin:FROM:TO:N", axis, text, what)
+		return nil, fmt.Errorf("%s %q: %s; allowed: comma-separated numbers, log:FROM:TO:N or lin:FROM:TO:N", axis, text, what)
 	}
 	kind, rest, spaced := strings.Cut(text, ":")
 	if !spaced {
