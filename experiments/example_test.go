@@ -53,7 +53,8 @@ func ExampleLab_Fit() {
 	for range 2 {
 		for step, err := range lab.Fit(ctx, "boat", pair, config) {
 			if err != nil {
-				log.Fatal(err)
+				fmt.Println(err)
+				return
 			}
 			fmt.Println("step", step.N, step.Picture().Bounds().Size(), step.Generator() != nil)
 		}

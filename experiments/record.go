@@ -198,13 +198,11 @@ func LoadPair(ctx context.Context, store *tracker.Store, run int64) (pair hrstyl
 	if err != nil {
 		return pair, err
 	}
-	for name, p := range map[string]*picture.Picture{report.Content: &pair.Content, report.Style: &pair.Style} {
-		if *p, err = fromArtifact(ctx, store, run, name, readPicture); err != nil {
-			return pair, err
-		}
-		p.Name = info.Params[name].Text
+	if pair.Content, err = fromArtifact(ctx, store, run, report.Content, readPicture); err == nil {
+		pair.Style, err = fromArtifact(ctx, store, run, report.Style, readPicture)
 	}
-	return pair, nil
+	pair.Content.Name, pair.Style.Name = info.Params["content"].Text, info.Params["style"].Text
+	return pair, err
 }
 
 func readPicture(name string, r io.ReaderAt, size int64) (picture.Picture, error) {
