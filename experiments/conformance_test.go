@@ -69,9 +69,12 @@ var pureGo = sync.OnceValues(func() (*hrstyle.Engine, error) {
 	return hrstyle.Open(context.Background(), hrstyle.Options{Device: "go", VGG: "random"})
 })
 
-// lab has an empty database, and the engine of all tests.
+// lab has an empty database, and the engine of all tests. Fits are too slow for the race detector, which -short is for.
 func (db suite) lab(t testing.TB) Lab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("fits pictures")
+	}
 	engine, err := pureGo()
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,9 @@ func noisy(img image.Image) picture.Picture {
 
 // A measure that would be divided by nothing, or by rounding, is not there; the others are, and are finite.
 func TestMeasuresNotDefined(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits pictures")
+	}
 	day, dusk := picture.Picture{Name: "day.png", Image: sample.Content(32, 24)}, picture.Picture{Name: "dusk.png", Image: sample.Style(32, 24)}
 	grey := uniform(color.Gray{128})
 	for _, device := range []string{"go", "cpu"} {

@@ -111,8 +111,26 @@ func (db suite) files(t *testing.T) {
 			t.Errorf("trial %d: %s %s, %+v; without the queue %+v", i+1, info.Status, info.Error, info.Metrics["total"], want[i].Metrics["total"])
 		}
 	}
-	if n, err := q.Enqueue(ctx, "queued", lab.Engine.VGG, pair, trials[:3], 0); err != nil || !slices.Equal(n, ids[:3]) {
+	all := artifactFiles(t, lab.Tracker)
+	if n, err := q.Enqueue(ctx, "queued", lab.Engine.VGG, pair, trials[:3], 0); err != nil || !slices.Equal(n, ids[:3]) || !slices.Equal(artifactFiles(t, lab.Tracker), all) {
 		t.Errorf("queued again: %v %v", n, err)
+	}
+
+	// A trial that a sweep is at when it is queued has its files when that sweep's process is gone.
+	store, err := tracker.Open(ctx, lab.Tracker.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := Lab{Engine: lab.Engine, Tracker: store}.Start(ctx, About{Experiment: "swept"}, pair, config)
+	if err := errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := q.Enqueue(ctx, "swept", lab.Engine.VGG, pair, List(config), 0); err != nil || n[0] != run.ID {
+		t.Fatal(n, err)
+	}
+	die(t, lab.Tracker, run.ID)
+	if err := lab.Work(ctx, true, func(Progress) {}); err != nil || status(t, lab, run.ID) != tracker.Finished {
+		t.Errorf("%s: %v", status(t, lab, run.ID), err)
 	}
 
 	// A picture that was changed after it was loaded is queued as it is now.

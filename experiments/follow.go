@@ -20,7 +20,7 @@ type following struct {
 	ids    []int64
 	mine   map[int64]bool // the ids
 	cursor int64
-	asked  time.Time      // for what Watch does not tell
+	asked  time.Time      // when gone and unfit runs were last looked for, of which Watch does not tell
 	waits  map[Unfit]bool // what workers said of trials that they left to others
 }
 
@@ -32,14 +32,14 @@ func newFollowing(store *tracker.Store, queue *Queue, warm *Warm, ids []int64) *
 	return f
 }
 
-// change is something that has become of the trials.
+// change is what has happened to runs.
 type change struct {
 	runs  []tracker.Info // that have changed
 	gone  []int64        // that are not there any more
-	unfit []Unfit        // newly left to others by a worker
+	unfit []Unfit        // that a worker has just left to others
 }
 
-// changed waits until something has become of the runs, and sees to it that there is a worker.
+// changed waits until something happens to the runs. Where they are a warm worker's it sees to it that there is one.
 func (f *following) changed(ctx context.Context) (c change, err error) {
 	for {
 		if f.warm != nil {
@@ -80,8 +80,8 @@ func (f *following) changed(ctx context.Context) (c change, err error) {
 	}
 }
 
-// unfit are trials that a worker has left to others since the last look. Where there is a warm worker, it is the one that
-// counts.
+// unfit are trials that workers have left to others since the last look. Where the trials are a warm worker's, no other
+// worker counts.
 func (f *following) unfit(ctx context.Context) (unfit []Unfit, err error) {
 	if f.queue == nil {
 		return nil, nil
@@ -100,8 +100,8 @@ func (f *following) unfit(ctx context.Context) (unfit []Unfit, err error) {
 	return unfit, err
 }
 
-// stop cancels what is not over, and waits a moment for the run that a worker is at: who stops it wants to see its last
-// picture, but not to wait for a long step.
+// stop cancels the runs that are not over. It waits a moment for the one that a worker is at: who stops a fit wants to see
+// its last picture, but not to wait for a long step.
 func (f *following) stop(ctx context.Context) error {
 	if f.queue == nil {
 		return nil
@@ -150,7 +150,7 @@ func (f *following) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 			for _, s := range steps {
 				last = s
 				if !yield(s, nil) {
-					_ = f.stop(ctx) // the loop has other worries
+					_ = f.stop(ctx) // nobody is there to be told
 					return
 				}
 			}
@@ -171,15 +171,15 @@ func (f *following) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 	}
 }
 
-// errAbandoned ends the steps of a run that another process was at and did not bring to its end.
+// errAbandoned ends the steps of a run that another process has begun and not finished.
 var errAbandoned = errors.New("the process that was at the run is gone")
 
-// errGone is the error of a run that was deleted, and freed.
+// errGone is the error of a run that was deleted, and freed by gc.
 func errGone(id int64) error { return fmt.Errorf("run %d was deleted", id) }
 
-// Follow shows how queued trials get on, whoever is at them, until all are over; ids are their runs, as Enqueue returns
-// them. Runs and error are those of [Lab.Sweep]; runs that were deleted are not among them. A trial that a worker has left
-// to others is reported with Skipped, before its end. When ctx is done the trials stay queued.
+// Follow tells progress how queued trials get on, until all are over. ids are their runs, as Enqueue returns them. It returns
+// runs and error as [Fitter] says of a sweep, without runs that were deleted. A trial that a worker has left to others is told
+// with Skipped, before its end. When ctx is done the trials stay queued.
 func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
 	return newFollowing(q.store, q, nil, ids).follow(ctx, trials, progress)
 }

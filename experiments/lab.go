@@ -47,15 +47,16 @@ type Lab struct {
 
 var _ Fitter = Lab{}
 
-// About says where a run belongs; every field may be empty.
+// About says where a run belongs. Every field may be empty.
 type About struct {
-	Experiment string // "default" where empty
-	Name       string // CONTENT_STYLE, by the pictures' names, where empty
+	Experiment string // empty is "default"
+	Name       string // empty is CONTENT_STYLE, by the pictures' names
 	Tags       map[string]string
 }
 
-// Start begins the run of a fit of pair with config, if memory holds that. Its parameters are those of config and the
-// pictures' names, its tag "fit" the digest of all that determines the result.
+// Start begins the run of a fit of pair with config. The run's parameters are the fields of config and the names of pictures
+// and weights. Its tag "fit" is a digest of all that determines the result. It is an error where memory is too short for the
+// fit; then there is no run.
 func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
 	if err := l.Engine.Fits(pair, config); err != nil {
 		return nil, err
@@ -67,8 +68,8 @@ func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config h
 	return l.Tracker.Start(ctx, run)
 }
 
-// Resume goes on with a run whose checkpoint has config: Steps, and what does not change the result, may be other than
-// when it began.
+// Resume goes on with a run from its checkpoint. config is the checkpoint's; Steps may be changed, and what does not change
+// the result.
 func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*tracker.Run, error) {
 	env, err := l.Tracker.Environment(ctx, id)
 	if err != nil {
@@ -114,7 +115,7 @@ func inputsOf(environment map[string]string) map[string]string {
 	return inputs
 }
 
-// pairInputs are the digests that every fit of a pair has in common.
+// pairInputs are the digests of what every fit of a pair reads.
 func pairInputs(pair hrstyle.Pair, vgg *hrstyle.VGG) map[string]string {
 	return map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest(), "vgg": vgg.Digest}
 }
@@ -151,8 +152,8 @@ func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pa
 	}, nil
 }
 
-// fitDigest is 16 hexadecimal digits that stand for everything a fit's result depends on. A style gain of 1 is left out:
-// runs are known by the digests that they had before there was one.
+// fitDigest is a digest of everything that a fit's result depends on, 16 hexadecimal digits. A style gain of 1 is left out of
+// it, so that runs keep the digests that they had before there was a style gain.
 func fitDigest(config hrstyle.Config, inputs map[string]string, patience int) (string, error) {
 	config.ReportEvery, config.CheckpointEvery, config.Init = 0, 0, ""
 	var gain *float64

@@ -13,8 +13,8 @@ import (
 	"hrlab/report"
 )
 
-// Measures are those of an output of pair, which is at the size that was fitted; those that are not defined for the pair
-// are missing.
+// Measures measures an output of pair, by the names that package report gives. pair is at the size that was fitted, and so
+// is output. Measures that are not defined for the pair are missing.
 func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64, error) {
 	size := pair.Content.Bounds()
 	if output.Bounds().Size() != size.Size() {
@@ -43,12 +43,12 @@ func (l Lab) Measures(pair hrstyle.Pair, output image.Image) (map[string]float64
 	return measures, nil
 }
 
-// least is how large what a measure divides by must be, as a part of the loss of maps that are zero everywhere: Gram
-// matrices that differ by less than a hundredth, root mean square, differ by no more than what saving a picture as JPEG
-// changes in them. Divided by less, a measure would be the noise of that, or of float32.
+// least is the smallest divisor of a measure, as a part of the loss of maps that are zero everywhere. At 1e-4 Gram matrices
+// differ by a hundredth (root mean square), which is what saving a picture as JPEG changes in them. Divided by less than
+// that, a measure would be noise.
 const least = 1e-4
 
-// undefined says, by name, why measures are not defined for a pair at the size that was fitted.
+// undefined says which measures are not defined for a pair at the size that was fitted, by name, and why.
 func undefined(pair hrstyle.Pair, base hrstyle.Baseline) map[string]string {
 	why := map[string]string{}
 	if !(base.Content.Style > least*base.Zero.Style) {
@@ -60,7 +60,8 @@ func undefined(pair hrstyle.Pair, base hrstyle.Baseline) map[string]string {
 	return why
 }
 
-// flat says whether a picture is of one colour but for what rounding to 8 bits may do: a standard deviation of one level.
+// flat says whether a picture has one colour: no channel has a standard deviation above one level of 8 bits, which rounding
+// may cause.
 func flat(img image.Image) bool {
 	b := img.Bounds()
 	n := float64(b.Dx() * b.Dy())
@@ -102,7 +103,7 @@ func luma(img image.Image) plane {
 	return p
 }
 
-// at reads a pixel; behind an edge is what is before it.
+// at reads a pixel. Borders are mirrored.
 func (p plane) at(x, y int) float64 {
 	mirror := func(i, n int) int {
 		if i < 0 {
@@ -131,7 +132,7 @@ func (p plane) sobel() plane {
 
 const ssimRadius = 5 // of the Gaussian: 3.5 σ
 
-// blur is the Gaussian filter with σ 1.5, of the pixels that are ssimRadius away from the edges.
+// blur is a Gaussian filter with σ 1.5. A margin of ssimRadius pixels, where the window is not whole, is left out.
 func (p plane) blur() plane {
 	var kernel [2*ssimRadius + 1]float64
 	sum := 0.0
@@ -168,8 +169,8 @@ func (p plane) times(q plane) plane {
 	return out
 }
 
-// ssim is the mean structural similarity (Wang et al. 2004, equation 13) of planes of one size, each side 11 px or more:
-// Gaussian window of σ 1.5, biased covariance, K₁ 0.01, K₂ 0.03, without the margin where the window is not whole.
+// ssim is the mean structural similarity (Wang et al. 2004, equation 13) of planes of the same size, each side 11 px or more:
+// Gaussian window of σ 1.5, biased covariance, K₁ 0.01, K₂ 0.03.
 func ssim(a, b plane) float64 {
 	ma, mb := a.blur(), b.blur()
 	aa, bb, ab := a.times(a).blur(), b.times(b).blur(), a.times(b).blur()
@@ -203,12 +204,13 @@ func oklab(c color.Color) [3]float64 {
 	}
 }
 
-// colourSamples is the most pixels of a picture that are looked at, colourDirections the number of directions.
+// colourSamples is the largest number of pixels that are sampled of a picture, colourDirections the number of directions that
+// colours are projected on.
 const colourSamples, colourDirections = 16384, 32
 
-// colourDistance is the sliced Wasserstein distance of order 1 of two pictures' colours in Oklab (Bonneel et al. 2015):
-// the mean over directions, spread evenly over the sphere by Fibonacci's spiral, of the distance of the projections'
-// quantiles. Pictures may differ in size.
+// colourDistance is the sliced Wasserstein distance of order 1 of two pictures' colours in Oklab (Bonneel et al. 2015).
+// Colours are projected on directions that Fibonacci's spiral spreads evenly over the sphere; the distance is the mean, over
+// directions, of the differences between the projections' quantiles. Pictures may differ in size.
 func colourDistance(a, b image.Image) float64 {
 	ca, cb := colours(a), colours(b)
 	total := 0.0

@@ -67,6 +67,9 @@ func TestColourDistance(t *testing.T) {
 
 // The measures put a picture that is the content picture and one that has the style picture's colours where they belong.
 func TestMeasures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits pictures")
+	}
 	engine, err := hrstyle.Open(t.Context(), hrstyle.Options{Device: "go", VGG: "random"})
 	if err != nil {
 		t.Fatal(err)

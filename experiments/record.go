@@ -19,13 +19,14 @@ import (
 	"hrlab/tracker"
 )
 
-// checkpointPause is the time from one checkpoint of a run to the next: so much work a killed process loses.
+// checkpointPause is the time from one checkpoint of a run to the next. A process that is killed loses so much work.
 const checkpointPause = 10 * time.Second
 
-// Record yields the steps of fit, after each is recorded in run: its losses, the seconds since the fit began and a
-// thumbnail, a checkpoint now and then. When the fit ends, however it does, so does the run, with its output and
-// generator; one that came to its end has measures, another keeps a checkpoint. A run is finished only when all of that
-// is kept: one that is not has failed, and goes on from its checkpoint.
+// Record yields the steps of fit, each after it was recorded in run: its losses, the seconds since the fit began and a
+// thumbnail. Every ten seconds the run gets a checkpoint.
+//
+// When the fit ends, however it does, so does the run. It keeps output and generator. A fit that came to its end gets
+// measures, any other keeps a checkpoint. Where something of this cannot be kept the run has failed.
 func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
@@ -37,7 +38,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 			}
 			ended = true
 			if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() != nil {
-				why := context.Cause(ctx) // a worker may be told to leave the run to the next
+				why := context.Cause(ctx) // a worker may have to give the run back
 				if !errors.Is(why, context.Canceled) {
 					why = context.Canceled
 				}
@@ -70,7 +71,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				return
 			}
 			if !yield(step, nil) {
-				_ = finish(context.Canceled) // the loop has other worries
+				_ = finish(context.Canceled) // nobody is there to be told
 				return
 			}
 		}
@@ -81,7 +82,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 }
 
 func record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
-	ctx = context.WithoutCancel(ctx) // a stop is no reason to lose the step it comes at
+	ctx = context.WithoutCancel(ctx) // the step at which a fit is stopped is recorded too
 	return errors.Join(
 		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
 		run.LogPicture(ctx, int64(step.N), report.Output, step.Picture()),
@@ -95,10 +96,10 @@ func recordPair(ctx context.Context, run *tracker.Run, step hrstyle.Step) error 
 	return errors.Join(run.LogPicture(ctx, 0, "content", pair.Content), run.LogPicture(ctx, 0, "style", pair.Style))
 }
 
-// errOpen says that a run could not be ended: it is this process's still.
+// errOpen says that the end of a run could not be recorded: it counts as running until this process ends.
 var errOpen = errors.New("the run could not be ended")
 
-// finish ends the run of a fit that ended with err at step last. It returns what went wrong here.
+// finish ends the run of a fit that ended with err at step last. It returns what could not be recorded, and not err.
 func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
 	kept := l.keep(ctx, run, last, err)
 	ended := error(nil)
@@ -129,8 +130,8 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 	return errors.Join(kept, fmt.Errorf("%w: %w", errOpen, ended))
 }
 
-// keep keeps the files of a fit that ended with err at step last, and its measures if it came to its end. Its checkpoint
-// is kept unless there is nothing to go on with. It returns the first error.
+// keep keeps the files of a fit that ended with err at step last: output, generator, and a checkpoint unless the fit is
+// finished. It records the measures of a finished one. It returns the first error.
 func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
 	if !last.Ok() {
 		return nil
@@ -168,7 +169,8 @@ func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) e
 	return errors.Join(err, run.Log(ctx, int64(last.N), measures))
 }
 
-// keepArtifact makes an artifact of what encode returns: by way of memory, since a folder for temporary files may be missing or full.
+// keepArtifact makes an artifact of what encode returns. It goes through memory: a folder for temporary files may be missing or
+// full.
 func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode func() ([]byte, error)) error {
 	data, err := encode()
 	if err != nil {
@@ -196,13 +198,11 @@ func LoadPair(ctx context.Context, store *tracker.Store, run int64) (pair hrstyl
 	if err != nil {
 		return pair, err
 	}
-	for name, p := range map[string]*picture.Picture{report.Content: &pair.Content, report.Style: &pair.Style} {
-		if *p, err = fromArtifact(ctx, store, run, name, readPicture); err != nil {
-			return pair, err
-		}
-		p.Name = info.Params[name].Text
+	if pair.Content, err = fromArtifact(ctx, store, run, report.Content, readPicture); err == nil {
+		pair.Style, err = fromArtifact(ctx, store, run, report.Style, readPicture)
 	}
-	return pair, nil
+	pair.Content.Name, pair.Style.Name = info.Params["content"].Text, info.Params["style"].Text
+	return pair, err
 }
 
 func readPicture(name string, r io.ReaderAt, size int64) (picture.Picture, error) {
@@ -222,8 +222,8 @@ func Recorded(ctx context.Context, store *tracker.Store, run tracker.Info) ([]hr
 	return stepsAfter(ctx, store, run, hrstyle.Step{}, true)
 }
 
-// stepsAfter are the steps on record after last, whose metrics and pictures are both there. The last step of a run that
-// is over has the picture at its size.
+// stepsAfter are the steps on record after last that have both metrics and a picture. The picture of the last step is the
+// output at its full size if the run is over; other pictures are thumbnails.
 func stepsAfter(ctx context.Context, store *tracker.Store, info tracker.Info, last hrstyle.Step, over bool) (steps []hrstyle.Step, err error) {
 	series, err := store.Series(ctx, []int64{info.ID}, []string{"content", "seconds", "style", "total"}, 0)
 	if err != nil {

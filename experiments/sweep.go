@@ -90,8 +90,8 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *from, pair hrstyl
 	return nil
 }
 
-// begin starts the run of a trial, or goes on with the one there is, from its checkpoint if it has one. It returns no
-// run where there is nothing to do.
+// begin starts the run of a trial, or takes the one that it has, with its checkpoint. Where the trial is finished, or another
+// process is at it, there is nothing to do: it returns no run, and p.Skipped says why.
 func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *from, err error) {
 	n, err := l.describe(about, inputs, pair, config, patience)
 	if err != nil {
@@ -136,10 +136,10 @@ func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, pair hrstyle.Pair,
 	return run, start, err
 }
 
-// from is where a run goes on.
+// from is the state that a run goes on from.
 type from struct {
 	*hrstyle.Checkpoint
-	total tracker.Metric // the loss so far
+	total tracker.Metric // the total loss so far
 }
 
 // goOn takes a run that is not finished, and its checkpoint if it has one.
@@ -165,12 +165,12 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, 
 	defer file.Close()
 	start, err := hrstyle.ReadCheckpoint(report.Checkpoint, file, file.Size())
 	if err != nil {
-		return run, nil, nil // what is damaged is of no use: the fit begins anew, and ends as it would have
+		return run, nil, nil // it is damaged: the fit begins anew, and its result is the same
 	}
 	return run, &from{start, info.Metrics["total"]}, nil
 }
 
-// patient ends a fit when its total loss has not fallen for n steps; least is the smallest it ever was, and its step.
+// patient ends a fit when its total loss has not fallen for n steps. least has the smallest total loss so far, and its step.
 func patient(fit iter.Seq2[hrstyle.Step, error], n int, least tracker.Metric) iter.Seq2[hrstyle.Step, error] {
 	if n <= 0 {
 		return fit

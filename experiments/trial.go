@@ -15,8 +15,8 @@ import (
 // Trial is a fit to make.
 type Trial struct{ Config hrstyle.Config }
 
-// Axis is a setting and the values that it takes in a sweep, each once, in the order given. Numbers are as a person would write
-// them: what computing has left of 0.3, such as 0.30000000000000004, is 0.3.
+// Axis is a setting and the values that it takes in a sweep: each once, in the order given. Rounding errors are removed:
+// 0.30000000000000004, which is what adding up 0.1 gives, becomes 0.3.
 type Axis struct {
 	Name   string // as the parameter of runs is called: content_weight
 	values []float64
@@ -52,8 +52,8 @@ func intAxis[T int | int64](name string, values []T, field func(*hrstyle.Config)
 // rounding is the relative error that a few operations in float64 leave.
 const rounding = 4e-16
 
-// written is v as a person would write it: the number of up to 12 digits that it is but for an error of computing; v where there
-// is none.
+// written is v as a person would write it: the number of up to 12 digits that differs from v by no more than off, a rounding
+// error. ok is false where there is none, and w is v then.
 func written(v, off float64) (w float64, ok bool) {
 	if math.Abs(v) <= off {
 		return 0, true // and not -0
@@ -61,8 +61,8 @@ func written(v, off float64) (w float64, ok bool) {
 	return shorter(v, 1, 12, off)
 }
 
-// inRange is written for a number of a range whose neighbours are step away. One that does not end, such as a third, has 6
-// digits, or as many more as keep it in its place among them.
+// inRange is written for a number of a range whose neighbours are step away. A number that has no end, such as a third, gets
+// 6 digits, or more where 6 would move it by a hundredth of a step.
 func inRange(v, off, step float64) float64 {
 	w, ok := written(v, off)
 	if !ok {
@@ -71,7 +71,7 @@ func inRange(v, off, step float64) float64 {
 	return w
 }
 
-// shorter is the first number of fewest to most digits that v is not further from than off.
+// shorter rounds v to as few digits, of fewest to most, as change it by no more than off.
 func shorter(v float64, fewest, most int, off float64) (w float64, ok bool) {
 	for n := fewest; n <= most; n++ {
 		if w, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', n, 64), 64); math.Abs(w-v) <= off {
@@ -146,7 +146,7 @@ func List(configs ...hrstyle.Config) (trials []Trial) {
 	return trials
 }
 
-// Repeat is every trial n times, with the seeds after its own.
+// Repeat is every trial n times: with its own seed, and with the seeds that follow.
 func Repeat(trials []Trial, n int) (all []Trial) {
 	for _, t := range trials {
 		for i := range n {
@@ -158,9 +158,9 @@ func Repeat(trials []Trial, n int) (all []Trial) {
 	return all
 }
 
-// Presets are sweeps by name, over both weights: paper, its recommendation; table, its figure of content weights; wide,
-// a grid around both. The paper's have the gain that the sizes of the authors' style pictures stand for, unless the base has
-// GramSum, as Reference has: there the sizes themselves count.
+// Presets are sweeps by name: paper is what the paper recommends, table is its figure of content weights, wide is a grid
+// around both. The first two have [hrstyle.AuthorsGain], which stands for the sizes of the authors' style pictures. They have
+// it only where the base has GramMean: with GramSum, as Reference has it, the sizes themselves count.
 var Presets = map[string][]Axis{
 	"paper": {ContentWeight(50, 100), StyleWeight(1, 10), authorsGain},
 	"table": {ContentWeight(0.8, 8, 80, 800, 8000), authorsGain},
@@ -173,7 +173,7 @@ var authorsGain = Axis{"style_gain", []float64{hrstyle.AuthorsGain}, func(c *hrs
 	}
 }}
 
-// Validate names the first trial's setting that is out of range, and that there is something to do.
+// Validate returns an error where there are no trials, or where a setting of one is out of range: the first one is named.
 func Validate(trials []Trial) error {
 	if len(trials) == 0 {
 		return errors.New("a sweep without trials")
@@ -186,11 +186,11 @@ func Validate(trials []Trial) error {
 	return nil
 }
 
-// ParseValues reads the values of an axis: numbers by comma, log:FROM:TO:N for N numbers evenly spaced in their
+// ParseValues reads the values of an axis: comma-separated numbers, log:FROM:TO:N for N numbers evenly spaced in their
 // logarithms, or lin:FROM:TO:N.
 func ParseValues(axis, text string) ([]float64, error) {
 	fail := func(what string) ([]float64, error) {
-		return nil, fmt.Errorf("%s %q: %s; allowed: numbers by comma, log:FROM:TO:N or lin:FROM:TO:N", axis, text, what)
+		return nil, fmt.Errorf("%s %q: %s; allowed: comma-separated numbers, log:FROM:TO:N or lin:FROM:TO:N", axis, text, what)
 	}
 	kind, rest, spaced := strings.Cut(text, ":")
 	if !spaced {
@@ -233,21 +233,22 @@ func ParseValues(axis, text string) ([]float64, error) {
 	return values, nil
 }
 
-// Progress is a moment of a sweep: a trial that was skipped, a step of one, or the end of one.
+// Progress tells how far a sweep is: at a step of a trial, at its end, or when it is skipped.
 type Progress struct {
-	Trial, Trials int // this one counted from 1, and all
-	Run           int64
+	Trial, Trials int   // the trial's place, from 1, and how many there are
+	Run           int64 // of the trial
 	Config        hrstyle.Config
-	Step          hrstyle.Step // its last; not Ok where the trial was skipped
-	Skipped       string       // why
+	Step          hrstyle.Step // the trial's latest; not Ok where the trial was skipped
+	Skipped       string       // why the trial was skipped; empty where it was not
 	Ended         bool
-	Err           error // of a trial that ended
+	Err           error // why a trial failed that ended
 }
 
 // ErrTrials says that trials of a sweep failed.
 var ErrTrials = errors.New("trials failed")
 
-// failures says how many of n trials failed, by their places, and why the first did; nil where none did.
+// failures is the error of a sweep of n trials: how many failed, and why the first of them did. failed has their places,
+// from 0. It is nil where none failed.
 func failures(failed map[int]error, n int) error {
 	if len(failed) == 0 {
 		return nil

@@ -21,26 +21,27 @@ import (
 	"hrlab/tracker"
 )
 
-// Warm is a worker process that others start and use: it keeps the device open, VGG19's weights on it and graphs
-// compiled, from one short process to the next. A database has at most one for the same options.
-// DATABASE.worker-OPTIONS, where OPTIONS stands for them, says who it is, locked as long as it lives;
-// DATABASE.worker-OPTIONS.log has what it says.
+// Warm is a worker process that stays warm: it keeps the device open, VGG19's weights loaded and graphs compiled, for short
+// processes that hand their fits to it. The first of them starts it. A database has at most one for the same options.
+//
+// The file DATABASE.worker-OPTIONS, where OPTIONS is a digest, says who it is; it is locked as long as the worker lives.
+// DATABASE.worker-OPTIONS.log has what the worker prints.
 type Warm struct {
-	// Command starts the worker, which calls Announce: hrlab worker --while PID.
+	// Command is the worker, which calls Announce: hrlab worker --while PID.
 	Command func() *exec.Cmd
-	// Options are those that it was, or is to be, started with.
+	// Options are those that Command gives to it.
 	Options hrstyle.Options
 
 	died  chan error // of a worker started here; nil where none was
-	was   bool       // ready once
-	pid   int        // its process, of the last look
+	was   bool       // one was ready before
+	pid   int        // the worker's process, when it was last looked for
 	lives int        // workers started here
 }
 
-// maxLives is how many workers one process starts before it gives up: a fit that brings its worker down would do so again.
+// maxLives is how many workers one process starts before it gives up: a fit that crashes its worker would crash the next.
 const maxLives = 3
 
-// announcement is what the worker's file has.
+// announcement is the content of the worker's file.
 type announcement struct {
 	PID    int
 	Label  string // of VGG19's weights
@@ -53,14 +54,14 @@ func workerFile(store *tracker.Store, options hrstyle.Options) string {
 	return store.Path() + ".worker-" + hex.EncodeToString(sum[:4])
 }
 
-// ErrWorker says that another warm worker with the same options is at the database.
+// ErrWorker says that the database has a warm worker with the same options already.
 var ErrWorker = errors.New("another warm worker with these options is at this database")
 
-// Announce makes this process the warm worker of a database with these options. open opens the engine, once it is clear
-// that there is no other. Call release at the end.
+// Announce makes this process the warm worker of a database with these options. It calls open for the engine when it is clear
+// that there is no other worker. Call release at the end. Where there is another the error wraps ErrWorker.
 func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrstyle.Engine, error)) (engine *hrstyle.Engine, release func(), err error) {
 	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	// One that only looks has the lock for a moment.
+	// A process that only looks for the worker has the lock for a moment.
 	const limit, pause = 2 * time.Second, 5 * time.Millisecond
 	waiting, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -70,7 +71,7 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 		}
 		return nil, nil, fmt.Errorf("%s: %w", store.Path(), err)
 	}
-	write := func(text []byte) error { // over the text of the one before: the lock is on this very file
+	write := func(text []byte) error { // in place: the lock is on this very file
 		return errors.Join(os.Truncate(lock.Path(), 0), os.WriteFile(lock.Path(), text, 0o666))
 	}
 	release = func() { _ = errors.Join(write(nil), lock.Unlock()) }
@@ -103,8 +104,8 @@ func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive 
 	return a, true, err
 }
 
-// ready waits for the warm worker, and starts it if need be. It returns the weights that the worker has, without their
-// values.
+// ready waits until the warm worker is ready, and starts it where there is none. It returns what names the worker's weights:
+// label and digest.
 func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -134,7 +135,7 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 	}
 }
 
-// start starts a worker, in a session of its own: what interrupts this process is not meant for it.
+// start starts a worker in a session of its own, so that Ctrl-C here does not reach it.
 func (w *Warm) start(store *tracker.Store) error {
 	log, err := os.Create(workerFile(store, w.Options) + ".log")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"hrlab/tracker"
 )
 
-// worker fits what the queue has.
+// worker takes trials from the queue and fits them.
 type worker struct {
 	lab      Lab
 	queue    *Queue
@@ -34,14 +34,14 @@ type worker struct {
 	told    map[string]bool   // what was said
 }
 
-// misfit is why a job cannot be done here, found out at a time.
+// misfit is why a job cannot be done here.
 type misfit struct {
 	why    error
-	memory bool // is short: how short changes all the time
-	at     time.Time
+	memory bool      // memory is short: by how much changes all the time
+	at     time.Time // when it was found out
 }
 
-// ErrUnfit says that trials are left in the queue which a worker could not do.
+// ErrUnfit says that trials are left in the queue that a worker could not do.
 var ErrUnfit = errors.New("left in the queue for other workers")
 
 // errGivenBack ends the run of a worker that is told to stop.
@@ -57,12 +57,14 @@ const (
 )
 
 // Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
-// graphs stay. The trial that it is at when ctx ends is queued again, with a checkpoint for the next worker.
+// graphs stay from one trial to the next. When ctx is done the worker gives its trial back: it is queued again, with a
+// checkpoint for the next worker.
 //
-// A trial that it cannot do, because it is for other weights or another device, a picture is not here or memory is short,
-// stays in the queue for others; progress is told once for each reason, with Skipped. With drain the error then wraps
-// ErrUnfit and names them. What goes wrong with the database is told with Err and no Run; the worker tries again, for a
-// minute.
+// A trial that this worker cannot do stays in the queue for others: it is for other weights or another device, the files of
+// artifacts are not here, or memory is short. progress is told once for each reason, with Skipped. With drain the error then
+// wraps ErrUnfit and names these trials.
+//
+// What goes wrong with the database is told with Err and no Run. The worker tries again, and gives up after a minute.
 func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
 	if l.Engine.VGG == nil {
 		return errors.New("a worker needs VGG19's weights")
@@ -110,7 +112,7 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 	}
 }
 
-// say reports what was not said before.
+// say tells progress, once for each what.
 func (w *worker) say(what string, p Progress) {
 	if !w.told[what] {
 		w.told[what] = true
@@ -118,7 +120,7 @@ func (w *worker) say(what string, p Progress) {
 	}
 }
 
-// next does the first trial that fits. With drain it says whether there is nothing more to wait for.
+// next does the first trial that this worker can do. done says, with drain, that no trial is left to wait for.
 func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err error) {
 	if paused, err := w.queue.jobs.paused(ctx); err != nil {
 		return false, false, err
@@ -178,7 +180,7 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 	return false, true, unfitError(unfit)
 }
 
-// unfitError names trials that are left, by reason; nil where there are none.
+// unfitError names the trials that are left, by reason. It is nil where there are none.
 func unfitError(unfit map[int64]string) error {
 	runs := map[string][]string{}
 	for _, id := range slices.Sorted(maps.Keys(unfit)) {
@@ -199,7 +201,7 @@ func unfitError(unfit map[int64]string) error {
 	return fmt.Errorf("%d trials are %w: %s", len(unfit), ErrUnfit, strings.Join(texts, "; "))
 }
 
-// note has the queue say that this worker cannot do trials, for those who wait for them.
+// note notes in the queue why this worker cannot do trials, for those who wait for them.
 func (w *worker) note(ctx context.Context, why string, ids []int64) error {
 	if err := w.queue.jobs.setUnfit(ctx, ids, thisWorker(os.Getpid()), why); err != nil {
 		return err
@@ -287,15 +289,15 @@ func (t waiting) unread(err error) error {
 // another version of the decoder, or a file of a job that an earlier version made.
 var errChanged = errors.New("not what it was when the trial was queued: queue it again")
 
-// do brings a trial to its end, unless another was quicker. failure is why it cannot even begin. The error is one of the
-// database: nothing has become of the trial then.
+// do takes a trial and brings it to its end. taken is false where another worker was quicker. failure, if not nil, is why the
+// trial fails without a fit. The error is one of the database: the trial is as it was then.
 //
-// What becomes of a trial that was taken is decided here, by the kind of error that it ended with:
+// What becomes of a trial that was taken is decided here, by the error that it ended with:
 //
 //	none                      the run is finished, the job closed
-//	this worker is to stop    the run is queued, the job open: for the next worker
+//	this worker is to stop    the run is given back: queued, the job open, for the next worker
 //	the trial was cancelled   the run is stopped; the job was closed by who cancelled it
-//	another has the run       theirs
+//	another has the run       nothing: it is theirs
 //	before the fit began      the run is queued, the job open: it says nothing about the trial
 //	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
 func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, err error) {
@@ -376,7 +378,7 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	return err
 }
 
-// end ends a run, and tries again while that cannot be recorded, until ctx is done: then the run is lost when this process
+// end ends a run. While that cannot be recorded it tries again, until ctx is done. Then the run is lost when this process
 // ends.
 func (w *worker) end(ctx context.Context, run *tracker.Run, reason error) error {
 	for {
