@@ -134,7 +134,7 @@ func examine(ctx context.Context) (findings []finding) {
 // versions lists the program, Go and the modules that results depend on.
 func versions() (list []string) {
 	info := buildInfo()
-	list = []string{"hrlab " + release + " " + moduleVersion(info), info.GoVersion} // it names the GOEXPERIMENT too
+	list = []string{"hrlab " + release + ", module " + moduleVersion(info), info.GoVersion} // it names the GOEXPERIMENT too
 	for _, m := range info.Deps {
 		name := m.Path[strings.LastIndex(m.Path, "/")+1:]
 		if slices.Contains([]string{"gomlx", "compute", "go-xla", "go-sqlite3", "imaging"}, name) {
