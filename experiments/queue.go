@@ -98,6 +98,7 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 				inits[path], contents = init, append(contents, data)
 			}
 			one.job.Inputs, one.files[report.Init] = withInit(common.Inputs, init.digest), init.place
+			one.job.Config.Init = ""
 		}
 		if one.run, err = describe(About{Experiment: experiment}, vgg.Label, one.job.Inputs, pair, trial.Config, common.Patience); err != nil {
 			return nil, err
@@ -377,6 +378,7 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 			return j, fmt.Errorf("parameter %s: %q is not understood", name, v.Text), nil
 		}
 	}
+	j.Config.Init = ""
 	if slices.ContainsFunc(artifacts, func(a tracker.Artifact) bool { return a.Name == report.Content }) {
 		return j, nil, nil
 	}
@@ -386,7 +388,7 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 		}
 		return filepath.Join(env["directory"], path)
 	}
-	j.Content, j.Style, j.Init = at(info.Params["content"].Text), at(info.Params["style"].Text), at(j.Config.Init)
+	j.Content, j.Style, j.Init = at(info.Params["content"].Text), at(info.Params["style"].Text), at(info.Params["init"].Text)
 	if j.Content == "" || j.Style == "" {
 		return j, errors.New("a queued run without pictures: queue it again"), nil
 	}
