@@ -137,11 +137,17 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			known[info.Tags["fit"]] = info
 		}
 	}
-	var running []int64
+	var running, finished []int64
 	for _, one := range list {
-		if info := known[one.run.Tags["fit"]]; info.Status == tracker.Running {
+		switch info := known[one.run.Tags["fit"]]; info.Status {
+		case tracker.Running:
 			running = append(running, info.ID)
+		case tracker.Finished:
+			finished = append(finished, info.ID)
 		}
+	}
+	if len(finished) == len(list) { // a cell that is executed again
+		return finished, false, nil
 	}
 	if n, err := q.jobs.stopping(ctx, running); err != nil || wait && n > 0 {
 		return nil, true, err
