@@ -111,6 +111,12 @@ func (db suite) files(t *testing.T) {
 			t.Errorf("trial %d: %s %s, %+v; without the queue %+v", i+1, info.Status, info.Error, info.Metrics["total"], want[i].Metrics["total"])
 		}
 	}
+	for _, id := range ids { // a machine that has other folders does them as well
+		var args string
+		if err := lab.Tracker.DB().QueryRowContext(ctx, fmt.Sprintf("SELECT json(args) FROM river_job WHERE json_extract(args, '$.run') = %d", id)).Scan(&args); err != nil || strings.Contains(args, dir) {
+			t.Errorf("a job with a path: %s %v", args, err)
+		}
+	}
 	all := artifactFiles(t, lab.Tracker)
 	if n, err := q.Enqueue(ctx, "queued", lab.Engine.VGG, pair, trials[:3], 0); err != nil || !slices.Equal(n, ids[:3]) || !slices.Equal(artifactFiles(t, lab.Tracker), all) {
 		t.Errorf("queued again: %v %v", n, err)

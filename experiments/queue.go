@@ -98,6 +98,7 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 				inits[path], contents = init, append(contents, data)
 			}
 			one.job.Inputs, one.files[report.Init] = withInit(common.Inputs, init.digest), init.place
+			one.job.Config.Init = ""
 		}
 		if one.run, err = describe(About{Experiment: experiment}, vgg.Label, one.job.Inputs, pair, trial.Config, common.Patience); err != nil {
 			return nil, err
@@ -136,11 +137,17 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			known[info.Tags["fit"]] = info
 		}
 	}
-	var running []int64
+	var running, finished []int64
 	for _, one := range list {
-		if info := known[one.run.Tags["fit"]]; info.Status == tracker.Running {
+		switch info := known[one.run.Tags["fit"]]; info.Status {
+		case tracker.Running:
 			running = append(running, info.ID)
+		case tracker.Finished:
+			finished = append(finished, info.ID)
 		}
+	}
+	if len(finished) == len(list) { // a cell that is executed again
+		return finished, false, nil
 	}
 	if n, err := q.jobs.stopping(ctx, running); err != nil || wait && n > 0 {
 		return nil, true, err
@@ -377,6 +384,7 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 			return j, fmt.Errorf("parameter %s: %q is not understood", name, v.Text), nil
 		}
 	}
+	j.Config.Init = ""
 	if slices.ContainsFunc(artifacts, func(a tracker.Artifact) bool { return a.Name == report.Content }) {
 		return j, nil, nil
 	}
@@ -386,7 +394,7 @@ func (q *Queue) remembered(ctx context.Context, run int64) (j job, broken, err e
 		}
 		return filepath.Join(env["directory"], path)
 	}
-	j.Content, j.Style, j.Init = at(info.Params["content"].Text), at(info.Params["style"].Text), at(j.Config.Init)
+	j.Content, j.Style, j.Init = at(info.Params["content"].Text), at(info.Params["style"].Text), at(info.Params["init"].Text)
 	if j.Content == "" || j.Style == "" {
 		return j, errors.New("a queued run without pictures: queue it again"), nil
 	}

@@ -21,7 +21,7 @@ import (
 // job is what a worker is told of a trial. What the trial reads are artifacts of its run.
 type job struct {
 	RunID  int64          `json:"run" river:"unique"`
-	Config hrstyle.Config `json:"config"`
+	Config hrstyle.Config `json:"config"` // without Init
 	// Inputs are digests, as of the run: of the pictures, of VGG19's weights, and of the initial generator if there is one.
 	Inputs   map[string]string `json:"inputs"`
 	Patience int               `json:"patience"`

@@ -273,7 +273,7 @@ func (w *worker) load(ctx context.Context, t waiting) (why, failure error) {
 			return t.unread(err), nil
 		}
 		if init.Digest() != inputs["init"] {
-			return nil, fmt.Errorf("%s: %w", cmp.Or(t.job.Init, t.job.Config.Init), errChanged)
+			return nil, fmt.Errorf("%s: %w", cmp.Or(t.job.Init, "the initial generator"), errChanged)
 		}
 		w.init = init
 	}
