@@ -101,6 +101,9 @@ type keeping struct {
 // keep writes the contents to files and, when they are on the disk, calls record, which inserts the rows that name
 // them. No file is removed by anybody meanwhile. Then it removes those that no run names.
 func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
+	if err := s.ReadOnly(); err != nil {
+		return err
+	}
 	k := &keeping{store: s}
 	defer func() {
 		digests := k.replaced

@@ -143,6 +143,9 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 // An error names the line. The runs before it are kept; of the run that the line belongs to nothing is. Until a run is
 // complete it counts as deleted, so that [Store.GC] removes what an import leaves that was killed.
 func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
+	if err := s.ReadOnly(); err != nil {
+		return nil, err
+	}
 	var run *Run // the one being imported
 	var of *exported
 	defer func() {
