@@ -250,7 +250,7 @@ func TestReadOnly(t *testing.T) {
 			freeze     func(t *testing.T, folder string)
 		}{
 			{"file", "hrlab.db cannot be written: permission denied (owner 54001, mode 0444)", func(t *testing.T, folder string) { must(t, os.Chmod(folder+"/hrlab.db", 0o444)) }}, //nolint:gosec // for reading
-			{"folder", "nothing can be written: permission denied", func(t *testing.T, folder string) { must(t, os.Chmod(folder, 0o555)) }},                                //nolint:gosec // for reading
+			{"folder", "nothing can be written: permission denied", func(t *testing.T, folder string) { must(t, os.Chmod(folder, 0o555)) }},                                        //nolint:gosec // for reading
 			{"disk", "nothing can be written: read-only file system", func(t *testing.T, folder string) {
 				mount(t, folder, folder, "", syscall.MS_BIND, "")
 				must(t, syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
@@ -357,4 +357,21 @@ print(db.execute("PRAGMA integrity_check").fetchall(), db.execute("SELECT (SELEC
 	}
 	cancel()
 	must(t, <-done)
+}
+
+// A database of an earlier schema that cannot be written is read, and stays as it is.
+func TestReadOnlyOldSchema(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "hrlab.db")
+	must(t, copyFile("testdata/schema/1.db", path))
+	before := contents(t, dir)
+	mount(t, dir, dir, "", syscall.MS_BIND, "")
+	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	s := open(t, path)
+	if runs, err := s.Runs(t.Context(), Query{}); err != nil || len(runs) == 0 || s.ReadOnly() == nil {
+		t.Errorf("%+v %v", runs, err)
+	}
+	if after := contents(t, dir); !slices.Equal(after, before) {
+		t.Errorf("now there is %q, was %q", after, before)
+	}
 }

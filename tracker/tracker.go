@@ -12,7 +12,8 @@
 //
 // Everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
 // beside it, named by the sha256 of their content. NAME.lock is locked while the database is created or upgraded. A
-// database that a newer version has made is refused.
+// database that a newer version has made is refused. All files have the permissions that umask leaves, and the group that
+// their folder gives them, so that a group can share a database.
 //
 // # Status
 //

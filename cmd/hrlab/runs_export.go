@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"hrlab/picture"
 
@@ -54,7 +55,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if err := picture.CheckWritable(e.Out); err != nil {
 			return err
 		}
-		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666))
+		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666), renameio.WithTempDir(filepath.Dir(linked(e.Out))))
 		if err != nil {
 			return err
 		}

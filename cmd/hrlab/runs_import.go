@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"hrlab/tracker"
 )
 
 type runsImportCmd struct {
@@ -31,7 +29,7 @@ func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err er
 		}
 		defer in.Close()
 	}
-	s, err := tracker.Open(ctx, r.DB)
+	s, err := r.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
