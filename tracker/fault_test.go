@@ -318,7 +318,7 @@ func TestImportFaults(t *testing.T) {
 	t.Run("files", func(t *testing.T) {
 		s := fresh(t)
 		must(t, os.WriteFile(s.files.path, nil, 0o666))
-		_, err := s.Import(t.Context(), strings.NewReader(text))
+		_, _, err := s.Import(t.Context(), strings.NewReader(text))
 		failed(t, "imported", err)
 		must(t, os.Remove(s.files.path))
 		imported(t, s, text)
@@ -332,7 +332,7 @@ func importFault(t *testing.T, text, fault, second string) {
 	if second != "" {
 		execute(t, s, "CREATE TRIGGER second BEFORE "+second+" BEGIN SELECT RAISE(ABORT, 'still broken'); END")
 	}
-	ids, err := s.Import(t.Context(), strings.NewReader(text))
+	ids, _, err := s.Import(t.Context(), strings.NewReader(text))
 	if err == nil || len(ids) > 0 || !strings.HasPrefix(err.Error(), "line ") && !strings.Contains(err.Error(), "the disk is broken") {
 		t.Errorf("%v %v", ids, err)
 	}
@@ -350,7 +350,7 @@ func importFault(t *testing.T, text, fault, second string) {
 // imported says that an import works, and is all that is to be seen.
 func imported(t *testing.T, s *Store, text string) {
 	t.Helper()
-	ids, err := s.Import(t.Context(), strings.NewReader(text))
+	ids, _, err := s.Import(t.Context(), strings.NewReader(text))
 	if err != nil || len(ids) != 1 {
 		t.Fatal(ids, err)
 	}
@@ -371,7 +371,7 @@ func TestGCFaults(t *testing.T) {
 	for _, what := range []string{"DELETE ON metric", "DELETE ON run", "DELETE ON artifact", "DELETE ON thumbnail", "DELETE ON metric_name", "DELETE ON environment", "DELETE ON experiment"} {
 		t.Run(what, func(t *testing.T) {
 			s, ctx := fresh(t), t.Context()
-			ids, err := s.Import(ctx, strings.NewReader(export(t)))
+			ids, _, err := s.Import(ctx, strings.NewReader(export(t)))
 			must(t, err, s.Delete(ctx, ids[0]))
 			allow := refuse(t, s, what)
 			freed, err := s.GC(ctx)
@@ -463,7 +463,7 @@ func TestEventFaults(t *testing.T) {
 	if again := s.ExportJSON(t.Context(), &out, runs); again == nil || again.Error() != err.Error() {
 		t.Error(again)
 	}
-	if ids, err := fresh(t).Import(t.Context(), &out); err != nil || len(ids) != 1 {
+	if ids, _, err := fresh(t).Import(t.Context(), &out); err != nil || len(ids) != 1 {
 		t.Error(ids, err)
 	}
 	if data, err := os.ReadFile(file); err != nil || !bytes.Contains(data, []byte("pictures/good")) {

@@ -227,7 +227,7 @@ func childRead(path string) error {
 		"note":   func() error { return s.Note(ctx, id, "n") },
 		"delete": func() error { return s.Delete(ctx, id) },
 		"gc":     func() error { _, err := s.GC(ctx); return err },
-		"import": func() error { _, err := s.Import(ctx, strings.NewReader("")); return err },
+		"import": func() error { _, _, err := s.Import(ctx, strings.NewReader("")); return err },
 		"keep": func() error {
 			return s.Keep(ctx, []io.Reader{strings.NewReader("x")}, func(*sql.Tx, []*File) error { return nil })
 		},

@@ -92,7 +92,7 @@ func childImport(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Import(context.Background(), os.Stdin)
+	_, _, err = s.Import(context.Background(), os.Stdin)
 	return errors.Join(err, s.Close())
 }
 
