@@ -234,13 +234,20 @@ func TestFileName(t *testing.T) {
 	}
 }
 
-// TensorBoard shows all scalars and pictures, also where a picture is called like a metric. make test installs it.
+// TensorBoard shows all scalars, pictures and hyperparameters, also where a picture is called like a metric. make test
+// installs it.
 func (db suite) tensorBoard(t *testing.T) {
 	s, dir := db.fresh(t), t.TempDir()
-	r := start(t, s, NewRun{Name: "a/b"})
+	r := start(t, s, NewRun{Name: "a/b", Params: map[string]any{"weight": 1e-3, "gram": "mean/ä", "square": true}})
 	must(t, r.Log(t.Context(), 0, map[string]float64{"style": 1.5, "odd": math.NaN()}), r.Log(t.Context(), 7, map[string]float64{"style": 2.5, "odd": math.Inf(-1)}),
 		r.LogPicture(t.Context(), 0, "style", grey(9)), r.LogPicture(t.Context(), 7, "output", grey(200)), r.LogPicture(t.Context(), 9, "output", grey(20)), r.Finish(t.Context(), nil))
-	must(t, s.ExportTensorBoard(t.Context(), dir, []Info{info(t, s, r.ID)}))
+	other := start(t, s, NewRun{Params: map[string]any{"weight": 300}})
+	must(t, other.Log(t.Context(), 3, map[string]float64{"style": 4}), other.Finish(t.Context(), errors.New("boom")))
+	runs := []Info{info(t, s, r.ID), info(t, s, other.ID)}
+	for i, seconds := range []time.Duration{4, 2} { // of which TensorBoard says how long it took
+		runs[i].Ended = runs[i].Started.Add(seconds * time.Second)
+	}
+	must(t, s.ExportTensorBoard(t.Context(), dir, runs, "weight", "gram"))
 	python := exec.Command("python3", "testdata/read_events.py", dir)
 	if installed := os.Getenv("HRLAB_TEST_TENSORBOARD"); installed != "" {
 		python.Env = append(os.Environ(), "PYTHONPATH="+installed)
@@ -250,11 +257,15 @@ func (db suite) tensorBoard(t *testing.T) {
 	var complaint bytes.Buffer
 	python.Stderr = &complaint
 	out, err := python.Output()
-	want := `1-a_b odd (0, nan) (7, -inf)
-1-a_b style (0, 1.5) (7, 2.5)
-1-a_b pictures/output 7 320x80 ffd8ff
-1-a_b pictures/output 9 320x80 ffd8ff
-1-a_b pictures/style 0 320x80 ffd8ff
+	want := `1-a_b-weight=0.001-gram=mean_ä odd (0, nan) (7, -inf)
+1-a_b-weight=0.001-gram=mean_ä style (0, 1.5) (7, 2.5)
+2-weight=300 style (3, 4.0)
+1-a_b-weight=0.001-gram=mean_ä pictures/output 7 320x80 ffd8ff
+1-a_b-weight=0.001-gram=mean_ä pictures/output 9 320x80 ffd8ff
+1-a_b-weight=0.001-gram=mean_ä pictures/style 0 320x80 ffd8ff
+hparams gram:DATA_TYPE_STRING square:DATA_TYPE_STRING weight:DATA_TYPE_FLOAT64
+1-a_b-weight=0.001-gram=mean_ä mean/ä true 0.001 STATUS_SUCCESS 4.0 ('odd', -inf, 7) ('style', 2.5, 7)
+2-weight=300 300.0 STATUS_FAILURE 2.0 ('style', 4.0, 3)
 `
 	if err != nil || string(out) != want {
 		t.Errorf("%v\n%swant\n%s%s", err, out, want, complaint.String())
