@@ -91,7 +91,7 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 
 // look says whether there is a warm worker with these options, and who it is if it is ready.
 func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive bool, err error) {
-	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	lock := flock.New(workerFile(store, options), flock.SetPermissions(0o666))
 	defer lock.Close() //nolint:errcheck // it unlocks what was locked to look
 	free, err := lock.TryRLock()
 	if free || err != nil {

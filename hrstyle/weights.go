@@ -100,7 +100,7 @@ func FetchVGG(ctx context.Context, source string, report func(stage string, done
 	if err != nil {
 		return "", err
 	}
-	return path, renameio.WriteFile(path+".sha256", []byte(digest+"  "+filepath.Base(path)+"\n"), 0o666)
+	return path, renameio.WriteFile(path+".sha256", []byte(digest+"  "+filepath.Base(path)+"\n"), 0o666, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // copyVGG writes the weights of one file to another, in float32.

@@ -89,7 +89,8 @@ func CheckWritable(path string) error {
 }
 
 // replaced is the file that a new one at path replaces: what a symbolic link leads to. beside puts temporary files into the
-// same directory, because a rename cannot move them to another disk, and TMPDIR may be missing or full.
+// same directory, because a rename cannot move them to another disk, and keeps the group that they have elsewhere; TMPDIR may
+// also be missing or full.
 func replaced(path string) (target string, beside renameio.Option) {
 	if followed, err := filepath.EvalSymlinks(path); err == nil {
 		path = followed
@@ -121,6 +122,12 @@ func Save(path string, img image.Image, how Encoding) error {
 		}
 		return nil
 	}
+	return WriteFile(path, data)
+}
+
+// WriteFile writes a file of any kind: whole, or not at all. Its permissions are those that umask leaves, or those of the
+// file that it replaces, and its group is that of a new file in its folder.
+func WriteFile(path string, data []byte) error {
 	target, beside := replaced(path)
 	if err := renameio.WriteFile(target, data, 0o666, beside); err != nil {
 		return unwritten(path, err)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"hrlab/picture"
 )
 
 // Markdown writes the report as Markdown, such as for a README. Its pictures and charts go to a folder beside the file: NAME-files
@@ -23,7 +23,7 @@ func (r *Report) Markdown(path string) error {
 	// put writes a file into the folder and returns the Markdown that shows it.
 	put := func(name, alt string, data []byte, err error) string {
 		if err == nil {
-			err = renameio.WriteFile(filepath.Join(folder, name), data, 0o666)
+			err = picture.WriteFile(filepath.Join(folder, name), data)
 		}
 		failed = errors.Join(failed, err)
 		return fmt.Sprintf("![%s](%s/%s)", alt, filepath.Base(folder), name)
@@ -85,5 +85,5 @@ func (r *Report) Markdown(path string) error {
 	if failed != nil {
 		return failed
 	}
-	return renameio.WriteFile(path, []byte(out.String()), 0o666)
+	return picture.WriteFile(path, []byte(out.String()))
 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"hrlab/picture"
 )
 
 //go:embed report.html
@@ -34,5 +34,5 @@ func (r *Report) HTML(path string) error {
 	if err := t.Execute(&buf, r); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, buf.Bytes(), 0o666)
+	return picture.WriteFile(path, buf.Bytes())
 }

@@ -40,6 +40,18 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 	})
 }
 
+// shareArtifact makes a file that is there already, with the digest of a, an artifact of the run.
+func (r *Run) shareArtifact(ctx context.Context, a Artifact) error {
+	return r.store.keep(ctx, nil, func(k *keeping) error {
+		info, err := os.Stat(r.store.files.find(a.Digest))
+		if err != nil {
+			return a.trouble(r.ID, err)
+		}
+		file := &File{a.Digest, info.Size(), k}
+		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
+	})
+}
+
 // Keep creates runs that have artifacts before a worker takes them, and that may share the files of these. It writes
 // each of the contents to a file, and when they are on the disk it runs f in a transaction of [Store.DB]. There
 // [Store.Enqueue] creates the runs, and [File.AddTo] makes the files, which come in the order of contents, artifacts of
@@ -101,6 +113,9 @@ type keeping struct {
 // keep writes the contents to files and, when they are on the disk, calls record, which inserts the rows that name
 // them. No file is removed by anybody meanwhile. Then it removes those that no run names.
 func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *keeping) error) error {
+	if err := s.ReadOnly(); err != nil {
+		return err
+	}
 	k := &keeping{store: s}
 	defer func() {
 		digests := k.replaced

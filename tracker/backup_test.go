@@ -96,7 +96,7 @@ run 2: artifact "gone too": %[1]s: no such file or directory`, gone, bent)
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
 	other := fresh(t)
-	if ids, err := other.Import(ctx, &out); err != nil || len(ids) != 2 {
+	if ids, _, err := other.Import(ctx, &out); err != nil || len(ids) != 2 {
 		t.Error(ids, err)
 	} else if text, err := other.ReadArtifact(ctx, ids[1], "good too"); err != nil || string(text) != "2" {
 		t.Errorf("%q %v", text, err)

@@ -167,7 +167,7 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 }
 
 func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
-	return s.write(ctx, func(t tx) error {
+	return s.transact(ctx, func(t tx) error {
 		changed := int64(0)
 		for _, c := range lost {
 			n, err := t.exec(sqlLost, c.id, c.token, c.beat)

@@ -63,6 +63,8 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"OpenAtOnce", db.openAtOnce},
 		{"LogAtOnce", db.logAtOnce},
 		{"Import", db.imports},
+		{"ImportsOnce", db.importsOnce},
+		{"ExportsOnce", db.exportsOnce},
 		{"ImportDoesNotBeat", db.importDoesNotBeat},
 		{"ExportCSV", db.exportCSV},
 		{"TensorBoard", db.tensorBoard},

@@ -330,7 +330,7 @@ func ExampleStore_Import() {
 
 	other, remove := opened()
 	defer remove()
-	ids, err := other.Import(ctx, &export)
+	ids, _, err := other.Import(ctx, &export)
 	must(err)
 	run, err := other.Run(ctx, "weight 200")
 	must(err)

@@ -3,13 +3,17 @@ package tracker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 )
@@ -35,22 +39,26 @@ type metricLine struct {
 	Values []Float `json:"values"`
 }
 
+// pictureLine and artifactLine are without their content where a line before has it, of the same digest: runs share pictures
+// and files.
 type pictureLine struct {
 	Picture
-	JPEG []byte `json:"jpeg"`
+	JPEG []byte `json:"jpeg,omitempty"`
 }
 
 type artifactLine struct {
 	Artifact
-	Data []byte `json:"data"`
+	Data []byte `json:"data,omitempty"`
 }
 
-// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads. What
-// is missing or damaged is left out, and named by an [IncompleteError].
+// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads. Files and
+// pictures that several runs share are written once. What is missing or damaged is left out, and named by an
+// [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	var missing []error
+	files, pictures := map[string]bool{}, map[string]bool{} // digests of those that are written
 	for _, r := range runs {
 		env, err := s.Environment(ctx, r.ID)
 		if err != nil {
@@ -82,6 +90,10 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 			}
 		}
 		damaged, err := s.eachPicture(ctx, r.ID, func(p Picture, jpeg []byte, _ image.Config) error {
+			if pictures[p.Digest] {
+				jpeg = nil
+			}
+			pictures[p.Digest] = true
 			return out.Encode(line{Of: r.ID, Picture: &pictureLine{p, jpeg}})
 		})
 		if err != nil {
@@ -93,6 +105,12 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 			return err
 		}
 		for _, a := range artifacts {
+			if files[a.Digest] {
+				if err := out.Encode(line{Of: r.ID, Artifact: &artifactLine{a, nil}}); err != nil {
+					return err
+				}
+				continue
+			}
 			a, data, err := s.readArtifact(ctx, r.ID, a.Name)
 			switch {
 			case errors.Is(err, ErrNotFound): // the run has dropped it meanwhile
@@ -103,6 +121,7 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 				missing = append(missing, err)
 				continue
 			}
+			files[a.Digest] = true
 			if err := out.Encode(line{Of: r.ID, Artifact: &artifactLine{a, data}}); err != nil {
 				return err
 			}
@@ -140,68 +159,181 @@ func (s *Store) eachPicture(ctx context.Context, run int64, f func(p Picture, jp
 // Import adds the runs of an export by [Store.ExportJSON] and returns their ids, which are new. A run that was running
 // or queued becomes a stopped one.
 //
+// A run that is there already stays as it is, and is not added again: there has the ids of those, deleted ones too. A run
+// is known in every database by what never changes: experiment, name, command, and the time, to the microsecond, when it
+// was created.
+//
 // An error names the line. The runs before it are kept; of the run that the line belongs to nothing is. Until a run is
 // complete it counts as deleted, so that [Store.GC] removes what an import leaves that was killed.
-func (s *Store) Import(ctx context.Context, r io.Reader) (ids []int64, err error) {
-	var run *Run // the one being imported
-	var of *exported
+func (s *Store) Import(ctx context.Context, r io.Reader) (ids, there []int64, err error) {
+	if err := s.ReadOnly(); err != nil {
+		return nil, nil, err
+	}
+	m := &importing{store: s, files: map[string][]byte{}, pictures: map[string][]byte{}}
 	defer func() {
-		if run != nil {
-			err = errors.Join(err, s.discard(context.WithoutCancel(ctx), run.ID))
+		ids, there = m.ids, m.there
+		if m.run != nil {
+			err = errors.Join(err, s.discard(context.WithoutCancel(ctx), m.run.ID))
 		}
 	}()
-	finish := func() error {
-		if run == nil {
-			return nil
-		}
-		if err := run.imported(ctx, of); err != nil {
-			return err
-		}
-		ids, run = append(ids, run.ID), nil
-		return nil
-	}
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
 		text, readErr := in.ReadBytes('\n')
 		if len(bytes.TrimSpace(text)) > 0 {
 			var l line
 			if err = json.Unmarshal(text, &l); err == nil {
-				switch {
-				case l.Run != nil:
-					if err = finish(); err == nil {
-						of = l.Run
-						if run, err = s.importRun(ctx, of); err != nil {
-							run = nil
-						}
-					}
-				case run == nil || l.Of != of.ID:
-					err = errors.New("belongs to no run before it")
-				default:
-					err = run.importLine(ctx, l)
-				}
+				err = m.line(ctx, l)
 			}
 			if err != nil {
-				return ids, fmt.Errorf("line %d: %w", number, err)
+				return nil, nil, fmt.Errorf("line %d: %w", number, err)
 			}
 		}
 		if readErr != nil {
 			if !errors.Is(readErr, io.EOF) {
-				return ids, readErr
+				return nil, nil, readErr
 			}
-			return ids, finish()
+			return nil, nil, m.finish(ctx)
 		}
 	}
 }
 
-// imported ends an imported run: it gets the status and the times that it had when it was exported.
-func (r *Run) imported(ctx context.Context, of *exported) error {
+// importing is the state of an import.
+type importing struct {
+	store      *Store
+	ids, there []int64
+
+	of  *exported // the run that lines belong to; nil before the first
+	run *Run      // what becomes of it; nil if it is there already
+
+	// What lines had that later ones may share, by digest: nil where the store has it, else the content.
+	files, pictures map[string][]byte
+}
+
+// line imports a line.
+func (m *importing) line(ctx context.Context, l line) (err error) {
+	switch {
+	case l.Run != nil:
+		if err := m.finish(ctx); err != nil {
+			return err
+		}
+		m.of = l.Run
+		if id, err := m.known(ctx, m.store.db.reader, 0); err != nil || id != 0 {
+			return err
+		}
+		m.run, err = m.store.importRun(ctx, m.of)
+		return err
+	case m.of == nil || l.Of != m.of.ID:
+		return errors.New("belongs to no run before it")
+	case l.Picture != nil:
+		return m.picture(ctx, l.Picture)
+	case l.Artifact != nil:
+		return m.artifact(ctx, l.Artifact)
+	case m.run == nil:
+		return nil
+	}
+	return m.run.importLine(ctx, l)
+}
+
+// known is the id of a run, other than the one given, that is the same as m.of; 0 if there is none.
+func (m *importing) known(ctx context.Context, q querier, other int64) (id int64, err error) {
+	of := m.of
+	if of.Created.IsZero() {
+		return 0, nil
+	}
+	err = each(ctx, q, sqlSameRun, []any{clean(of.Name), micros(of.Created), clean(of.Command), clean(cmp.Or(of.Experiment, "default")), other}, func(scan func(...any) error) error {
+		return scan(&id)
+	})
+	if id != 0 {
+		m.there = append(m.there, id)
+	}
+	return id, m.store.plain(err)
+}
+
+// finish ends the run that is being imported: it gets the status and the times that it had when it was exported. If
+// another process has imported the same meanwhile, it is dropped.
+func (m *importing) finish(ctx context.Context) error {
+	if m.run == nil {
+		return nil
+	}
+	of, id, same := m.of, m.run.ID, int64(0)
 	status := of.Status
 	if status == Running || status == Queued || !slices.Contains(statuses, status) {
 		status = Stopped
 	}
-	return r.write(ctx, func(t tx) error {
-		return t.all([]any{r.ID, status, timeOrNull(of.Created), timeOrNull(of.Started), timeOrNull(of.Ended), clean(of.Error)}, sqlImported)
+	err := m.run.write(ctx, func(t tx) (err error) {
+		if same, err = m.known(t.ctx, t, id); err != nil || same != 0 {
+			return err
+		}
+		return t.all([]any{id, status, timeOrNull(of.Created), timeOrNull(of.Started), timeOrNull(of.Ended), clean(of.Error)}, sqlImported)
 	})
+	switch {
+	case err != nil:
+		return err
+	case same != 0:
+		err = m.store.discard(ctx, id)
+	default:
+		m.ids = append(m.ids, id)
+	}
+	m.run = nil
+	return err
+}
+
+// picture imports a picture.
+func (m *importing) picture(ctx context.Context, p *pictureLine) error {
+	digest := clean(p.Digest)
+	jpeg, shared := m.pictures[digest]
+	if shared = shared && len(p.JPEG) == 0; !shared {
+		jpeg = p.JPEG
+		if _, _, err := image.DecodeConfig(bytes.NewReader(jpeg)); err != nil {
+			return fmt.Errorf("picture %q of step %d: no JPEG: %w", p.Name, p.Step, err)
+		}
+	}
+	if digest == "" || p.Step < 0 {
+		return fmt.Errorf("picture %q of step %d: digest %q; allowed: a digest, and step 0 or more", p.Name, p.Step, p.Digest)
+	}
+	if m.run == nil {
+		var one int
+		if err := value(ctx, m.store.db.reader, []any{&one}, sqlHasThumbnail, digest); err == nil {
+			jpeg = nil
+		}
+		m.pictures[digest] = jpeg
+		return nil
+	}
+	m.pictures[digest] = nil
+	return m.run.write(ctx, func(t tx) error {
+		return t.addPicture(m.run.ID, p.Step, p.Name, digest, image.Pt(p.Width, p.Height), jpeg)
+	})
+}
+
+// artifact imports an artifact.
+func (m *importing) artifact(ctx context.Context, a *artifactLine) error {
+	data, before := m.files[a.Digest]
+	shared := len(a.Data) == 0 && a.Size > 0
+	switch {
+	case shared && !before:
+		return fmt.Errorf("artifact %q: no line before it has its content", a.Name)
+	case !shared:
+		data = a.Data
+	}
+	switch {
+	case m.run == nil && shared:
+		return nil
+	case m.run == nil:
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) == a.Digest {
+			if _, err := os.Stat(m.store.files.find(a.Digest)); err == nil {
+				data = nil
+			}
+			m.files[a.Digest] = data
+		}
+		return nil
+	case shared && data == nil:
+		return m.run.shareArtifact(ctx, a.Artifact)
+	}
+	err := m.run.addArtifact(ctx, a.Artifact, bytes.NewReader(data))
+	if err == nil && a.Digest != "" {
+		m.files[a.Digest] = nil
+	}
+	return err
 }
 
 // discard removes the part of a run that was imported.
@@ -263,18 +395,6 @@ func (r *Run) importLine(ctx context.Context, l line) error {
 			}
 			return nil
 		})
-	case l.Picture != nil:
-		p := l.Picture
-		if _, _, err := image.DecodeConfig(bytes.NewReader(p.JPEG)); err != nil {
-			return fmt.Errorf("picture %q of step %d: no JPEG: %w", p.Name, p.Step, err)
-		} else if p.Digest == "" || p.Step < 0 {
-			return fmt.Errorf("picture %q of step %d: digest %q; allowed: a digest, and step 0 or more", p.Name, p.Step, p.Digest)
-		}
-		return r.write(ctx, func(t tx) error {
-			return t.addPicture(r.ID, p.Step, p.Name, clean(p.Digest), image.Pt(p.Width, p.Height), p.JPEG)
-		})
-	case l.Artifact != nil:
-		return r.addArtifact(ctx, l.Artifact.Artifact, bytes.NewReader(l.Artifact.Data))
 	}
 	return errors.New("neither run, metric, samples, picture nor artifact")
 }

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,7 @@ import (
 type directory struct {
 	path   string
 	beside string // another directory, where earlier versions may have left files; empty if there is none
+	frozen bool   // that of a database that cannot be written
 }
 
 // write writes content to the file of its digest, and returns when that is on the disk.
@@ -29,7 +31,7 @@ func (d directory) write(content io.Reader) (digest string, size int64, err erro
 			failed.Path = d.path // so that the same trouble has the same text each time
 		}
 	}()
-	file, err := os.CreateTemp(d.path, temporary+"*")
+	file, err := createTemporary(d.path)
 	if err != nil {
 		return "", 0, err
 	}
@@ -40,7 +42,7 @@ func (d directory) write(content io.Reader) (digest string, size int64, err erro
 		return "", 0, err
 	}
 	digest = hex.EncodeToString(hash.Sum(nil))
-	if err := errors.Join(file.Chmod(0o644), file.Sync()); err != nil {
+	if err := file.Sync(); err != nil {
 		return "", 0, err
 	}
 	path := d.of(digest)
@@ -51,6 +53,12 @@ func (d directory) write(content io.Reader) (digest string, size int64, err erro
 		return "", 0, err
 	}
 	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(d.path))
+}
+
+// createTemporary makes a new file. Its permissions are those that umask leaves; os.CreateTemp would keep it for its
+// owner alone.
+func createTemporary(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, temporary+rand.Text()), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
 }
 
 // temporary is how the names of files begin that are being written.
@@ -142,8 +150,14 @@ func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err err
 	if !d.exists() {
 		return func() {}, nil
 	}
-	return lock(ctx, filepath.Join(d.path, ".lock"), alone)
+	unlock, err = lock(ctx, d.lockFile(), alone)
+	if err != nil && d.frozen && ctx.Err() == nil { // who cannot write may be unable to lock, too
+		return func() {}, nil
+	}
+	return unlock, err
 }
+
+func (d directory) lockFile() string { return filepath.Join(d.path, ".lock") }
 
 // each calls f for every file in the directory, which may itself be a link to another one.
 func (d directory) each(f func(path string, size int64) error) error {
@@ -167,7 +181,7 @@ func (d directory) each(f func(path string, size int64) error) error {
 // lock takes a lock on a file, alone or shared with others, and returns what releases it. It waits as long as ctx
 // lasts.
 func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
-	l := flock.New(path)
+	l := flock.New(path, flock.SetPermissions(0o666))
 	try := l.TryRLockContext
 	if alone {
 		try = l.TryLockContext

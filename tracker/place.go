@@ -136,10 +136,11 @@ func checkFile(path string) error {
 	case !info.Mode().IsRegular():
 		return errors.New("not a regular file")
 	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return errors.New("read-only; a tracker writes, even where it only lists: copy the file, or mend its permissions")
-	} else if err != nil {
+	if _, err := os.Lstat(path + ".lock"); err == nil {
+		return nil // opened before, perhaps by this process, whose locks would be lost if it opened and closed the file here
+	}
+	file, err := os.Open(path)
+	if err != nil {
 		return err
 	}
 	defer file.Close()

@@ -23,7 +23,7 @@ import (
 // first argument.
 func TestMain(m *testing.M) {
 	if job := os.Getenv("HRLAB_TEST_CHILD"); job != "" {
-		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite, "idle": childIdle, "import": childImport, "keep": childKeep}[job](os.Args[1]); err != nil {
+		if err := map[string]func(path string) error{"open": childOpen, "log": childLog, "write": childWrite, "idle": childIdle, "import": childImport, "keep": childKeep, "share": childShare, "read": childRead}[job](os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -92,7 +92,7 @@ func childImport(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Import(context.Background(), os.Stdin)
+	_, _, err = s.Import(context.Background(), os.Stdin)
 	return errors.Join(err, s.Close())
 }
 

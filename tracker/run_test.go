@@ -237,7 +237,7 @@ func (db suite) waitingEnds(t *testing.T) {
 		"delete":   func(ctx context.Context) error { return s.Delete(ctx, r.ID) },
 		"artifact": func(ctx context.Context) error { return r.LogArtifact(ctx, "a", strings.NewReader("x")) },
 		"import": func(ctx context.Context) error {
-			_, err := s.Import(ctx, strings.NewReader(`{"run":{"id":1}}`))
+			_, _, err := s.Import(ctx, strings.NewReader(`{"run":{"id":1}}`))
 			return err
 		},
 		"gc": func(ctx context.Context) error { _, err := s.GC(ctx); return err },

@@ -42,6 +42,9 @@ const (
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
 	sqlImported = `UPDATE run SET status = $2, created = COALESCE($3, created), started = $4, ended = $5, error = $6, deleted = NULL WHERE id = $1`
 
+	sqlSameRun = `SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment
+		WHERE r.name = $1 AND r.created = $2 AND r.command = $3 AND e.name = $4 AND r.id <> $5`
+
 	sqlSetParam = `INSERT INTO param (run, key, text, number) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (run, key) DO UPDATE SET text = excluded.text, number = excluded.number`
 	sqlSetTag    = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`

@@ -12,15 +12,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 )
 
-// sqlite is the database of a store: one file. Only this file, place.go, which finds it, and migration/, which makes its
-// tables, know that it is SQLite. A second kind of database needs the same methods, and an interface is made when there
+// sqlite is the database of a store: one file. Only this file, place.go, which finds it, frozen.go, which
+// reads one that cannot be written, and migration/, which makes its tables, know that it is SQLite. A second kind of database needs the same methods, and an interface is made when there
 // is one. On a server such as PostgreSQL they would be:
 //
 //   - begin: a transaction that ends with its context; it waits for other writers at UPDATE change
@@ -33,10 +32,12 @@ import (
 //   - explain: the server's errors
 //   - beats: the server's now() could stamp and judge them; beat.go says why they are judged by the one who looks
 type sqlite struct {
-	name   string  // as it was given: messages name it
-	path   string  // of the file itself: absolute, links followed
-	writer *sql.DB // one connection: SQLite has one writer at a time
-	reader *sql.DB
+	name    string  // as it was given: messages name it
+	path    string  // of the file itself: absolute, links followed
+	writer  *sql.DB // one connection: SQLite has one writer at a time
+	reader  *sql.DB
+	frozen  error  // why the database cannot be written; nil where it can
+	private string // then the folder of the copy that is read instead
 }
 
 // What only SQLite understands.
@@ -70,18 +71,40 @@ func (d *sqlite) open(ctx context.Context) (err error) {
 	if d.path, err = ownName(d.path); err != nil {
 		return err
 	}
+	if d.frozen = d.unwritable(); d.frozen != nil {
+		return d.openPrivate(ctx)
+	}
 	unlock, err := d.lock(ctx)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return errors.New("its directory is read-only; a database needs files beside it, even where it is only listed")
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	defer unlock()
-	if d.writer, err = sql.Open("sqlite3", dsn(d.path, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
+	if err := create(d.path); err != nil {
+		return err
+	}
+	d.mend()
+	return d.connect(ctx, d.path)
+}
+
+// create makes the empty file of a new database. SQLite would leave out the group's permission to write, whatever umask
+// says. The files that it makes beside it later have the permissions of this one.
+func create(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// connect opens the connections to the file and brings its schema to the newest version.
+func (d *sqlite) connect(ctx context.Context, file string) (err error) {
+	if d.writer, err = sql.Open("sqlite3", dsn(file, "&_journal_mode=WAL&_txlock=immediate")); err != nil {
 		return err
 	}
 	d.writer.SetMaxOpenConns(1)
-	if d.reader, err = sql.Open("sqlite3", dsn(d.path, "&_query_only=1")); err != nil {
+	if d.reader, err = sql.Open("sqlite3", dsn(file, "&_query_only=1")); err != nil {
 		return err
 	}
 	readers := max(4, runtime.NumCPU())
@@ -102,6 +125,9 @@ func (d *sqlite) close() error {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
+	}
+	if d.private != "" {
+		err = errors.Join(err, os.RemoveAll(d.private))
 	}
 	return err
 }
@@ -188,7 +214,7 @@ func (d *sqlite) view(ctx context.Context) (*sql.Tx, error) { return d.reader.Be
 
 // artifacts is the directory of artifacts.
 func (d *sqlite) artifacts() directory {
-	files := directory{path: d.path + ".artifacts"}
+	files := directory{path: d.path + ".artifacts", frozen: d.frozen != nil}
 	if given, err := filepath.Abs(d.name); err == nil && given != d.path { // earlier versions followed no links
 		files.beside = given + ".artifacts"
 	}
@@ -259,6 +285,9 @@ func copyFiles(path string) []string { return []string{path, path + "-wal", path
 // copyTo copies the database, as it is at one moment, to a new file. own says whether an error is that of this database
 // or that of the copy.
 func (d *sqlite) copyTo(ctx context.Context, file string) (own bool, err error) {
+	if err := create(file); err != nil {
+		return false, err
+	}
 	_, err = d.writer.ExecContext(ctx, sqliteBackup, file)
 	e, ok := errors.AsType[sqlite3.Error](err)
 	return ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrBusy), err

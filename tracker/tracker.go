@@ -12,7 +12,8 @@
 //
 // Everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
 // beside it, named by the sha256 of their content. NAME.lock is locked while the database is created or upgraded. A
-// database that a newer version has made is refused.
+// database that a newer version has made is refused. All files have the permissions that umask leaves, and the group that
+// their folder gives them, so that a group can share a database.
 //
 // # Status
 //
@@ -62,6 +63,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -106,6 +108,8 @@ var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 
 // Open opens the database at url, which is a path or sqlite:PATH. It creates or upgrades the database where needed.
 // Symbolic links are followed first, so that everything that belongs to the database lies beside the file itself.
+//
+// A database that cannot be written is opened for reading, as it is at that moment: see [Store.ReadOnly].
 func Open(ctx context.Context, url string) (*Store, error) {
 	name, err := Path(url)
 	if err != nil {
@@ -130,6 +134,15 @@ func (s *Store) Close() error {
 // Path is the absolute path of the database's file, with symbolic links followed.
 func (s *Store) Path() string { return s.db.path }
 
+// ReadOnly is nil if the database can be written. Otherwise it says in one line why not, as every method does that would
+// write. Such a store reads a private copy of the database, in a temporary folder, and the artifacts where they are.
+func (s *Store) ReadOnly() error {
+	if s.db.frozen == nil {
+		return nil
+	}
+	return s.plain(fmt.Errorf("read-only: %w", s.db.frozen))
+}
+
 // DB is the connection that writes, for packages that keep tables of their own in the same database. [Store.Enqueue]
 // takes its transactions. It is one connection: while a transaction is open nothing else of this process is written.
 func (s *Store) DB() *sql.DB {
@@ -140,6 +153,9 @@ func (s *Store) DB() *sql.DB {
 // Locked runs f under a lock that one process holds at a time. Creating and upgrading the database takes it too. It is
 // for making further tables in the database, and for starting a run only if there is none like it.
 func (s *Store) Locked(ctx context.Context, f func() error) error {
+	if err := s.ReadOnly(); err != nil {
+		return err
+	}
 	unlock, err := s.db.lock(ctx)
 	if err != nil {
 		return s.plain(err)

@@ -18,6 +18,14 @@ type tx struct {
 // write runs f in a transaction, which is not interrupted once it has begun: it is short, and a caller that is being
 // stopped still wants its last step recorded.
 func (s *Store) write(ctx context.Context, f func(t tx) error) error {
+	if err := s.ReadOnly(); err != nil {
+		return err
+	}
+	return s.transact(ctx, f)
+}
+
+// transact is write, also in the private copy of a database that cannot be written.
+func (s *Store) transact(ctx context.Context, f func(t tx) error) error {
 	t, err := s.db.begin(ctx)
 	if err != nil {
 		return s.plain(err)

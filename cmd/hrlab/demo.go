@@ -19,7 +19,6 @@ import (
 	"hrlab/report"
 	"hrlab/tracker"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/image/draw"
 )
 
@@ -104,7 +103,7 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 		if err != nil {
 			return err
 		}
-		if err := renameio.WriteFile(d.file(file), data, 0o666); err != nil {
+		if err := picture.WriteFile(d.file(file), data); err != nil {
 			return err
 		}
 	}

@@ -84,7 +84,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer lines.Close() //nolint:errcheck // every line was written and checked
 	if track.store == nil && !f.NoTrack {
-		if track.store, err = tracker.Open(ctx, f.DB); err != nil {
+		if track.store, err = f.openToWrite(ctx); err != nil {
 			return err
 		}
 	}

@@ -33,6 +33,18 @@ func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
 	return tracker.Open(ctx, d.DB)
 }
 
+// openToWrite opens the database for a verb that records runs, and makes it where it does not exist.
+func (d dbFlags) openToWrite(ctx context.Context) (*tracker.Store, error) {
+	store, err := tracker.Open(ctx, d.DB)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.ReadOnly(); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
 // with opens an existing database, as openThere does, runs f and closes it.
 func (d dbFlags) with(ctx context.Context, f func(s *tracker.Store) error) error {
 	s, err := d.openThere(ctx)

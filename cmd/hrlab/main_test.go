@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +42,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
-		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples},
+		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples, "frozen": frozen},
+		Condition: func(name string) (bool, error) { // the only one: frozen
+			return os.Geteuid() != 0 || exec.Command("unshare", "--mount", "true").Run() == nil, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("REAL_HOME", home)
@@ -71,6 +75,19 @@ func fails(ts *testscript.TestScript, _ bool, args []string) {
 	if len(lines) != 1 || !regexp.MustCompile(args[0]).MatchString(lines[0]) {
 		ts.Fatalf("want one line that matches %q", args[0])
 	}
+}
+
+// frozen makes a folder read-only until the script ends: by a mount for root, who may write everything else.
+func frozen(ts *testscript.TestScript, _ bool, args []string) {
+	folder := ts.MkAbs(args[0])
+	if os.Geteuid() != 0 {
+		ts.Check(os.Chmod(folder, 0o555))                //nolint:gosec // for reading
+		ts.Defer(func() { _ = os.Chmod(folder, 0o755) }) //nolint:gosec // so that it can be removed
+		return
+	}
+	ts.Check(syscall.Mount(folder, folder, "", syscall.MS_BIND, ""))
+	ts.Defer(func() { _ = syscall.Unmount(folder, syscall.MNT_DETACH) })
+	ts.Check(syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 }
 
 // waitFor waits until a file has a line.

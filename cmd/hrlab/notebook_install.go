@@ -14,8 +14,7 @@ import (
 	"strings"
 
 	"hrlab/hrstyle/device"
-
-	"github.com/google/renameio/v2"
+	"hrlab/picture"
 )
 
 type notebookInstallCmd struct {
@@ -97,7 +96,7 @@ func (o checkout) installPython(ctx context.Context, c *console) error {
 	if err := os.MkdirAll(o.venv(), 0o777); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(o.stamp(), nil, 0o666); err != nil { // so that a next try knows the environment as ours
+	if err := picture.WriteFile(o.stamp(), nil); err != nil { // so that a next try knows the environment as ours
 		return err
 	}
 	if err := quietly(exec.CommandContext(ctx, "python3", "-m", "venv", o.venv())); err != nil {
@@ -106,7 +105,7 @@ func (o checkout) installPython(ctx context.Context, c *console) error {
 	if err := quietly(exec.CommandContext(ctx, o.bin("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", o.requirements())); err != nil {
 		return err
 	}
-	return renameio.WriteFile(o.stamp(), []byte(stamp), 0o666)
+	return picture.WriteFile(o.stamp(), []byte(stamp))
 }
 
 // experiment is the GOEXPERIMENT that the Makefile builds with: with another, nothing in the build cache would fit.
@@ -200,7 +199,7 @@ func (o checkout) writeKernels(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return renameio.WriteFile(file, append(text, '\n'), 0o666)
+		return picture.WriteFile(file, append(text, '\n'))
 	}
 	large, value, _ := strings.Cut(device.LargePages, "=")
 	for name, raw := range map[string]string{"hrlab": "false", "hrlab-ci": "true"} {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"hrlab/picture"
 
+	"hrlab/report"
 	"hrlab/tracker"
 
 	"github.com/google/renameio/v2"
@@ -14,7 +17,7 @@ import (
 
 type runsExportCmd struct {
 	selection
-	Format string `default:"jsonl" enum:"csv,jsonl,tensorboard" help:"csv: the curves; jsonl: everything, for import; tensorboard: event files."`
+	Format string `default:"jsonl" enum:"csv,jsonl,tensorboard" help:"csv: the curves; jsonl: everything, for import; tensorboard: event files, with parameters for HParams."`
 	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
 }
 
@@ -38,7 +41,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		case e.Format == "tensorboard" && e.Out == "-":
 			return errors.New("--out -: event files are many; name a directory")
 		case e.Format == "tensorboard":
-			if err := incomplete(c, e.Out, s.ExportTensorBoard(ctx, e.Out, runs)); err != nil {
+			if err := incomplete(c, e.Out, s.ExportTensorBoard(ctx, e.Out, runs, telling(runs)...)); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.messages, "%d runs; look at them: tensorboard --logdir %s\n", len(runs), quote(e.Out))
@@ -54,7 +57,7 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if err := picture.CheckWritable(e.Out); err != nil {
 			return err
 		}
-		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666))
+		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666), renameio.WithTempDir(filepath.Dir(linked(e.Out))))
 		if err != nil {
 			return err
 		}
@@ -65,6 +68,18 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		}
 		return errors.Join(err, file.CloseAtomicallyReplace())
 	})
+}
+
+// telling are the parameters that tell runs apart: the two weights, and what else differs.
+func telling(runs []tracker.Info) []string {
+	names := []string{"content_weight", "style_weight"}
+	for _, name := range append(report.Varied(runs), "seed") {
+		different := func(r tracker.Info) bool { return r.Params[name].Text != runs[0].Params[name].Text }
+		if !slices.Contains(names, name) && slices.ContainsFunc(runs, different) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 type runsBackupCmd struct {

@@ -11,8 +11,6 @@ import (
 
 	"hrlab/report"
 	"hrlab/tracker"
-
-	"github.com/google/renameio/v2"
 )
 
 type runsGetCmd struct {
@@ -48,7 +46,7 @@ func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if err := picture.CheckWritable(g.Out); err != nil {
 			return err
 		}
-		return renameio.WriteFile(linked(g.Out), data, 0o666)
+		return picture.WriteFile(g.Out, data)
 	})
 }
 

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"hrlab/tracker"
+	"strconv"
 )
 
 type runsImportCmd struct {
@@ -18,11 +17,11 @@ type runsImportCmd struct {
 func (*runsImportCmd) Help() string {
 	return `Examples:
 
-	hrlab runs import runs.jsonl
+	hrlab runs import runs.jsonl   # again: runs that are there already stay as they are
 	zcat runs.jsonl.gz | hrlab runs import - --db copy.db`
 }
 
-// Run imports. Where there is no database it makes one.
+// Run imports. Where there is no database it makes one. Runs that are there already stay as they are.
 func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err error) {
 	in := os.Stdin
 	if m.File != "-" {
@@ -31,15 +30,25 @@ func (m *runsImportCmd) Run(ctx context.Context, c *console, r *runsCmd) (err er
 		}
 		defer in.Close()
 	}
-	s, err := tracker.Open(ctx, r.DB)
+	s, err := r.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
-	ids, err := s.Import(ctx, in)
+	ids, there, err := s.Import(ctx, in)
 	if err != nil {
 		err = fmt.Errorf("%s: %w; %d runs were imported", filepath.Base(m.File), err, len(ids))
 	} else {
-		fmt.Fprintf(c.messages, "%d runs imported\n", len(ids))
+		text := fmt.Sprintf("%d runs imported", len(ids))
+		if len(there) > 0 {
+			text += fmt.Sprintf(", %d there already", len(there))
+		}
+		fmt.Fprintln(c.messages, text)
+		for _, id := range there {
+			i, err := s.Run(ctx, strconv.FormatInt(id, 10))
+			if err == nil && !i.Deleted.IsZero() {
+				fmt.Fprintf(c.messages, "run %d is deleted: hrlab runs restore %d%s\n", id, id, r.asFlag())
+			}
+		}
 	}
 	return errors.Join(err, s.Close())
 }

@@ -8,7 +8,6 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
-	"hrlab/tracker"
 )
 
 type sweepCmd struct {
@@ -124,7 +123,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if s.DryRun {
 		return s.dryRun(ctx, c, engine, first, len(names), trials)
 	}
-	store, err := tracker.Open(ctx, s.DB)
+	store, err := s.openToWrite(ctx)
 	if err != nil {
 		return err
 	}
@@ -169,7 +168,7 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 	if err != nil {
 		return err
 	}
-	store, err := tracker.Open(ctx, s.DB)
+	store, err := s.openToWrite(ctx)
 	if err != nil {
 		return err
 	}

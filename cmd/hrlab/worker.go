@@ -31,7 +31,7 @@ func (*workerCmd) Help() string {
 
 // Run takes trials from the queue. Ctrl-C gives the current one back to the queue, with a checkpoint.
 func (w *workerCmd) Run(ctx context.Context, c *console) (err error) {
-	store, err := tracker.Open(ctx, w.DB)
+	store, err := w.openToWrite(ctx)
 	if err != nil {
 		return err
 	}

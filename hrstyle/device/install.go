@@ -162,7 +162,7 @@ func (i installation) install(ctx context.Context, report func(stage string, don
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", err
 	}
-	lock := flock.New(filepath.Join(root, ".hrlab.lock"))
+	lock := flock.New(filepath.Join(root, ".hrlab.lock"), flock.SetPermissions(0o666))
 	if free, err := lock.TryLock(); err != nil {
 		return "", err
 	} else if !free {

@@ -46,7 +46,7 @@ type Source struct {
 // changed. There is a file at path only when it is complete and all its values are finite. Of two processes that fetch to the
 // same path, the second waits. report is called with the stage, the bytes that are done, and how many there are.
 func Fetch(ctx context.Context, source Source, path string, wanted map[string][]int, report func(stage string, done, total int64)) (err error) {
-	lock := flock.New(path + ".lock")
+	lock := flock.New(path+".lock", flock.SetPermissions(0o666))
 	if free, err := lock.TryLock(); err != nil {
 		return plain(path, err)
 	} else if !free {

@@ -19,6 +19,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/gomlx/compute/dtypes/bfloat16"
@@ -216,7 +217,7 @@ func (f *File) Close() error { return f.close() }
 // Write writes tensors as F32, and metadata, to a file at path. It writes a temporary file first, so that a crash leaves the
 // old file or the new one. It panics if the data of a tensor do not fit its shape.
 func Write(path string, tensors map[string]Tensor, metadata map[string]string) error {
-	if err := renameio.WriteFile(path, Encode(tensors, metadata), 0o666); err != nil {
+	if err := renameio.WriteFile(path, Encode(tensors, metadata), 0o666, renameio.WithTempDir(filepath.Dir(path))); err != nil {
 		return plain(path, err)
 	}
 	return nil
