@@ -237,6 +237,7 @@ type field struct {
 	number, text string
 	key          string
 	time, status bool
+	of           func(i Info) any // its value, as [Field.Of] returns it
 }
 
 // expression completes the SQL of a field by a parameter for its key.
@@ -251,13 +252,13 @@ func (p *parser) expression(sql, key string) string {
 func (p *parser) field() (field, error) {
 	t := p.next()
 	simple := map[string]field{
-		"id":         {number: sqlFieldID},
-		"name":       {text: sqlFieldName},
-		"experiment": {text: sqlFieldExperiment},
-		"status":     {text: sqlFieldStatus, status: true},
-		"created":    {number: sqlFieldCreated, time: true},
-		"started":    {number: sqlFieldStarted, time: true},
-		"ended":      {number: sqlFieldEnded, time: true},
+		"id":         {number: sqlFieldID, of: func(i Info) any { return i.ID }},
+		"name":       {text: sqlFieldName, of: func(i Info) any { return i.Name }},
+		"experiment": {text: sqlFieldExperiment, of: func(i Info) any { return i.Experiment }},
+		"status":     {text: sqlFieldStatus, status: true, of: func(i Info) any { return i.Status }},
+		"created":    {number: sqlFieldCreated, time: true, of: func(i Info) any { return timeOrNil(i.Created) }},
+		"started":    {number: sqlFieldStarted, time: true, of: func(i Info) any { return timeOrNil(i.Started) }},
+		"ended":      {number: sqlFieldEnded, time: true, of: func(i Info) any { return timeOrNil(i.Ended) }},
 	}
 	if f, ok := simple[t.text]; ok && t.kind == word {
 		return f, nil
@@ -277,17 +278,71 @@ func (p *parser) field() (field, error) {
 	if len(parts) == 0 {
 		return field{}, p.fail(p.peek(), "%q; expected .NAME after %s", p.peek().text, t.text)
 	}
+	key := strings.Join(parts, ".")
 	switch t.text {
 	case "params":
-		return field{number: sqlFieldNumber, text: sqlFieldText, key: strings.Join(parts, ".")}, nil
+		return field{number: sqlFieldNumber, text: sqlFieldText, key: key, of: func(i Info) any { return valueOrNil(i.Params, key) }}, nil
 	case "tags":
-		return field{text: sqlFieldTag, key: strings.Join(parts, ".")}, nil
+		return field{text: sqlFieldTag, key: key, of: func(i Info) any { return valueOrNil(i.Tags, key) }}, nil
 	}
 	column := "last"
 	if n := len(parts) - 1; n > 0 && slices.Contains([]string{"last", "min", "max"}, parts[n]) {
 		column, parts = parts[n], parts[:n]
 	}
-	return field{number: strings.Replace(sqlFieldMetric, "%s", column, 1), key: strings.Join(parts, ".")}, nil
+	key = strings.Join(parts, ".")
+	return field{number: strings.Replace(sqlFieldMetric, "%s", column, 1), key: key, of: func(i Info) any {
+		m, ok := i.Metrics[key]
+		if !ok {
+			return nil
+		}
+		return map[string]float64{"last": m.Last, "min": m.Min, "max": m.Max}[column]
+	}}, nil
+}
+
+// Field is a field of runs, as filters have them.
+type Field struct {
+	Name string // as it was written
+	// Of is its value of a run: int64, float64, string, [Status], [Value] or [time.Time]. It is nil if the run does not
+	// have it.
+	Of func(i Info) any
+}
+
+// Fields are the fields in a comma-separated list.
+func Fields(list string) (fields []Field, err error) {
+	p := &parser{what: "columns", text: list}
+	if err := p.split(); err != nil {
+		return nil, err
+	}
+	text := []rune(clean(list))
+	for {
+		begin := p.peek().column
+		f, err := p.field()
+		if err != nil {
+			return nil, err
+		}
+		t := p.next()
+		if t.kind != end && (t.kind != symbol || t.text != ",") {
+			return nil, p.fail(t, "%q; expected a comma or the end", t.text)
+		}
+		fields = append(fields, Field{strings.TrimSpace(string(text[begin-1 : t.column-1])), f.of})
+		if t.kind == end {
+			return fields, nil
+		}
+	}
+}
+
+func timeOrNil(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}
+
+func valueOrNil[V any](values map[string]V, key string) any {
+	if v, ok := values[key]; ok {
+		return v
+	}
+	return nil
 }
 
 var operators = []string{"=", "!=", "<", "<=", ">", ">=", "~"}

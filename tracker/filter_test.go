@@ -165,3 +165,29 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// Fields have the values that filters compare; what a run does not have is nil.
+func TestFields(t *testing.T) {
+	s := zoo(t)
+	runs, err := s.Runs(t.Context(), Query{Sort: "id"})
+	must(t, err)
+	for list, want := range map[string]any{
+		"id": int64(1), "name": "ant", "experiment": "a", "status": Finished, "tags.pair": "boat", "tags.none": nil, "params.none": nil, "metrics.none.min": nil,
+		"metrics.style": 300.0, "metrics.style.last": 300.0, `metrics . "style" . max`: runs[0].Metrics["style"].Max, "created": runs[0].Created, "ended": runs[0].Ended,
+		"params.content_weight": Value{"10", 10, true}, `params."a b"`: Value{"0", 0, true},
+	} {
+		fields, err := Fields(" " + list + " , id")
+		if err != nil || len(fields) != 2 || fields[0].Name != list || fields[0].Of(runs[0]) != want || fields[1].Of(runs[1]) != int64(2) {
+			t.Errorf("%s: %v %v", list, fields, err)
+		}
+		found, err := s.Runs(t.Context(), Query{Sort: list + ", id"}) // sorting knows the same
+		if err != nil || len(found) != len(runs) {
+			t.Errorf("%s: %v", list, err)
+		}
+	}
+	for list, want := range map[string]string{"": `columns, column 1: "" is no field`, "id,": "columns, column 4", "id name": "expected a comma or the end", "weight": "is no field", "-id": "is no field", "params": "expected .NAME"} {
+		if _, err := Fields(list); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", list, err, want)
+		}
+	}
+}

@@ -88,7 +88,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // a closed pipe at stdout is an error as others are: results are still saved
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe at stdout does not end the program: results are still saved
 
 	for _, name := range []string{"HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
 		if os.Getenv(name) == "" {
@@ -97,7 +97,7 @@ func run(args []string) int {
 	}
 	parser := newParser(
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr)}),
+		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}),
 	)
 	kongcompletion.Register(parser) // where a shell asks for completions, it answers and ends the program
 	if len(args) == 0 {
@@ -108,7 +108,7 @@ func run(args []string) int {
 		err = command.Run()
 	}
 	switch {
-	case err == nil:
+	case err == nil || closedPipe(err):
 		return 0
 	case errors.Is(err, context.Canceled):
 		return 130
