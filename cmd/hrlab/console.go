@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -33,9 +34,9 @@ func closedPipe(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) == 1 {
 		return closedPipe(joined.Unwrap()[0])
 	}
-	if parsing, ok := err.(*kong.ParseError); ok { // kong prints help while it parses
+	if parsing, ok := err.(*kong.ParseError); ok { //nolint:errorlint // kong prints help while it parses
 		return closedPipe(parsing.Unwrap())
 	}
-	failed, ok := err.(*os.PathError)
-	return ok && failed.Path == os.Stdout.Name() && failed.Err == syscall.EPIPE
+	failed, ok := err.(*os.PathError) //nolint:errorlint // one that another wraps says what is lost
+	return ok && failed.Path == os.Stdout.Name() && errors.Is(failed.Err, syscall.EPIPE)
 }
