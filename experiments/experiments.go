@@ -4,5 +4,6 @@
 //	lab := experiments.Lab{Engine: engine, Tracker: store}
 //	trials := experiments.Grid(hrstyle.Default, experiments.ContentWeight(0.8, 8, 80), experiments.StyleWeight(1, 10))
 //	runs, err := lab.Sweep(ctx, "boat", pair, trials, 0, nil)
-//	suggested := report.Knee(report.Front(runs))
+//	comparison, err := report.New(ctx, store, "boat")
+//	fmt.Println(comparison.Pairs[0].Suggestion())
 package experiments

@@ -143,7 +143,7 @@ func tiny(name string) []string {
 func TestExecute(t *testing.T) {
 	expected := map[string][]string{ // in the HTML of the outputs, beside pictures
 		"01_first_fit.ipynb":      {"day.png", "fitted: step 6", "data:image/svg", "type: \\\"range\\\"", "<th>content kept</th>"},
-		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "suggested: content weight", "random filters"},
+		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "nothing is suggested: 2 of the 3 finished settings", "random filters"},
 		"03_compare_runs.ipynb":   {"3 of 3 trials: 3 fitted", "<td>300</td>", "<td>param</td><td>content_weight</td>", "data:image/svg"},
 		"04_paper_settings.ipynb": {"5 of 5 trials: 5 fitted", "4 of 4 trials: 4 fitted", "<th>content 8000</th>", "<th>style 10</th>"},
 	}

@@ -25,6 +25,7 @@ func (r *Report) HTML(path string) error {
 		"gainNote": func() string { return gainNote },
 		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
 		"title":    measureTitle,
+		"sentence": sentence,
 		"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
 	}).Parse(page)
 	if err != nil {
@@ -36,3 +37,6 @@ func (r *Report) HTML(path string) error {
 	}
 	return renameio.WriteFile(path, buf.Bytes(), 0o666)
 }
+
+// sentence is text with a capital.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
