@@ -58,7 +58,7 @@ func Example() {
 	must(err)
 	fmt.Println(info.Name(), "is written:", info.Size() > 0)
 	// Output:
-	// boat_sunset: suggested: content weight 30, style weight 1 (run 2), the knee of the Pareto front; sure, since with other seeds it would be the same (two standard deviations)
+	// boat_sunset: suggested: content weight 30, style weight 1 (run 2), the knee of the Pareto front; sure among these settings, since with other seeds it would be the same (two standard deviations)
 	// boat.html is written: true
 }
 

@@ -45,7 +45,7 @@ func New(ctx context.Context, store *tracker.Store, experiment string) (*Report,
 	pairs := map[[3]string]*Pair{} // by the digests of pictures and VGG19 weights, since names may be the same
 	for _, info := range runs {
 		run := Run{Info: info, Seeds: 1}
-		run.Output, err = outputJPEG(ctx, store, info.ID)
+		run.Output, err = outputJPEG(ctx, store, info.ID, len(runs))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -73,6 +73,7 @@ func (p *Pair) suggest(front []tracker.Info) {
 		return
 	}
 	p.Suggested = p.run(knee.ID)
+	p.Suggested.Suggested = true
 	p.sure = p.howSure(front)
 	if len(failed) > 0 {
 		p.sure += "; without " + runsNamed(failed) + ", which failed"
@@ -103,7 +104,7 @@ func (p *Pair) howSure(front []tracker.Info) string {
 		}
 	}
 	if len(rivals) == 0 {
-		return "sure, since with other seeds it would be the same (two standard deviations)"
+		return "sure among these settings, since with other seeds it would be the same (two standard deviations)"
 	}
 	return "not sure, since with other seeds it may be " + strings.Join(rivals, " or ") + " (two standard deviations)"
 }

@@ -123,7 +123,7 @@ func TestSuggestion(t *testing.T) {
 		want   string
 	}{
 		{"no seeds", bend(), knee + `how sure that is cannot be said, since no setting was repeated with another seed \(hrlab sweep --repeats 3\)$`},
-		{"seeds alike", repeated(bend(), 0.001), `\(run \d+\), the knee of the Pareto front; sure, since`},
+		{"seeds alike", repeated(bend(), 0.001), `\(run \d+\), the knee of the Pareto front; sure among these settings, since`},
 		{"seeds apart", repeated(bend(), 0.1), `\(run \d+\), the knee of the Pareto front; not sure, since with other seeds it may be .*\d+ : 1`},
 		{"two weights, four steps", with(bend()[:2], falling, 0, 1), `^nothing is suggested: 2 of the 3 finished settings that it takes are there, .*; runs 1 and 2 are not past the first fall of the loss: more steps are needed$`},
 		{"one", bend()[:1], `^nothing is suggested: 1 of the 3 finished settings that it takes is there, `},
