@@ -82,15 +82,14 @@ func ExampleLab_Sweep() {
 		}
 	}))
 	fmt.Println(runs[0].Status, slices.Sorted(maps.Keys(runs[0].Metrics)))
-	_, found := report.Knee(report.Front(runs))
-	fmt.Println("suggested:", found)
+	fmt.Println(must(report.New(ctx, lab.Tracker, "boat")).Pairs[0].Suggestion())
 	// Output:
 	// trial 1 of 4: content weight 8, style weight 1
 	// trial 2 of 4: content weight 8, style weight 10
 	// trial 3 of 4: content weight 80, style weight 1
 	// trial 4 of 4: content weight 80, style weight 10
 	// finished [colour_distance content content_kept edge_ssim seconds ssim style style_match total]
-	// suggested: true
+	// nothing is suggested: runs 1, 2, 3 and 1 more are not past the first fall of the loss: more steps are needed
 }
 
 // Trials are queued by one process and done by another, which may be on another machine.

@@ -4,7 +4,8 @@
 //	lab := experiments.Lab{Engine: engine, Tracker: store}
 //	trials := experiments.Grid(hrstyle.Default, experiments.ContentWeight(0.8, 8, 80), experiments.StyleWeight(1, 10))
 //	runs, err := lab.Sweep(ctx, "boat", pair, trials, 0, nil)
-//	suggested, ok := report.Knee(report.Front(runs))
+//	comparison, err := report.New(ctx, store, "boat")
+//	fmt.Println(comparison.Pairs[0].Suggestion())
 //
 // A [Lab] fits with an engine of its own. A [WarmLab] hands its fits to a worker process that stays warm, as cells of
 // notebooks do, which are short processes. Both are a [Fitter]. A [Queue] hands trials to workers on any machine that reaches

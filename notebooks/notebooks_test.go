@@ -143,7 +143,7 @@ func tiny(name string) []string {
 func TestExecute(t *testing.T) {
 	expected := map[string][]string{ // in the HTML of the outputs, beside pictures
 		"01_first_fit.ipynb":      {"day.png", "fitted: step 6", "data:image/svg", "type: \\\"range\\\"", "<th>content kept</th>"},
-		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "suggested: content weight", "random filters"},
+		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "nothing is suggested: 2 of the 3 finished settings", "random filters"},
 		"03_compare_runs.ipynb":   {"3 of 3 trials: 3 fitted", "<td>300</td>", "<td>param</td><td>content_weight</td>", "data:image/svg"},
 		"04_paper_settings.ipynb": {"5 of 5 trials: 5 fitted", "4 of 4 trials: 4 fitted", "<th>content 8000</th>", "<th>style 10</th>"},
 	}
@@ -431,8 +431,9 @@ func missing(t *testing.T, install ...string) {
 	}
 }
 
-// JupyterLab in Chromium: testdata/browser/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
-func TestBrowser(t *testing.T) {
+// browser is Chromium, for which node_modules has what drives it.
+func browser(t *testing.T) (chromium string) {
+	t.Helper()
 	for program, debian := range map[string]string{"chromium": "chromium", "node": "nodejs", "npm": "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, "sh", "-c", "apt-get update && apt-get install --yes --no-install-recommends "+debian)
@@ -445,6 +446,12 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return chromium
+}
+
+// JupyterLab in Chromium: testdata/browser/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
+func TestBrowser(t *testing.T) {
+	chromium := browser(t)
 	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "testdata/stop.ipynb")
 	// JupyterLab leaves cells that are out of sight out of the page: the test looks at all.
 	settings := filepath.Join(dir, "config", "lab", "user-settings", "@jupyterlab", "notebook-extension")
@@ -454,11 +461,6 @@ func TestBrowser(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(settings, "tracker.jupyterlab-settings"), []byte(`{"windowingMode": "none"}`), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	screenshots := os.Getenv("HRLAB_TEST_SCREENSHOTS")
-	if screenshots == "" {
-		screenshots = t.TempDir()
-	}
-
 	lab := command(context.Background(), dir, filepath.Join(venv, "bin", "python"), "-m", "jupyterlab", "--notebook-dir="+dir, "--no-browser", "--allow-root", "--port=0", "--IdentityProvider.token=t")
 	for _, p := range []string{"size=64", "steps=6", "content_weights=3,300", "style_weights=1", "vgg=random"} {
 		lab.Env = append(lab.Env, "HRLAB_PARAM_"+p)
@@ -493,7 +495,7 @@ func TestBrowser(t *testing.T) {
 	case <-time.After(10 * time.Minute):
 		t.Fatal("JupyterLab does not start")
 	}
-	out, err := exec.CommandContext(t.Context(), "node", "testdata/browser/lab.js", url, chromium, screenshots).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "node", "testdata/browser/lab.js", url, chromium, screenshots(t)).CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Error(err)

@@ -50,7 +50,7 @@ func Example() {
 	r, err := report.New(context.Background(), store, "boat")
 	must(err)
 	for _, p := range r.Pairs {
-		fmt.Printf("%s: %s is suggested, %s\n", p.Name, p.Suggested.Settings(), p.WhySuggested())
+		fmt.Printf("%s: %s\n", p.Name, p.Suggestion())
 	}
 	page := filepath.Join(filepath.Dir(store.Path()), "boat.html")
 	must(r.HTML(page))
@@ -58,7 +58,7 @@ func Example() {
 	must(err)
 	fmt.Println(info.Name(), "is written:", info.Size() > 0)
 	// Output:
-	// boat_sunset: content weight 30, style weight 1 is suggested, the knee of the Pareto front
+	// boat_sunset: suggested: content weight 30, style weight 1 (run 2), the knee of the Pareto front; sure among these settings, since with other seeds it would be the same (two standard deviations)
 	// boat.html is written: true
 }
 
@@ -73,14 +73,14 @@ func ExampleFront() {
 		fmt.Println(run.Params["content_weight"], run.Metrics[report.ContentKept].Last, run.Metrics[report.StyleMatch].Last)
 	}
 	knee, ok := report.Knee(front)
-	fmt.Println("suggested: run", knee.ID, ok)
+	fmt.Println("knee: run", knee.ID, ok)
 	// Output:
 	// 1000 0.95 0.1
 	// 100 0.8 0.5
 	// 30 0.72 0.87
 	// 30 0.7 0.9
 	// 1 0.1 0.95
-	// suggested: run 2 true
+	// knee: run 2 true
 }
 
 // How much does a setting move a measure, beside what the seed alone does?

@@ -34,17 +34,25 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	if len(front) == 0 {
 		return knee, false
 	}
-	first, last := front[0], front[len(front)-1]
-	knee = first
-	content := measure(first, ContentKept) - measure(last, ContentKept)
-	style := measure(last, StyleMatch) - measure(first, StyleMatch)
+	knee = front[0]
 	best := 0.0
-	for _, r := range front {
-		// on the line the two scaled measures add up to 1
-		d := (measure(r, ContentKept)-measure(last, ContentKept))/content + (measure(r, StyleMatch)-measure(first, StyleMatch))/style - 1
+	for i, d := range distances(front) {
 		if d > best+1e-12 {
-			knee, best = r, d
+			knee, best = front[i], d
 		}
 	}
 	return knee, true
+}
+
+// distances are how far each run of a front is above the line between the front's ends, with both measures scaled to 0 to 1.
+func distances(front []tracker.Info) []float64 {
+	first, last := front[0], front[len(front)-1]
+	content := measure(first, ContentKept) - measure(last, ContentKept)
+	style := measure(last, StyleMatch) - measure(first, StyleMatch)
+	far := make([]float64, len(front))
+	for i, r := range front {
+		// on the line the two scaled measures add up to 1
+		far[i] = (measure(r, ContentKept)-measure(last, ContentKept))/content + (measure(r, StyleMatch)-measure(first, StyleMatch))/style - 1
+	}
+	return far
 }

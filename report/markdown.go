@@ -37,11 +37,9 @@ func (r *Report) Markdown(path string) error {
 		if p.Content != nil && p.Style != nil {
 			fmt.Fprintf(&out, "| content | style |\n|---|---|\n| %s | %s |\n\n", put(fmt.Sprintf("%d-content.jpg", i), "content", p.Content, nil), put(fmt.Sprintf("%d-style.jpg", i), "style", p.Style, nil))
 		}
-		if why := p.NoSuggestion(); why != "" {
-			fmt.Fprintf(&out, "%s.\n\n", why)
-		}
-		if p.Suggested != nil {
-			fmt.Fprintf(&out, "Suggested: %s (%s).\n\n", p.Suggested.Settings(), p.WhySuggested())
+		fmt.Fprintf(&out, "%s.\n\n", sentence(p.Suggestion()))
+		if command := p.Command(); command != "" {
+			fmt.Fprintf(&out, "    %s\n\n", command)
 		}
 		if len(p.Columns) > 0 {
 			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))

@@ -18,7 +18,7 @@ type Pair struct {
 	// that vary; columns are style weights. Where there is only one style weight they are swapped.
 	Rows, Columns []string
 	Matrix        [][]*Run           // [row][column], nil where there is no run
-	Suggested     *Run               // the knee of the Pareto front; nil where there is no front
+	Suggested     *Run               // the knee of the Pareto front; nil where nothing may be suggested, see Suggestion
 	Finished      int                // number of finished runs
 	Front         int                // how many of them are on the Pareto front
 	Effects       []Effect           // of every setting that varies on every measure
@@ -27,6 +27,8 @@ type Pair struct {
 	Others        bool               // settings other than the weights vary
 	Gain          bool               // some runs have a style gain other than 1
 	curves        []tracker.Series
+	missing       []string // for a suggestion
+	sure          string   // how sure the suggestion is
 }
 
 func (p *Pair) files() string {
@@ -97,13 +99,8 @@ func (p *Pair) gather(ctx context.Context, store *tracker.Store) (err error) {
 	}
 	front := Front(finished)
 	p.Finished, p.Front = len(finished), len(front)
-	knee, ok := Knee(front)
-	for i := range p.Runs {
-		run := &p.Runs[i]
-		run.OnFront = slices.ContainsFunc(front, func(o tracker.Info) bool { return o.ID == run.ID })
-		if ok && run.ID == knee.ID {
-			p.Suggested = run
-		}
+	for _, r := range front {
+		p.run(r.ID).OnFront = true
 	}
 	var names []string
 	for _, m := range measures {
@@ -113,27 +110,11 @@ func (p *Pair) gather(ctx context.Context, store *tracker.Store) (err error) {
 		}
 	}
 	p.Effects = Effects(finished, names...)
-	p.curves, err = store.Series(ctx, ids, []string{"content", "style"}, 200)
-	return err
-}
-
-// NoSuggestion says why no weights are suggested. It is empty where some are, and where no run is finished yet.
-func (p *Pair) NoSuggestion() string {
-	switch {
-	case p.Suggested != nil || p.Finished == 0:
-		return ""
-	case len(p.NotDefined) > 0:
-		return "nothing is suggested: " + strings.Join(p.NotDefined, "; ")
+	if p.curves, err = store.Series(ctx, ids, []string{"content", "style"}, 200); err != nil {
+		return err
 	}
-	return "nothing is suggested: no run has both content kept and style match"
-}
-
-// WhySuggested says why the suggested run was chosen.
-func (p *Pair) WhySuggested() string {
-	if p.Front <= 2 {
-		return "which keeps most content: a Pareto front of one or two runs has no knee"
-	}
-	return "the knee of the Pareto front"
+	p.suggest(front)
+	return nil
 }
 
 // within says whether a measure differs from the suggested run's by no more than two standard deviations of the seed.

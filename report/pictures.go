@@ -30,10 +30,13 @@ func thumbnail(ctx context.Context, store *tracker.Store, runs []Run, name strin
 }
 
 // maxPicture is the most bytes of an output in a report where its quality allows, maxPictureSide its longer side in pixels.
+// With more than manyRuns outputs they are smaller, so that a browser opens the page at once.
 const maxPicture, maxPictureSide = 60_000, 512
 
-// outputJPEG is the output of a run as a JPEG that is small enough for a report; nil where the run has none.
-func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, error) {
+const manyRuns, manyPicture, manyPictureSide = 100, 20_000, 320
+
+// outputJPEG is the output of a run as a JPEG that is small enough for a report of so many runs; nil where the run has none.
+func outputJPEG(ctx context.Context, store *tracker.Store, run int64, runs int) ([]byte, error) {
 	data, err := store.ReadArtifact(ctx, run, Output)
 	if errors.Is(err, tracker.ErrNotFound) {
 		return nil, nil
@@ -44,6 +47,9 @@ func outputJPEG(ctx context.Context, store *tracker.Store, run int64) ([]byte, e
 	img, err := picture.Read(fmt.Sprintf("run %d: artifact %q", run, Output), bytes.NewReader(data))
 	if err != nil {
 		return nil, err
+	}
+	if runs > manyRuns {
+		return picture.JPEG(img, manyPictureSide, manyPicture)
 	}
 	return picture.JPEG(img, maxPictureSide, maxPicture)
 }

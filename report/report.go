@@ -5,8 +5,9 @@
 //	err = r.HTML("boat.html")
 //
 // [Front] finds the Pareto front: the runs for which no other run keeps more content and matches more style. [Knee] is the
-// run of the front that is suggested: there, more of either costs most of the other. [Effects] says how much each setting
-// moves each measure, [Spread] how much the seed alone does. The measures are explained at their names, such as [SSIM].
+// run of the front where more of either costs most of the other: it is suggested, where [Pair.Suggestion] does not say what is
+// missing for that. [Effects] says how much each setting moves each measure, [Spread] how much the seed alone does. The measures
+// are explained at their names, such as [SSIM].
 package report
 
 import (
@@ -44,7 +45,7 @@ func New(ctx context.Context, store *tracker.Store, experiment string) (*Report,
 	pairs := map[[3]string]*Pair{} // by the digests of pictures and VGG19 weights, since names may be the same
 	for _, info := range runs {
 		run := Run{Info: info, Seeds: 1}
-		run.Output, err = outputJPEG(ctx, store, info.ID)
+		run.Output, err = outputJPEG(ctx, store, info.ID, len(runs))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

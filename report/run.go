@@ -11,10 +11,22 @@ import (
 // Run is a run and what the report shows of it.
 type Run struct {
 	tracker.Info
-	Output  []byte // a JPEG; nil where the run has no output
-	Seeds   int    // how many runs have these settings with other seeds, itself included; counted at the first of them
-	Other   string // the settings that vary apart from the weights: "size 96"
-	OnFront bool   // it is on the Pareto front
+	Output    []byte // a JPEG; nil where the run has no output
+	Seeds     int    // how many runs have these settings with other seeds, itself included; counted at the first of them
+	Other     string // the settings that vary apart from the weights: "size 96"
+	OnFront   bool   // it is on the Pareto front
+	Suggested bool   // it is the suggested run of its pair
+}
+
+// Measures are the run's measures as text: "content kept 0.812, style match 0.904". Those that are not defined are left out.
+func (r *Run) Measures() string {
+	var list []string
+	for _, m := range measures {
+		if !math.IsNaN(measure(r.Info, m.Name)) {
+			list = append(list, m.Title+" "+r.Measure(m.Name))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Measure is the last value of a measure as text, with three digits after the point; – where it is not defined.

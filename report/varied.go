@@ -51,14 +51,15 @@ func rank(name string) int {
 	return 2
 }
 
-// settings is a key made of all parameters of a run but the seed.
-func settings(r tracker.Info) string {
+// settings is a key made of the parameters of a run that make its result, apart from the seed and those left out.
+func settings(r tracker.Info, leaveOut ...string) string {
 	gain, _ := param(r, "style_gain")
 	parts := []string{gain.Text}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
-		if name != "seed" && name != "style_gain" {
-			parts = append(parts, strconv.Quote(name), strconv.Quote(r.Params[name].Text))
+		if name == "style_gain" || name != "init" && slices.Contains(unvaried, name) || slices.Contains(leaveOut, name) {
+			continue
 		}
+		parts = append(parts, strconv.Quote(name), strconv.Quote(r.Params[name].Text))
 	}
 	return strings.Join(parts, " ")
 }

@@ -36,7 +36,7 @@ func (*demoCmd) Help() string {
 }
 
 // Run fits the built-in pair at 128 px with six content weights (in pure Go at 96 px), writes the report and the
-// suggested run's pictures.
+// pictures of the suggested run, or of one in the middle where nothing can be suggested.
 func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err := os.MkdirAll(d.Out, 0o777); err != nil {
 		return err
@@ -91,7 +91,11 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.save(ctx, store, scaled, comparison.Pairs[0].Suggested), comparison.HTML(d.file("report.html")), d.table(ctx, c.out, store, comparison))
+	best := comparison.Pairs[0].Suggested
+	if best == nil { // with random filters, or in few steps
+		best = &comparison.Pairs[0].Runs[len(trials)/2]
+	}
+	return errors.Join(d.save(ctx, store, scaled, best), comparison.HTML(d.file("report.html")), d.table(ctx, c.out, store, comparison, best))
 }
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
@@ -114,14 +118,13 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 	return picture.Save(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), picture.Encoding{Comment: "hrlab: content, style, output"})
 }
 
-// table prints the losses of the suggested run and where everything is.
-func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, comparison *report.Report) error {
-	run := comparison.Pairs[0].Suggested
+// table prints what is suggested, the losses of a run and where everything is.
+func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, comparison *report.Report, run *report.Run) error {
 	series, err := store.Series(ctx, []int64{run.ID}, []string{"content", "seconds", "style", "total"}, 0)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Suggested of %d: content weight %s, style weight %s. Its losses:\n", len(comparison.Pairs[0].Runs), run.Param("content_weight"), run.Param("style_weight"))
+	fmt.Fprintf(w, "%s.\n\nThe losses with %s:\n", comparison.Pairs[0].Suggestion(), run.Settings())
 	fmt.Fprintf(w, "%6s %12s %12s %12s %9s\n", "step", "total", "content", "style", "seconds")
 	for i, step := range series[0].Steps {
 		fmt.Fprintf(w, "%6d %12.5g %12.5g %12.5g %9.1f\n", step, series[3].Values[i], series[0].Values[i], series[2].Values[i], series[1].Values[i])

@@ -10,6 +10,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/picture"
+	"hrlab/report"
 )
 
 // loadPair loads two pictures and prints their notes: what was converted, or could not be.
@@ -136,9 +137,4 @@ func option(name, value string) string {
 }
 
 // quote quotes a word for a POSIX shell where it needs to be.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func quote(s string) string { return report.Quote(s) }

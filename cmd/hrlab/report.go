@@ -61,12 +61,7 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	for _, p := range comparison.Pairs {
-		if why := p.NoSuggestion(); why != "" {
-			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, why)
-		}
-		if p.Suggested != nil {
-			fmt.Fprintf(c.messages, "%s: suggested: %s (run %d)\n", p.Name, p.Suggested.Settings(), p.Suggested.ID)
-		}
+		fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
 	}
 	fmt.Fprintln(c.messages, r.Out)
 	for _, fault := range comparison.Faults {

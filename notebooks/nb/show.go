@@ -121,13 +121,7 @@ func Matrix(r *report.Report) {
 func Pareto(r *report.Report) {
 	for _, p := range r.Pairs {
 		Chart(p.Pareto())
-		line := p.NoSuggestion()
-		if s := p.Suggested; s != nil {
-			line = fmt.Sprintf("suggested: content weight %s, style weight %s (run %d): %s", s.Param("content_weight"), s.Param("style_weight"), s.ID, p.WhySuggested())
-		}
-		if line != "" {
-			display("<p>"+template.HTMLEscapeString(line)+"</p>", line)
-		}
+		display("<p>"+template.HTMLEscapeString(p.Suggestion())+"</p>", p.Suggestion())
 	}
 }
 

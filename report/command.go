@@ -1,0 +1,61 @@
+package report
+
+import "strings"
+
+// plain are the settings of hrlab fit without flags, as runs record them.
+var plain = map[string]string{
+	"style_gain": "1", "gram": "mean", "layer_weights": "[0.1,0.2,0.4,0.8,1.6]", "learning_rate": "0.005", "weight_decay": "0", "style_size": "-1", "square": "false", "seed": "0",
+}
+
+// flags are settings that hrlab fit has flags for, in the order in which a command line has them.
+var flags = []string{"style_gain", "gram", "square", "style_size", "layer_weights", "learning_rate", "weight_decay", "seed", "init"}
+
+// Command is the command line that fits the pair with the suggested settings, at hrlab fit's own size and number of steps:
+// settings found at a small size hold at a large one. With Gram sums they do not, so there it has the size too. It is empty
+// where nothing is suggested, and where the pictures are not in files. Names of files are as the run has them, so they count
+// from the folder that it was made in.
+func (p *Pair) Command() string {
+	if p.Suggested == nil {
+		return ""
+	}
+	content, style := p.Suggested.Param("content"), p.Suggested.Param("style")
+	if content == "" || content == "-" || style == "" || style == "-" {
+		return ""
+	}
+	words := []string{"hrlab fit"}
+	add := func(name, value string) {
+		name = "--" + strings.ReplaceAll(name, "_", "-")
+		switch {
+		case value == "true":
+			words = append(words, name)
+		case strings.HasPrefix(value, "-"): // it would be taken for a flag
+			words = append(words, name+"="+Quote(value))
+		default:
+			words = append(words, name, Quote(value))
+		}
+	}
+	add("content", content)
+	add("style", style)
+	add("content_weight", p.Suggested.Param("content_weight"))
+	add("style_weight", p.Suggested.Param("style_weight"))
+	for _, name := range flags {
+		if value := p.Suggested.Param(name); value != "" && value != plain[name] {
+			add(name, strings.Trim(value, "[]"))
+		}
+	}
+	if p.Suggested.Param("gram") == "sum" {
+		add("size", p.Suggested.Param("size"))
+	}
+	if strings.HasPrefix(p.Suggested.Param("vgg"), "random") {
+		add("vgg", "random")
+	}
+	return strings.Join(words, " ")
+}
+
+// Quote quotes a word for a POSIX shell where it needs to be.
+func Quote(word string) string {
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
