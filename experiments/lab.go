@@ -10,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,6 +85,22 @@ func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*trac
 		return nil, err
 	}
 	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit), run.SetEnvironment(ctx, l.environment()))
+}
+
+// SameInputs says whether the pair and this lab's VGG19 are those of a run: the error names the first that is not.
+func (l Lab) SameInputs(ctx context.Context, id int64, pair hrstyle.Pair) error {
+	env, err := l.Tracker.Environment(ctx, id)
+	if err != nil {
+		return err
+	}
+	recorded, given := inputsOf(env), pairInputs(pair, l.Engine.VGG)
+	for _, input := range slices.Sorted(maps.Keys(given)) {
+		if recorded[input] != given[input] {
+			name := map[string]string{"content": pair.Content.Name, "style": pair.Style.Name, "vgg": l.Engine.VGG.Label}[input]
+			return fmt.Errorf("run %d was made with another %s than %s", id, input, name)
+		}
+	}
+	return nil
 }
 
 func (l Lab) environment() map[string]string {

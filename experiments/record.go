@@ -25,8 +25,8 @@ const checkpointPause = 10 * time.Second
 // Record yields the steps of fit, each after it was recorded in run: its losses, the seconds since the fit began and a
 // thumbnail. Every ten seconds the run gets a checkpoint.
 //
-// When the fit ends, however it does, so does the run. It keeps output and generator. A fit that came to its end gets
-// measures, any other keeps a checkpoint. Where something of this cannot be kept the run has failed.
+// When the fit ends, however it does, so does the run. It keeps output, generator and checkpoint. A fit that came to its end
+// gets measures. Where something of this cannot be kept the run has failed.
 func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
@@ -105,7 +105,7 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 	ended := error(nil)
 	switch {
 	case err == nil && kept == nil:
-		if kept = run.Finish(ctx, nil, report.Checkpoint); kept != nil {
+		if kept = run.Finish(ctx, nil); kept != nil {
 			ended = run.Finish(ctx, kept)
 		}
 	case kept == nil || errors.Is(err, tracker.ErrGivenBack):
@@ -130,8 +130,8 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 	return errors.Join(kept, fmt.Errorf("%w: %w", errOpen, ended))
 }
 
-// keep keeps the files of a fit that ended with err at step last: output, generator, and a checkpoint unless the fit is
-// finished. It records the measures of a finished one. It returns the first error.
+// keep keeps the files of a fit that ended with err at step last: output, generator and checkpoint. It records the measures of
+// a finished one. It returns the first error.
 func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
 	if !last.Ok() {
 		return nil
@@ -141,14 +141,12 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 	if kept == nil {
 		kept = keepArtifact(ctx, run, report.Generator, last.Generator().Encode)
 	}
-	if kept == nil && err == nil {
-		if kept = l.measure(ctx, run, last); kept == nil {
-			return nil
-		}
-	}
 	saved := keepArtifact(ctx, run, report.Checkpoint, last.Checkpoint().Encode)
 	if kept == nil {
 		kept = saved
+	}
+	if kept == nil && err == nil {
+		kept = l.measure(ctx, run, last)
 	}
 	return kept
 }
@@ -185,6 +183,19 @@ func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode fun
 // LoadCheckpoint reads the checkpoint of a run.
 func LoadCheckpoint(ctx context.Context, store *tracker.Store, run int64) (*hrstyle.Checkpoint, error) {
 	return fromArtifact(ctx, store, run, report.Checkpoint, hrstyle.ReadCheckpoint)
+}
+
+// Continue makes a checkpoint of the generator of a run that has no checkpoint, as finished runs of earlier versions: the moments
+// of Adam begin anew. Unlike others it fits with every pair and VGG19: see [Lab.SameInputs].
+func Continue(ctx context.Context, store *tracker.Store, run tracker.Info) (*hrstyle.Checkpoint, error) {
+	g, err := LoadGenerator(ctx, store, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	c := g.Continue()
+	c.Elapsed = time.Duration(run.Metrics["seconds"].Last * float64(time.Second))
+	c.Content, c.Style = run.Params["content"].Text, run.Params["style"].Text
+	return c, nil
 }
 
 // LoadGenerator reads the generator of a run.

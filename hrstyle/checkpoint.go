@@ -35,6 +35,7 @@ type Checkpoint struct {
 
 	flat    []float32
 	moments [2][]float32 // Adam's, in the order of flat
+	fresh   int          // the step at which the moments began, as zeros
 	pair    string       // digest of the pictures as fitted
 	vgg     string       // digest of the weights
 }
@@ -105,6 +106,14 @@ func (g *Generator) Start(c Config) *Checkpoint {
 	return &Checkpoint{Config: c, flat: g.flat, moments: [2][]float32{zero(), zero()}}
 }
 
+// Continue returns the state of g's own fit after g.Step updates as far as g has it: the moments of Adam begin anew, as those
+// of a fit do.
+func (g *Generator) Continue() *Checkpoint {
+	c := g.Start(g.Config)
+	c.Step, c.fresh = g.Step, g.Step
+	return c
+}
+
 // Save writes the checkpoint to a safetensors file at path: the tensors of its generator, and Adam's two moments with m. and
 // v. before the same names.
 func (c *Checkpoint) Save(path string) error {
@@ -128,6 +137,9 @@ func (c *Checkpoint) contents() (map[string]safetensors.Tensor, map[string]strin
 	}
 	metadata["elapsed"], metadata["pair"], metadata["vgg"] = c.Elapsed.String(), c.pair, c.vgg
 	metadata["content"], metadata["style"] = c.Content, c.Style
+	if c.fresh > 0 {
+		metadata["fresh"] = strconv.Itoa(c.fresh)
+	}
 	tensors := cut("", c.flat)
 	for i, prefix := range momentPrefix {
 		maps.Copy(tensors, cut(prefix, c.moments[i]))
@@ -170,6 +182,11 @@ func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err err
 	c = &Checkpoint{Content: m["content"], Style: m["style"], pair: m["pair"], vgg: m["vgg"]}
 	if c.Step, c.Config, err = described(name, m); err != nil {
 		return nil, err
+	}
+	if m["fresh"] != "" {
+		if c.fresh, err = strconv.Atoi(m["fresh"]); err != nil || c.fresh < 0 || c.fresh > c.Step {
+			return nil, fmt.Errorf("%s: metadata fresh: %q; allowed: 0 to %d", name, m["fresh"], c.Step)
+		}
 	}
 	if c.Elapsed, err = time.ParseDuration(m["elapsed"]); err != nil {
 		return nil, fmt.Errorf("%s: metadata elapsed: %w", name, err)

@@ -299,3 +299,43 @@ func TestRealCurves(t *testing.T) {
 		})
 	}
 }
+
+// A fit that goes on from its generator alone makes the steps of a fit that begins with it, moments as zeros, also where that is
+// interrupted and goes on from a checkpoint.
+func TestContinue(t *testing.T) {
+	pair, c := small()
+	c.ReportEvery = 1
+	e := smallEngine(t, device.Go)
+	first, err := Last(e.Fit(t.Context(), pair, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := c
+	begun.Init = filepath.Join(t.TempDir(), "g.safetensors")
+	if err := first.Generator().Save(begun.Init); err != nil {
+		t.Fatal(err)
+	}
+	from := first.Generator().Continue()
+	from.Config.Steps = c.Steps + 2
+	begun.Steps = 4
+	want := collect(t, e.Fit(t.Context(), pair, begun))
+	steps := collect(t, e.Resume(t.Context(), pair, from))
+	data, err := steps[len(steps)-1].Checkpoint().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ReadCheckpoint("again", bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Config.Steps = c.Steps + 4
+	steps = append(steps, collect(t, e.Resume(t.Context(), pair, again))[1:]...)
+	for i, s := range steps {
+		if s.N != c.Steps+i || s.Total != want[i].Total {
+			t.Errorf("step %d: total %v; want %v, of step %d from the generator", s.N, s.Total, want[i].Total, i)
+		}
+	}
+	if len(steps) != len(want) {
+		t.Errorf("%d steps; want %d", len(steps), len(want))
+	}
+}

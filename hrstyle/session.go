@@ -16,6 +16,7 @@ type session struct {
 	pair   Pair   // as fitted
 	digest string // of it
 	began  time.Time
+	fresh  int // the step at which Adam's moments began
 
 	placed *placedPair
 	fixed  []any                     // what every step takes: the placed pair, then VGG19
@@ -45,7 +46,7 @@ func (e *Engine) newSession(pair Pair, start *Checkpoint) (*session, error) {
 		return nil, err
 	}
 	x, y := normalised(pair.Content), normalised(pair.Style)
-	s := &session{engine: e, config: c, pair: pair, digest: pairDigest(pair, x, y)}
+	s := &session{engine: e, config: c, pair: pair, digest: pairDigest(pair, x, y), fresh: start.fresh}
 	if err := start.matches(s.digest, e.VGG); err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (s *session) checkpoint(n int) *Checkpoint {
 	return &Checkpoint{
 		Config: s.config, Step: n, Elapsed: time.Since(s.began), Content: s.pair.Content.Name, Style: s.pair.Style.Name,
 		flat: download[float32](s.state[0]), moments: [2][]float32{download[float32](s.state[1]), download[float32](s.state[2])},
-		pair: s.digest, vgg: s.engine.VGG.Digest,
+		pair: s.digest, vgg: s.engine.VGG.Digest, fresh: s.fresh,
 	}
 }
 

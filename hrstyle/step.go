@@ -73,8 +73,8 @@ func (s Step) Ok() bool { return s.generator != nil || s.recorded != nil }
 const (
 	contentWeight      = iota
 	styleWeight        // of the whole style loss
-	learningRate       // divided by 1-β₁ⁿ⁺¹, Adam's correction of the first moment
-	varianceCorrection // √(1-β₂ⁿ⁺¹), that of the second
+	learningRate       // divided by 1-β₁ᵗ, Adam's correction of the first moment, t updates after it began
+	varianceCorrection // √(1-β₂ᵗ), that of the second
 	weightDecay
 	layerWeights                                          // as many as StyleLayers
 	targetScales        = layerWeights + len(StyleLayers) // as many
@@ -88,7 +88,7 @@ func (s *session) hyperparameters(n int) []float64 {
 	if c.DecayEvery > 0 {
 		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
 	}
-	t := float64(n + 1)
+	t := float64(n - s.fresh + 1)
 	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
 	return append(append(values, c.LayerWeights[:]...), s.scales[:]...)
 }

@@ -13,7 +13,7 @@ const (
 	Content    = "content"    // the content picture of a trial that was queued: its file, or a PNG of it
 	Style      = "style"      // its style picture, likewise
 	Init       = "init"       // its initial generator, where it has one
-	Checkpoint = "checkpoint" // the latest saved state of an unfinished run, see hrstyle.LoadCheckpoint
+	Checkpoint = "checkpoint" // the latest saved state of the fit, see hrstyle.LoadCheckpoint
 )
 
 // Names of the measures. Losses of fits with other weights, Gram modes or sizes cannot be compared; measures can. Each is a

@@ -217,8 +217,10 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 	start = &hrstyle.Checkpoint{}
 	if f.Resume != "" {
 		steps := f.Steps
-		f.Steps = nil
-		if !reflect.ValueOf(f.configFlags).IsZero() {
+		f.Steps = nil // the only one of these that may be given
+		given := f.configFlags
+		f.Steps = steps
+		if !reflect.ValueOf(given).IsZero() {
 			return nil, 0, errors.New("--resume takes its settings from the checkpoint; allowed with it: --steps, --report-every, --checkpoint-every")
 		}
 		if _, statErr := os.Stat(f.Resume); statErr == nil {
@@ -258,11 +260,18 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 	track.store = store
 	start, err := experiments.LoadCheckpoint(ctx, store, info.ID)
 	if errors.Is(err, tracker.ErrNotFound) {
+		start, err = experiments.Continue(ctx, store, info)
+		track.fresh = err == nil
+	}
+	if errors.Is(err, tracker.ErrNotFound) {
 		err = fmt.Errorf("run %d is %s and has no checkpoint to go on from", info.ID, info.Status)
 		if len(info.Metrics) == 0 {
 			err = fmt.Errorf("%w: it ended before its first step; begin again: %s", err, info.Command)
 		}
 		return nil, 0, err
+	}
+	if err == nil && info.Status == tracker.Finished && start.Step >= start.Config.Steps && f.Steps == nil {
+		return nil, 0, fmt.Errorf("run %d is finished, after %d steps: say how many there are to be: --steps %d", info.ID, start.Step, 2*max(start.Step, 1))
 	}
 	return start, info.ID, err
 }

@@ -25,6 +25,7 @@ type tracked struct {
 	store *tracker.Store
 	run   *tracker.Run
 	lab   experiments.Lab
+	fresh bool // the run has no checkpoint: it goes on from its generator
 }
 
 // start begins to record. It goes on with the run resumed, unless that is 0.
@@ -34,6 +35,12 @@ func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrst
 	}
 	t.lab = experiments.Lab{Engine: engine, Tracker: t.store}
 	if resumed != 0 {
+		if t.fresh {
+			fmt.Fprintf(c.messages, "run %d has no checkpoint: it goes on from its generator, and the moments of Adam begin anew\n", resumed)
+			if err := t.lab.SameInputs(ctx, resumed, pair); err != nil {
+				return err
+			}
+		}
 		if err = engine.Fits(pair, config); err == nil {
 			t.run, err = t.lab.Resume(ctx, resumed, config)
 		}

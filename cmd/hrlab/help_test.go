@@ -1,12 +1,18 @@
 package main
 
 import (
+	"image"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"hrlab/picture"
+
+	"hrlab/hrstyle/sample"
 
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,15 +33,69 @@ func examples(ts *testscript.TestScript, _ bool, documents []string) {
 	})
 	ts.Check(err)
 	for _, name := range documents {
-		text := strings.ReplaceAll(ts.ReadFile(name), "\\\n", "")
-		var lines []string
-		for _, line := range regexp.MustCompile(`(?m)^    (source <\()?(\.build/)?hrlab .*`).FindAllString(text, -1) {
-			if !strings.Contains(line, "…") {
-				lines = append(lines, strings.ReplaceAll(line, ".build/hrlab", "hrlab"))
-			}
+		taken(ts, commandLines(ts, name))
+	}
+}
+
+// commandLines are the lines of a document that call hrlab, which there must be.
+func commandLines(ts *testscript.TestScript, document string) (lines []string) {
+	text := strings.ReplaceAll(ts.ReadFile(document), "\\\n", "")
+	for _, line := range regexp.MustCompile(`(?m)^    (source <\()?(\.build/)?hrlab .*`).FindAllString(text, -1) {
+		if !strings.Contains(line, "…") {
+			lines = append(lines, strings.ReplaceAll(line, ".build/hrlab", "hrlab"))
 		}
-		if len(taken(ts, lines)) == 0 {
-			ts.Fatalf("%s has no command lines", name)
+	}
+	if lines == nil {
+		ts.Fatalf("%s has no command lines", document)
+	}
+	return lines
+}
+
+// small is hrlab for a shell, with settings that make fits small. It does not install: that needs a network, and is tested where
+// it is.
+const small = `hrlab() {
+	case "$*" in
+	setup*) return ;;
+	fit*--resume*) set -- "$@" --steps 5 ;;
+	fit*|sweep*) set -- "$@" --size 32 --steps 1 ;;
+	"notebook run "*02_weight_ranges*) set -- "$@" -p size=64 -p steps=3 -p content_weights=3,300 -p style_weights=1 ;;
+	"notebook run "*) set -- "$@" -p size=64 -p steps=3 ;;
+	esac
+	command hrlab "$@"
+}
+`
+
+// notebooksThere says whether notebooks can be executed, or must be.
+func notebooksThere(checkout string) bool {
+	_, err := os.Stat(filepath.Join(checkout, ".venv", "hrlab"))
+	return err == nil || os.Getenv("HRLAB_TEST_REQUIRE_NOTEBOOKS") != ""
+}
+
+// executes runs every command line in the documents named, in their order, in the working directory, with the pictures that
+// they name, which it draws where they are missing. Where notebooks are not installed it leaves theirs out, unless they must be there.
+func executes(ts *testscript.TestScript, _ bool, documents []string) {
+	for name, img := range map[string]image.Image{
+		"boat.jpg": sample.Content(64, 48), "sunset.jpg": sample.Style(48, 64),
+		"other.jpg": sample.Content(48, 48), "holiday/day 1.jpg": sample.Content(48, 64),
+		"demo/day.png": sample.Content(64, 48), "demo/dusk.png": sample.Style(64, 48), // of make demo
+		"content.jpg": sample.Content(64, 48), "style.png": sample.Style(64, 48), // the paper's
+	} {
+		path := ts.MkAbs(name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o777))
+		ts.Check(picture.Save(path, img, picture.Encoding{}))
+	}
+	for _, name := range documents {
+		for _, line := range commandLines(ts, name) {
+			if !notebooksThere(ts.Getenv("CHECKOUT")) && strings.Contains(line, "hrlab notebook") {
+				ts.Logf("left out, since notebooks are not installed: %s", line)
+				continue
+			}
+			if err := ts.Exec("bash", "-c", small+line); err != nil {
+				ts.Fatalf("%s: %v", strings.TrimSpace(line), err)
+			}
 		}
 	}
 }

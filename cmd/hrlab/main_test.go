@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"os/exec"
@@ -42,9 +43,15 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
-		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples, "frozen": frozen},
-		Condition: func(name string) (bool, error) { // the only one: frozen
-			return os.Geteuid() != 0 || exec.Command("unshare", "--mount", "true").Run() == nil, nil
+		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples, "executes": executes, "frozen": frozen},
+		Condition: func(name string) (bool, error) {
+			switch name {
+			case "frozen":
+				return os.Geteuid() != 0 || exec.Command("unshare", "--mount", "true").Run() == nil, nil
+			case "notebooks":
+				return notebooksThere(checkout), nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)

@@ -22,6 +22,8 @@ import (
 	_ "embed" // the program that executes notebooks
 
 	"hrlab/picture"
+
+	"hrlab/tracker"
 )
 
 type notebookRunCmd struct {
@@ -33,7 +35,10 @@ type notebookRunCmd struct {
 
 // Help has examples.
 func (*notebookRunCmd) Help() string {
-	return `Examples:
+	return `Cells run in the working directory: files that parameters name count from there, and runs are recorded where the other
+commands record them, in HRLAB_DB or hrlab.db.
+
+Examples:
 
 	hrlab notebook run notebooks/01_first_fit.ipynb
 	hrlab notebook run notebooks/02_weight_ranges.ipynb -p content=boat.jpg -p style=sunset.jpg --out boat.ipynb`
@@ -71,14 +76,22 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	records := false
 	for i, file := range r.Files {
-		if err := r.check(file); err != nil {
+		cells, err := r.check(file)
+		if err != nil {
 			return err
 		}
+		records = records || usesTracker.MatchString(strings.Join(cells, "\n"))
 		if outs[i] == "" {
 			continue
 		}
 		if err := picture.CheckWritable(outs[i]); err != nil {
+			return err
+		}
+	}
+	if records {
+		if err := sayDatabase(c); err != nil {
 			return err
 		}
 	}
@@ -114,11 +127,31 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 	return outs, apart(outs, r.Files)
 }
 
-// check refuses what is no notebook in Go, and parameters that the notebook does not have.
-func (r *notebookRunCmd) check(file string) error {
-	text, err := os.ReadFile(file)
+// usesTracker matches the functions of package nb that open the database of runs.
+var usesTracker = regexp.MustCompile(`\b(Tracker|Lab|LabHere)\(`)
+
+// sayDatabase prints which database the cells use: nb.Tracker finds it as the other commands do.
+func sayDatabase(c *console) error {
+	const variable = "HRLAB_DB"
+	path, err := tracker.Path(cmp.Or(os.Getenv(variable), "hrlab.db"))
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return err
+	}
+	if os.Getenv(variable) != "" {
+		path += " (" + variable + ")"
+	}
+	fmt.Fprintln(c.messages, "runs are recorded in", path)
+	return nil
+}
+
+// check refuses what is no notebook in Go, and parameters that the notebook does not have. It returns the code cells.
+func (r *notebookRunCmd) check(file string) (cells []string, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
 	var notebook struct {
 		Format   int `json:"nbformat"`
@@ -136,13 +169,12 @@ func (r *notebookRunCmd) check(file string) error {
 	language := cmp.Or(notebook.Metadata.Language.Name, notebook.Metadata.Kernel.Language, "go")
 	switch {
 	case err == nil && notebook.Format > 0 && notebook.Format != 4:
-		return fmt.Errorf("%s: is a notebook of format %d; %s, as jupyter nbconvert --to notebook makes", file, notebook.Format, allowed)
+		return nil, fmt.Errorf("%s: is a notebook of format %d; %s, as jupyter nbconvert --to notebook makes", file, notebook.Format, allowed)
 	case err != nil || notebook.Format == 0 || notebook.Cells == nil:
-		return fmt.Errorf("%s: is not a notebook; %s", file, allowed)
+		return nil, fmt.Errorf("%s: is not a notebook; %s", file, allowed)
 	case !strings.EqualFold(language, "go"):
-		return fmt.Errorf("%s: is a notebook in %s; allowed: in Go", file, language)
+		return nil, fmt.Errorf("%s: is a notebook in %s; allowed: in Go", file, language)
 	}
-	var cells []string
 	for _, cell := range notebook.Cells {
 		if cell.Type == "code" {
 			cells = append(cells, string(cell.Source))
@@ -151,10 +183,10 @@ func (r *notebookRunCmd) check(file string) error {
 	known, all := parameters(cells)
 	for name := range r.Param {
 		if all && !slices.Contains(known, name) {
-			return fmt.Errorf("%s has no parameter %q; it has: %s", file, name, cmp.Or(strings.Join(known, ", "), "none"))
+			return nil, fmt.Errorf("%s has no parameter %q; it has: %s", file, name, cmp.Or(strings.Join(known, ", "), "none"))
 		}
 	}
-	return nil
+	return cells, nil
 }
 
 // source is the text of a cell, which a notebook has as one string or as a list of lines.

@@ -109,7 +109,7 @@ def main():
 
     client = NotebookClient(
         notebook, timeout=None, iopub_timeout=600, kernel_name=kernel, record_timing=False,
-        resources={"metadata": {"path": os.path.dirname(os.path.abspath(file))}},
+        resources={"metadata": {"path": os.getcwd()}},  # a name on the command line is the same file in a cell
         on_cell_start=started, on_cell_executed=done, on_cell_error=explained,
     )
     failed = False

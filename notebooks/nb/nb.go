@@ -172,7 +172,8 @@ func options(vgg string) hrstyle.Options {
 	return hrstyle.Options{Device: cmp.Or(os.Getenv("HRLAB_DEVICE"), "auto"), VGG: vgg}
 }
 
-// Tracker opens the database of runs: hrlab.db beside the notebook, or what HRLAB_DB names.
+// Tracker opens the database of runs: what HRLAB_DB names, or hrlab.db in the working directory. That is the notebook's folder
+// in JupyterLab, and with hrlab notebook run the folder that the command was given in.
 func Tracker(ctx context.Context) *tracker.Store {
 	return Must(tracker.Open(ctx, cmp.Or(os.Getenv("HRLAB_DB"), "hrlab.db")))
 }
