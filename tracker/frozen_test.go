@@ -36,13 +36,20 @@ func people(t *testing.T) (anna, bert person, folder string) {
 	program := filepath.Join(dir, "tracker.test")
 	must(t, os.Chmod(filepath.Dir(dir), 0o755), copyFile(os.Args[0], program), os.Chmod(program, 0o755), //nolint:gosec // for the others
 		os.Mkdir(folder, 0o770), os.Chown(folder, 0, shared), os.Chmod(folder, 0o770|fs.ModeSetgid)) //nolint:gosec // a folder of a group
-	return person{54001, 54001, shared, program}, person{54002, 54002, shared, program}, folder
+	must(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o777), os.Chmod(filepath.Join(dir, "tmp"), 0o777|fs.ModeSticky)) //nolint:gosec // everybody's
+	anna, bert = person{54001, 54001, shared, program}, person{54002, 54002, shared, program}
+	look := exec.Command("/usr/bin/test", "-x", program)
+	look.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: anna.uid, Gid: anna.group}}
+	if err := look.Run(); err != nil {
+		t.Skip("other users cannot reach the folder of temporary files: ", err)
+	}
+	return anna, bert, folder
 }
 
 // child is a process of hers.
 func (p person) child(t *testing.T, umask, job, path string, more ...string) *exec.Cmd {
 	c := exec.CommandContext(t.Context(), "/bin/sh", slices.Concat([]string{"-c", `umask "$0"; exec "$@"`, umask, p.program, path}, more)...)
-	c.Env = append(os.Environ(), "HRLAB_TEST_CHILD="+job, "TMPDIR=/tmp", "HOME=/")
+	c.Env = append(os.Environ(), "HRLAB_TEST_CHILD="+job, "TMPDIR="+filepath.Join(filepath.Dir(p.program), "tmp"), "HOME=/")
 	c.Dir = "/"
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: p.uid, Gid: p.group, Groups: []uint32{p.shared}}}
 	c.Stderr = os.Stderr
