@@ -79,9 +79,18 @@ func (l *runsListCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 // usual are the columns that are shown where none are chosen.
 func usual(runs []tracker.Info) []column {
 	list := []column{
-		{head: "ID"}, {head: "STATUS"}, {head: "EXPERIMENT", least: 10, drop: 3}, {head: "NAME", least: 14},
-		{head: "CONTENT W.", least: 10}, {head: "STYLE W.", least: 8, drop: 1},
-		{head: "STEP", drop: 4}, {head: "CONTENT", drop: 5}, {head: "STYLE", drop: 6}, {head: "KEPT", drop: 2}, {head: "MATCH", drop: 2}, {head: "WHEN", drop: 7},
+		{head: "ID"},
+		{head: "STATUS"},
+		{head: "EXPERIMENT", least: 10, drop: 3},
+		{head: "NAME", least: 14},
+		{head: "CONTENT W.", least: 10},
+		{head: "STYLE W.", least: 8, drop: 1},
+		{head: "STEP", drop: 4},
+		{head: "CONTENT", drop: 5},
+		{head: "STYLE", drop: 6},
+		{head: "KEPT", drop: 2},
+		{head: "MATCH", drop: 2},
+		{head: "WHEN", drop: 7},
 	}
 	for _, i := range runs {
 		status := string(i.Status)
