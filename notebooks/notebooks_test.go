@@ -9,14 +9,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"hrlab/hrstyle/sample"
+	"hrlab/picture"
 )
 
 // hrlab is the program under test, venv the Python environment that it installs.
@@ -136,6 +141,56 @@ func tiny(name string) []string {
 		args = append(args, "-p", "content_weights=3,300", "-p", "style_weights=1")
 	}
 	return args
+}
+
+// The command lines of README and docs/notebooks.md that execute a notebook, in a fresh folder with two photographs: files
+// count from there, runs go to the database there, and nothing else lies beside the notebooks.
+func TestDocuments(t *testing.T) {
+	dir := t.TempDir()
+	for path, img := range map[string]image.Image{"boat.jpg": sample.Content(64, 48), "sunset.jpg": sample.Style(48, 64)} {
+		if err := picture.Save(filepath.Join(dir, path), img, picture.Encoding{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := []string{"01_first_fit.ipynb", "02_weight_ranges.ipynb"}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", ".venv"} { // the folder looks like a checkout
+		if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(copied(t, names...), filepath.Join(dir, "notebooks")); err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for _, document := range []string{"../README.md", "../docs/notebooks.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range regexp.MustCompile(`(?m)^    (?:\.build/)?hrlab (notebook run .*)`).FindAllStringSubmatch(string(text), -1) {
+			lines++
+			args := strings.Fields(line[1])
+			c := command(t.Context(), dir, hrlab, append(args, tiny(filepath.Base(args[2]))...)...)
+			c.Env = append(c.Env, "HRLAB_DB=")
+			if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "runs are recorded in "+filepath.Join(dir, "hrlab.db")) {
+				t.Errorf("%s: %v\n%s", line[1], err, out)
+			}
+			if _, err := os.Stat(filepath.Join(dir, args[slices.Index(args, "--out")+1])); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if lines < 2 {
+		t.Errorf("%d command lines that execute a notebook", lines)
+	}
+	beside, err := os.ReadDir(filepath.Join(dir, "notebooks"))
+	if err != nil || len(beside) != len(names) {
+		t.Errorf("beside the notebooks: %v %v", beside, err)
+	}
 }
 
 // Every notebook, from top to bottom, in a Jupyter without network. Its outputs are what its texts say, and the worker

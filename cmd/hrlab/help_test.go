@@ -58,21 +58,14 @@ const small = `hrlab() {
 	setup*) return ;;
 	fit*--resume*) set -- "$@" --steps 5 ;;
 	fit*|sweep*) set -- "$@" --size 32 --steps 1 ;;
-	"notebook run "*02_weight_ranges*) set -- "$@" -p size=64 -p steps=3 -p content_weights=3,300 -p style_weights=1 ;;
-	"notebook run "*) set -- "$@" -p size=64 -p steps=3 ;;
 	esac
 	command hrlab "$@"
 }
 `
 
-// notebooksThere says whether notebooks can be executed, or must be.
-func notebooksThere(checkout string) bool {
-	_, err := os.Stat(filepath.Join(checkout, ".venv", "hrlab"))
-	return err == nil || os.Getenv("HRLAB_TEST_REQUIRE_NOTEBOOKS") != ""
-}
-
 // executes runs every command line in the documents named, in their order, in the working directory, with the pictures that
-// they name, which it draws where they are missing. Where notebooks are not installed it leaves theirs out, unless they must be there.
+// they name, which it draws where they are missing. Those of notebooks are left to package notebooks, which installs what they
+// need.
 func executes(ts *testscript.TestScript, _ bool, documents []string) {
 	for name, img := range map[string]image.Image{
 		"boat.jpg": sample.Content(64, 48), "sunset.jpg": sample.Style(48, 64),
@@ -89,8 +82,7 @@ func executes(ts *testscript.TestScript, _ bool, documents []string) {
 	}
 	for _, name := range documents {
 		for _, line := range commandLines(ts, name) {
-			if !notebooksThere(ts.Getenv("CHECKOUT")) && strings.Contains(line, "hrlab notebook") {
-				ts.Logf("left out, since notebooks are not installed: %s", line)
+			if strings.Contains(line, "hrlab notebook") {
 				continue
 			}
 			if err := ts.Exec("bash", "-c", small+line); err != nil {
