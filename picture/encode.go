@@ -208,6 +208,20 @@ func (e Encoding) intoPNG(data []byte) []byte {
 // maxSegment is how many bytes a segment of a JPEG file holds.
 const maxSegment = 65533
 
+// Comment returns the comment of a PNG file that Save or Encode wrote; empty for other files.
+func Comment(data []byte) string {
+	const header = 8 + 25
+	const head = "iTXtComment\x00" + "\x00\x00" + "\x00\x00"
+	if !bytes.HasPrefix(data, []byte(pngSignature)) || len(data) < header+4 {
+		return ""
+	}
+	size, body := binary.BigEndian.Uint32(data[header:]), data[header+4:]
+	if text, ok := bytes.CutPrefix(body, []byte(head)); ok && uint64(len(body)) >= uint64(size)+4 {
+		return string(text[:int(size)+4-len(head)])
+	}
+	return ""
+}
+
 // intoJPEG adds the segments APP1 and COM after the first marker. An EXIF block that is too large, which cannot have come
 // from a JPEG file, is left out; a comment goes on in the next segment.
 func (e Encoding) intoJPEG(data []byte) []byte {

@@ -23,7 +23,7 @@ type applyCmd struct {
 	RunName   string `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
 	dbFlags
 	Pictures []string `arg:"" name:"picture" help:"Pictures, folders of pictures, or - for standard input."`
-	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures. For one picture also a file, or - for standard output."`
+	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures, with a number where there is one. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
 	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
@@ -69,12 +69,11 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	named := len(pictures) == 1 && pictures[0] == a.Pictures[0] // the only one, and in no folder
 	bar := c.newCounter(len(pictures))
 	var failed []error
-	written := map[any]bool{}
 	for i, path := range pictures {
 		if ctx.Err() != nil {
 			break
 		}
-		err := a.one(engine, g, path, outs[i], written, bar.say)
+		err := a.one(engine, g, path, outs[i], bar.say)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -112,12 +111,8 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	return g, errors.Join(err, store.Close())
 }
 
-// one applies the generator to one picture, and tells the user of anything odd. written are the files of the results so far:
-// two names may be those of one file, by a link, or on a disk that does not distinguish capitals.
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out string, written map[any]bool, say func(line string)) error {
-	if slices.ContainsFunc(fileKeys(out), func(key any) bool { return written[key] }) {
-		return fmt.Errorf("%s: %s would overwrite another result", path, out)
-	}
+// one applies the generator to one picture, and tells the user of anything odd.
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, say func(line string)) error {
 	p, err := picture.Load(path)
 	if err != nil {
 		return err
@@ -130,11 +125,10 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path, out s
 		return err
 	}
 	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG, p)
-	if err := picture.Save(out, img, how); err != nil || out == "-" {
+	err = where.write(func(out string) error { return picture.Save(out, img, how) })
+	out := where.path
+	if err != nil || out == "-" {
 		return err
-	}
-	for _, key := range fileKeys(out) {
-		written[key] = true
 	}
 	say(out)
 	if note := how.Note(out); note != "" {
@@ -214,22 +208,34 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 }
 
 // outputs names a file for every picture.
-func (a *applyCmd) outputs(pictures []string) (outs []string, err error) {
+func (a *applyCmd) outputs(pictures []string) (outs []place, err error) {
 	if a.Out == "" {
 		return nil, errors.New("the name of a file to write is empty")
 	}
-	info, err := os.Stat(a.Out)
-	switch folder := err == nil && info.IsDir() || strings.HasSuffix(a.Out, "/"); {
-	case folder || a.Out != "-" && filepath.Ext(a.Out) == "":
+	inputs := append([]string{a.Generator}, pictures...)
+	switch {
+	case isFolder(a.Out) || a.Out != "-" && filepath.Ext(a.Out) == "":
+		var names []string
 		for _, name := range resultNames(pictures, a.Format) {
-			outs = append(outs, filepath.Join(a.Out, name))
+			names = append(names, filepath.Join(a.Out, name))
 		}
+		if err := apart(names, inputs); err != nil {
+			return nil, err
+		}
+		taken := names
+		for _, name := range names {
+			out := place{name, name}
+			if _, err := os.Lstat(name); err == nil {
+				out.path = unused(name, taken)
+				taken = append(taken, out.path)
+			}
+			outs = append(outs, out)
+		}
+		return outs, nil
 	case len(pictures) > 1:
 		return nil, fmt.Errorf("--out %s: is one file for %d pictures; name a directory", a.Out, len(pictures))
-	default:
-		outs = []string{a.Out}
 	}
-	return outs, apart(outs, append([]string{a.Generator}, pictures...))
+	return []place{{path: a.Out}}, apart([]string{a.Out}, inputs)
 }
 
 // resultNames are the pictures' names with the extension of a format in place of theirs. Pictures whose names differ only by
@@ -259,14 +265,14 @@ func resultNames(pictures []string, format string) []string {
 }
 
 // prepare makes the directory of the results, and checks that they can be written.
-func (a *applyCmd) prepare(outs []string) error {
-	if outs[0] != a.Out {
+func (a *applyCmd) prepare(outs []place) error {
+	if outs[0].made != "" {
 		if err := os.MkdirAll(a.Out, 0o777); err != nil {
 			return err
 		}
 	}
 	for _, out := range outs {
-		if err := a.check(out); err != nil {
+		if err := a.check(out.path); err != nil {
 			return err
 		}
 	}

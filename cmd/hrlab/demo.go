@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 )
 
 type demoCmd struct {
-	Out string `default:"demo" placeholder:"DIR" help:"Where pictures, runs and report go."`
+	Out string `default:"demo" placeholder:"DIR" help:"Where pictures, runs and report go. Files that are there and differ are kept: the new ones get a number."`
 	engineFlags
 }
 
@@ -67,11 +68,11 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	const width, height = 640, 480 // large enough to go on with
 	pair := hrstyle.Pair{
-		Content: picture.Picture{Name: d.file("day.png"), Image: sample.Content(width, height)},
-		Style:   picture.Picture{Name: d.file("dusk.png"), Image: sample.Style(width, height)},
+		Content: picture.Picture{Name: "day.png", Image: sample.Content(width, height)},
+		Style:   picture.Picture{Name: "dusk.png", Image: sample.Style(width, height)},
 	}
-	for _, p := range []picture.Picture{pair.Content, pair.Style} {
-		if err := picture.Save(p.Name, p, picture.Encoding{Comment: "hrlab: built-in picture"}); err != nil {
+	for _, p := range []*picture.Picture{&pair.Content, &pair.Style} {
+		if p.Name, err = d.savePicture(p.Name, *p, "built-in picture"); err != nil {
 			return err
 		}
 	}
@@ -95,31 +96,66 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 	if best == nil { // with random filters, or in few steps
 		best = &comparison.Pairs[0].Runs[len(trials)/2]
 	}
-	return errors.Join(d.save(ctx, store, scaled, best), comparison.HTML(d.file("report.html")), d.table(ctx, c.out, store, comparison, best))
+	files, err := d.save(ctx, store, scaled, best)
+	if err != nil {
+		return err
+	}
+	page, err := newPlace(d.Out, "report.html")
+	if err == nil {
+		err = page.write(comparison.HTML)
+	}
+	if err != nil {
+		return err
+	}
+	return d.table(ctx, c.out, store, comparison, best, pair, append(files, page.path))
 }
 
 func (d *demoCmd) file(name string) string { return filepath.Join(d.Out, name) }
 
-// save writes the output and the generator of a run on pair, and a picture of content, style and output side by side.
-func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *report.Run) error {
-	for artifact, file := range map[string]string{report.Output: "output.png", report.Generator: "generator.safetensors"} {
-		data, err := store.ReadArtifact(ctx, run.ID, artifact)
-		if err != nil {
-			return err
-		}
-		if err := picture.WriteFile(d.file(file), data); err != nil {
-			return err
-		}
+// keep writes a file into the folder and returns its path. A file of that name with other content stays as it is.
+func (d *demoCmd) keep(name string, data []byte) (string, error) {
+	if there, err := os.ReadFile(d.file(name)); err == nil && bytes.Equal(there, data) {
+		return d.file(name), nil
 	}
-	output, err := picture.Load(d.file("output.png"))
-	if err != nil {
-		return err
+	out, err := newPlace(d.Out, name)
+	if err == nil {
+		err = out.write(func(path string) error { return picture.WriteFile(path, data) })
 	}
-	return picture.Save(d.file("before-after.png"), sideBySide(pair.Content, pair.Style, output), picture.Encoding{Comment: "hrlab: content, style, output"})
+	return out.path, err
 }
 
-// table prints what is suggested, the losses of a run and where everything is.
-func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, comparison *report.Report, run *report.Run) error {
+func (d *demoCmd) savePicture(name string, img image.Image, comment string) (string, error) {
+	data, err := picture.Encoding{Comment: "hrlab: " + comment}.Encode(filepath.Ext(name), img)
+	if err != nil {
+		return "", err
+	}
+	return d.keep(name, data)
+}
+
+// save writes the output and the generator of a run on pair, and a picture of content, style and output side by side. It returns
+// the files of that picture and of the output.
+func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.Pair, run *report.Run) (files []string, err error) {
+	for _, artifact := range []string{report.Generator, report.Output} {
+		data, err := store.ReadArtifact(ctx, run.ID, artifact)
+		if err != nil {
+			return nil, err
+		}
+		path, err := d.keep(map[string]string{report.Output: "output.png", report.Generator: "generator.safetensors"}[artifact], data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, path)
+	}
+	output, err := picture.Load(files[1])
+	if err != nil {
+		return nil, err
+	}
+	files[0], err = d.savePicture("before-after.png", sideBySide(pair.Content, pair.Style, output), "content, style, output")
+	return files, err
+}
+
+// table prints what is suggested, the losses of a run and where everything is: files are the picture side by side, output and report.
+func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, comparison *report.Report, run *report.Run, pair hrstyle.Pair, files []string) error {
 	series, err := store.Series(ctx, []int64{run.ID}, []string{"content", "seconds", "style", "total"}, 0)
 	if err != nil {
 		return err
@@ -133,13 +169,13 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
 	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: %s\n",
-		d.file("before-after.png"), d.file("output.png"), d.file("report.html"), d.sweepCommand(run.Param("size")))
+		files[0], files[1], files[2], d.sweepCommand(pair, run.Param("size")))
 	return err
 }
 
 // sweepCommand is a command line that tries other weights with the settings of this demo.
-func (d *demoCmd) sweepCommand(size string) string {
-	command := []string{"hrlab sweep", option("content", d.file("day.png")), option("style", d.file("dusk.png")), option("size", size), "--content-weight 10,100,1000"}
+func (d *demoCmd) sweepCommand(pair hrstyle.Pair, size string) string {
+	command := []string{"hrlab sweep", option("content", pair.Content.Name), option("style", pair.Style.Name), option("size", size), "--content-weight 10,100,1000"}
 	if d.VGG != "auto" {
 		command = append(command, option("vgg", d.VGG))
 	}

@@ -27,7 +27,7 @@ type fitCmd struct {
 	CheckpointEvery *int   `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
-	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here."`
+	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here, with a number where there is one; a run that goes on: its own file. In a folder it has that name."`
 	encodingFlags
 	trackFlags
 	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
@@ -56,16 +56,18 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	config := &start.Config
-	name := stem(pair.Content.Name) + "_" + stem(pair.Style.Name)
-	switch f.Out {
-	case "":
-		f.Out = name + ".png"
-	case "-":
-	default:
-		name = strings.TrimSuffix(f.Out, filepath.Ext(f.Out))
+	files, err := f.places(stem(pair.Content.Name) + "_" + stem(pair.Style.Name))
+	if err != nil {
+		return err
 	}
 	if config.Checkpoint == "" && (f.NoTrack || config.CheckpointEvery > 0) { // otherwise the run keeps it
-		config.Checkpoint = name + ".checkpoint.safetensors"
+		config.Checkpoint = strings.TrimSuffix(f.Out, filepath.Ext(f.Out)) + checkpointName + ".safetensors"
+		if f.Out == "-" {
+			config.Checkpoint = stem(pair.Content.Name) + "_" + stem(pair.Style.Name) + checkpointName + ".safetensors"
+		}
+		if resumed == 0 {
+			config.Checkpoint = unused(config.Checkpoint, nil)
+		}
 	}
 	if err := f.checkOutputs(config.Checkpoint); err != nil {
 		return err
@@ -90,6 +92,11 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	if err := track.start(ctx, c, f, engine, pair, *config, resumed); err != nil {
 		return err
+	}
+	if files.out.made == "" { // one that was made up may be taken by another process before it is written
+		if err := track.wrote(ctx, f.Out); err != nil {
+			return errors.Join(err, track.run.Finish(context.WithoutCancel(ctx), err))
+		}
 	}
 
 	bar := c.newProgress(ctx, start.Step, config.Steps)
@@ -116,16 +123,45 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if !last.Ok() {
 		return err
 	}
-	return f.end(ctx, c, &track, last, pair.Content, err, lost)
+	return f.end(ctx, c, &track, files, last, pair.Content, err, lost)
+}
+
+// fitFiles are where the results of a fit go.
+type fitFiles struct{ out, generator place }
+
+// places places the results. It replaces the flags by their names, so that these are the names of files.
+func (f *fitCmd) places(name string) (files fitFiles, err error) {
+	if files.out, err = newPlace(f.Out, name+".png"); err != nil {
+		return files, err
+	}
+	f.Out = files.out.path
+	if f.Generator != "" {
+		if files.generator, err = newPlace(f.Generator, name+".safetensors"); err != nil {
+			return files, err
+		}
+		f.Generator = files.generator.path
+	}
+	if f.JSON != "" && isFolder(f.JSON) {
+		lines, err := newPlace(f.JSON, name+".jsonl")
+		if err != nil {
+			return files, err
+		}
+		f.JSON = lines.path
+	}
+	return files, nil
 }
 
 // end writes the results of a fit that ended with err at step last. It prints what was written and how to go on.
-func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrstyle.Step, content picture.Picture, err, lost error) error {
+func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitFiles, last hrstyle.Step, content picture.Picture, err, lost error) error {
 	ctx = context.WithoutCancel(ctx)
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
 	how := f.encoding(last.Describe(), content)
-	picture := f.save(ctx, track, f.Out, report.Output, func(path string) error { return picture.Save(path, last.Picture(), how) })
-	failed := errors.Join(picture, f.save(ctx, track, f.Generator, report.Generator, last.Generator().Save))
+	picture := f.save(ctx, track, &files.out, report.Output, func(path string) error { return picture.Save(path, last.Picture(), how) })
+	failed := errors.Join(picture, f.save(ctx, track, &files.generator, report.Generator, last.Generator().Save))
+	f.Out, f.Generator = files.out.path, files.generator.path
+	if picture == nil {
+		failed = errors.Join(failed, track.wrote(ctx, f.Out))
+	}
 	if lost != nil {
 		lost = fmt.Errorf("--json %w", lost)
 		if track.run != nil {
@@ -169,11 +205,12 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, last hrsty
 
 // save writes a result, unless path is empty. Where that fails, the error says where else the result is: in the run, as
 // artifact, or else in a folder for temporary files.
-func (f *fitCmd) save(ctx context.Context, track *tracked, path, artifact string, write func(path string) error) error {
+func (f *fitCmd) save(ctx context.Context, track *tracked, where *place, artifact string, write func(path string) error) error {
+	path := where.path
 	if path == "" {
 		return nil
 	}
-	err := write(path)
+	err := where.write(write)
 	if err == nil {
 		return nil
 	}
@@ -224,7 +261,9 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 			return nil, 0, errors.New("--resume takes its settings from the checkpoint; allowed with it: --steps, --report-every, --checkpoint-every")
 		}
 		if _, statErr := os.Stat(f.Resume); statErr == nil {
-			start, err = hrstyle.LoadCheckpoint(f.Resume)
+			if start, err = hrstyle.LoadCheckpoint(f.Resume); err == nil && f.Out == "" {
+				f.Out = pictureOf(f.Resume)
+			}
 		} else {
 			start, resumed, err = f.loadRun(ctx, track)
 		}
@@ -258,6 +297,11 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 		return nil, 0, err
 	}
 	track.store = store
+	if own := info.Tags[outputFile]; f.Out == "" && own != "" {
+		if _, err := os.Stat(filepath.Dir(own)); err == nil { // the run may be of another machine
+			f.Out = own
+		}
+	}
 	start, err := experiments.LoadCheckpoint(ctx, store, info.ID)
 	if errors.Is(err, tracker.ErrNotFound) {
 		start, err = experiments.Continue(ctx, store, info)
@@ -295,6 +339,17 @@ func (f *fitCmd) loadPair(ctx context.Context, c *console, store *tracker.Store,
 	return loadPair(c, f.Content, f.Style)
 }
 
+// pictureOf is the picture that the fit of a checkpoint file wrote: it has the same name. It is empty where there is none.
+func pictureOf(checkpoint string) string {
+	name, ok := strings.CutSuffix(checkpoint, checkpointName+".safetensors")
+	for _, extension := range []string{".png", ".jpg", ".jpeg", ".webp"} {
+		if _, err := os.Stat(name + extension); ok && err == nil {
+			return name + extension
+		}
+	}
+	return ""
+}
+
 // checkOutputs checks, before the fit, that its results can be written.
 func (f *fitCmd) checkOutputs(checkpoint string) error {
 	if err := apart([]string{f.Out, checkpoint, f.Generator, f.JSON}, []string{f.Content, f.Style, f.VGG, deref(f.Init)}); err != nil {
@@ -302,6 +357,11 @@ func (f *fitCmd) checkOutputs(checkpoint string) error {
 	}
 	if err := f.check(f.Out); err != nil {
 		return err
+	}
+	if f.Generator != "" {
+		if err := endsIn(f.Generator, ".safetensors"); err != nil {
+			return err
+		}
 	}
 	for _, path := range []string{checkpoint, f.Generator} {
 		if path != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"slices"
 
 	"hrlab/experiments"
@@ -58,6 +59,21 @@ func (t *tracked) record(ctx context.Context, fit iter.Seq2[hrstyle.Step, error]
 		return fit
 	}
 	return t.lab.Record(ctx, t.run, fit)
+}
+
+// outputFile is the tag of a run that has the path of its picture.
+const outputFile = "output_file"
+
+// wrote tags the run with the file that its picture was written to, so that it goes there again when the run goes on.
+func (t *tracked) wrote(ctx context.Context, path string) error {
+	if t.run == nil || path == "-" {
+		return nil
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	return t.store.Tag(ctx, t.run.ID, outputFile, path)
 }
 
 // close closes the store.

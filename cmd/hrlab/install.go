@@ -37,7 +37,7 @@ func fetchVGG(ctx context.Context, c *console, source string) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return fmt.Errorf("%w: %w; put a safetensors or .pth file with torchvision's names at %s, name one by --vgg FILE, or take --vgg random", errNoWeights, err, path)
+	return fmt.Errorf("%w: %w; next: hrlab setup weights --weights-url FILE, a safetensors or .pth file with torchvision's names that you got by other means, or a mirror's URL; or take --vgg random", errNoWeights, err)
 }
 
 // aptInstall installs Debian packages, as root. Otherwise the error says how to install them.

@@ -29,7 +29,7 @@ import (
 type notebookRunCmd struct {
 	Files   []string          `arg:"" name:"file" help:"Notebooks."`
 	Param   map[string]string `short:"p" mapsep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter (nb.Param)."`
-	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes; for several notebooks, a folder."`
+	Out     string            `placeholder:"FILE|FOLDER" help:"Where the executed notebook goes. In a folder, which several notebooks need, it has the name of the original, with a number where there is one."`
 	InPlace bool              `help:"Overwrite the original."`
 }
 
@@ -106,15 +106,19 @@ func (r *notebookRunCmd) Run(ctx context.Context, c *console) error {
 // outs says where the executed copy of each notebook goes.
 func (r *notebookRunCmd) outs() ([]string, error) {
 	outs := make([]string, len(r.Files))
-	switch info, err := os.Stat(r.Out); {
+	switch {
 	case r.Out != "" && r.InPlace:
 		return nil, errors.New("--out or --in-place, not both")
 	case r.InPlace:
 		copy(outs, r.Files)
 	case r.Out == "":
-	case err == nil && info.IsDir():
+	case isFolder(r.Out):
 		for i, file := range r.Files {
-			outs[i] = filepath.Join(r.Out, filepath.Base(file))
+			out, err := newPlace(r.Out, filepath.Base(file))
+			if err != nil {
+				return nil, err
+			}
+			outs[i] = out.path
 		}
 	case len(r.Files) > 1:
 		return nil, fmt.Errorf("--out %s: is not a folder; several notebooks need one", r.Out)
@@ -123,6 +127,13 @@ func (r *notebookRunCmd) outs() ([]string, error) {
 	}
 	if r.InPlace {
 		return outs, nil
+	}
+	for _, out := range outs {
+		if out != "" {
+			if err := endsIn(out, ".ipynb"); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return outs, apart(outs, r.Files)
 }

@@ -15,7 +15,7 @@ import (
 
 type reportCmd struct {
 	Experiment string `placeholder:"NAME" help:"The experiment to report on; default: that of the newest run."`
-	Out        string `default:"report.html" placeholder:"FILE" help:"Where the report goes (.html, .md)."`
+	Out        string `placeholder:"FILE" help:"Where the report goes (.html, .md; or a folder); default: report.html, with a number where there is one."`
 	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the extension of --out."`
 	dbFlags
 }
@@ -36,7 +36,8 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := picture.CheckWritable(r.Out); err != nil {
+	out, err := r.place()
+	if err != nil {
 		return err
 	}
 	if r.Experiment == "" {
@@ -54,23 +55,41 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	write := comparison.HTML
-	if r.Format == "markdown" || r.Format == "" && strings.EqualFold(filepath.Ext(r.Out), ".md") {
+	if strings.EqualFold(filepath.Ext(out.path), ".md") {
 		write = comparison.Markdown
 	}
-	if err := write(r.Out); err != nil {
+	if err := out.write(write); err != nil {
 		return err
 	}
 	for _, p := range comparison.Pairs {
 		fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
 	}
-	fmt.Fprintln(c.messages, r.Out)
+	fmt.Fprintln(c.messages, out.path)
 	for _, fault := range comparison.Faults {
 		fmt.Fprintln(c.messages, fault)
 	}
 	if len(comparison.Faults) > 0 {
-		return fmt.Errorf("%s: %w", r.Out, errLeftOut)
+		return fmt.Errorf("%s: %w", out.path, errLeftOut)
 	}
 	return nil
+}
+
+// place says where the report goes.
+func (r *reportCmd) place() (out place, err error) {
+	made, allowed := "report.html", []string{".html", ".htm"}
+	switch {
+	case r.Format == "markdown":
+		made, allowed = "report.md", []string{".md"}
+	case r.Format == "":
+		allowed = append(allowed, ".md")
+	}
+	if out, err = newPlace(r.Out, made); err == nil {
+		err = endsIn(out.path, allowed...)
+	}
+	if err == nil {
+		err = picture.CheckWritable(out.path)
+	}
+	return out, err
 }
 
 var errLeftOut = errors.New("outputs are left out, because their files are missing or damaged; hrlab runs check says more")

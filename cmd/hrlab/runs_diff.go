@@ -17,7 +17,7 @@ import (
 type runsDiffCmd struct {
 	A    string `arg:"" help:"A run."`
 	B    string `arg:"" help:"Another run."`
-	Out  string `placeholder:"FILE" help:"Write a picture of the difference of their outputs, four times as strong."`
+	Out  string `placeholder:"FILE" help:"Write a picture of the difference of their outputs, four times as strong; a folder gets diff_A_B.png."`
 	JSON bool   `name:"json" help:"Print a JSON array."`
 }
 
@@ -62,8 +62,12 @@ func (d *runsDiffCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 }
 
 func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out string) error {
+	where, err := newPlace(out, fmt.Sprintf("diff_%d_%d.png", a, b))
+	if err != nil {
+		return err
+	}
 	how := picture.Encoding{Comment: fmt.Sprintf("hrlab: four times the difference of the outputs of runs %d and %d", a, b)}
-	if err := how.Check(out); err != nil {
+	if err := how.Check(where.path); err != nil {
 		return err
 	}
 	var pictures [2]picture.Picture
@@ -80,5 +84,7 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 	if p, q := pictures[0].Bounds().Size(), pictures[1].Bounds().Size(); p != q {
 		return fmt.Errorf("the outputs of runs %d and %d differ in size: %v and %v", a, b, p, q)
 	}
-	return picture.Save(out, report.Difference(pictures[0], pictures[1]), how)
+	return where.write(func(path string) error {
+		return picture.Save(path, report.Difference(pictures[0], pictures[1]), how)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"hrlab/picture"
 
@@ -17,8 +18,8 @@ import (
 
 type runsExportCmd struct {
 	selection
-	Format string `default:"jsonl" enum:"csv,jsonl,tensorboard" help:"csv: the curves; jsonl: everything, for import; tensorboard: event files, with parameters for HParams."`
-	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, - for standard output, or for tensorboard a directory."`
+	Format string `default:"" enum:",csv,jsonl,tensorboard" placeholder:"jsonl|csv|tensorboard" help:"jsonl: everything, for import; csv: the curves; tensorboard: event files, with parameters for HParams. Default: by the extension of --out, else jsonl."`
+	Out    string `required:"" placeholder:"FILE|DIR|-" help:"A file, or a folder that gets runs.jsonl or runs.csv; - for standard output; for tensorboard a directory."`
 }
 
 // Help has examples.
@@ -47,6 +48,10 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			fmt.Fprintf(c.messages, "%d runs; look at them: tensorboard --logdir %s\n", len(runs), quote(e.Out))
 			return nil
 		}
+		out, err := e.place()
+		if err != nil {
+			return err
+		}
 		write := s.ExportJSON
 		if e.Format == "csv" {
 			write = s.ExportCSV
@@ -54,20 +59,42 @@ func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 		if e.Out == "-" {
 			return incomplete(c, "the export", write(ctx, c.out, runs))
 		}
-		if err := picture.CheckWritable(e.Out); err != nil {
+		if err := picture.CheckWritable(out.path); err != nil {
 			return err
 		}
-		file, err := renameio.NewPendingFile(linked(e.Out), renameio.WithPermissions(0o666), renameio.WithTempDir(filepath.Dir(linked(e.Out))))
+		var partial error // the file is there all the same
+		err = out.write(func(path string) error {
+			file, err := renameio.NewPendingFile(linked(path), renameio.WithPermissions(0o666), renameio.WithTempDir(filepath.Dir(linked(path))))
+			if err != nil {
+				return err
+			}
+			defer file.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace it does nothing
+			partial = incomplete(c, path, write(ctx, file, runs))
+			if partial != nil && !errors.Is(partial, errUnsound) {
+				return partial
+			}
+			return file.CloseAtomicallyReplace()
+		})
 		if err != nil {
 			return err
 		}
-		defer file.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace it does nothing
-		err = incomplete(c, e.Out, write(ctx, file, runs))
-		if err != nil && !errors.Is(err, errUnsound) {
-			return err
-		}
-		return errors.Join(err, file.CloseAtomicallyReplace())
+		return partial
 	})
+}
+
+// place says where the export goes, and in which format: that of the extension, unless --format says another.
+func (e *runsExportCmd) place() (out place, err error) {
+	extension := strings.ToLower(filepath.Ext(e.Out))
+	switch folder := isFolder(e.Out); {
+	case e.Format == "" && extension == ".csv" && !folder:
+		e.Format = "csv"
+	case e.Format == "":
+		e.Format = "jsonl"
+	}
+	if out, err = newPlace(e.Out, "runs."+e.Format); err == nil {
+		err = endsIn(out.path, "."+e.Format)
+	}
+	return out, err
 }
 
 // telling are the parameters that tell runs apart: the two weights, and what else differs.
@@ -83,7 +110,7 @@ func telling(runs []tracker.Info) []string {
 }
 
 type runsBackupCmd struct {
-	Out string `required:"" placeholder:"FILE" help:"The copy; its files go to FILE.artifacts."`
+	Out string `required:"" placeholder:"FILE" help:"The copy, which must not be there yet; its files go to FILE.artifacts. A folder gets one with the database's name, and a number where there is one."`
 }
 
 // Help has examples.
@@ -98,7 +125,13 @@ func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	if b.Out == "" {
 		return errors.New("the name of a file to write is empty")
 	}
-	return r.with(ctx, func(s *tracker.Store) error { return incomplete(c, b.Out, s.Backup(ctx, b.Out)) })
+	return r.with(ctx, func(s *tracker.Store) error {
+		out, err := newPlace(b.Out, filepath.Base(s.Path()))
+		if err != nil {
+			return err
+		}
+		return incomplete(c, out.path, s.Backup(ctx, out.path)) // which writes over nothing
+	})
 }
 
 // incomplete prints the files that the export or backup at out lacks. It returns other errors as they are.

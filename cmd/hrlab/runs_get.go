@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +20,7 @@ import (
 type runsGetCmd struct {
 	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
 	What  string `arg:"" help:"output, generator or checkpoint; content, style or init of a trial that was queued; or step:N for the thumbnail of step N."`
-	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes; - is standard output."`
+	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes: a picture in the format of the extension (.png, .jpg, .webp); - is standard output, and a folder gets run12_output.png."`
 }
 
 // Help has examples.
@@ -43,11 +47,47 @@ func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 			_, err := c.out.Write(data)
 			return err
 		}
-		if err := picture.CheckWritable(g.Out); err != nil {
+		name := fmt.Sprintf("run%d_%s", i.ID, strings.NewReplacer(":", "", "/", "_").Replace(g.What))
+		out, err := newPlace(g.Out, name+kinds[http.DetectContentType(data)])
+		if err != nil {
 			return err
 		}
-		return picture.WriteFile(g.Out, data)
+		if data, err = g.converted(out.path, data); err != nil {
+			return err
+		}
+		if err := picture.CheckWritable(out.path); err != nil {
+			return err
+		}
+		return out.write(func(path string) error { return picture.WriteFile(path, data) })
 	})
+}
+
+// kinds are the extensions of what runs have, by the type of its content.
+var kinds = map[string]string{
+	"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/bmp": ".bmp", "image/gif": ".gif",
+	"application/octet-stream": ".safetensors",
+}
+
+// converted is what the run has as the extension of path says: a picture in its format, with the same metadata.
+func (g *runsGetCmd) converted(path string, data []byte) ([]byte, error) {
+	switch {
+	case slices.Contains([]string{report.Generator, report.Checkpoint, report.Init}, g.What):
+		return data, endsIn(path, ".safetensors")
+	case !slices.Contains([]string{report.Output, report.Content, report.Style}, g.What) && !strings.HasPrefix(g.What, "step:"):
+		return data, nil
+	case picture.Format(path) != "" && picture.Format(path) == picture.Format(kinds[http.DetectContentType(data)]):
+		return data, nil
+	}
+	how := picture.Encoding{Comment: picture.Comment(data)}
+	if err := how.Check(path); err != nil {
+		return nil, err
+	}
+	img, err := picture.Read(g.What, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	how.Exif = img.Exif()
+	return how.Encode(filepath.Ext(path), img)
 }
 
 func (g *runsGetCmd) read(ctx context.Context, s *tracker.Store, run int64) ([]byte, error) {
