@@ -19,24 +19,27 @@ var page string
 //go:embed slider.html
 var slider string
 
+// pageFuncs are what pages call.
+var pageFuncs = template.FuncMap{
+	"picture": func(jpeg []byte) template.URL {
+		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
+	},
+	"size": func(jpeg []byte) template.HTMLAttr {
+		c, _, _ := image.DecodeConfig(bytes.NewReader(jpeg))
+		return template.HTMLAttr(fmt.Sprintf(`width="%d" height="%d"`, c.Width, c.Height)) //nolint:gosec // numbers
+	},
+	"svg":      SVG,
+	"measures": func() any { return measures },
+	"gainNote": func() string { return gainNote },
+	"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
+	"title":    measureTitle,
+	"sentence": sentence,
+	"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
+}
+
 // HTML writes the report as one file, which needs no other file and no network.
 func (r *Report) HTML(path string) error {
-	t, err := template.New("report").Funcs(template.FuncMap{
-		"picture": func(jpeg []byte) template.URL {
-			return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg)) //nolint:gosec // base64
-		},
-		"size": func(jpeg []byte) template.HTMLAttr {
-			c, _, _ := image.DecodeConfig(bytes.NewReader(jpeg))
-			return template.HTMLAttr(fmt.Sprintf(`width="%d" height="%d"`, c.Width, c.Height)) //nolint:gosec // numbers
-		},
-		"svg":      SVG,
-		"measures": func() any { return measures },
-		"gainNote": func() string { return gainNote },
-		"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
-		"title":    measureTitle,
-		"sentence": sentence,
-		"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
-	}).Parse(page)
+	t, err := template.New("report").Funcs(pageFuncs).Parse(page)
 	if err == nil {
 		_, err = t.Parse(slider)
 	}

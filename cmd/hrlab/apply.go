@@ -120,6 +120,9 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string
 	for _, note := range p.Notes {
 		say(path + " " + note)
 	}
+	if text := farLarger(g, path, p.Bounds().Dx(), p.Bounds().Dy()); text != "" {
+		say(text)
+	}
 	img, err := engine.Apply(g, p)
 	if err != nil {
 		return err

@@ -19,8 +19,6 @@ import (
 	"hrlab/hrstyle/sample"
 	"hrlab/report"
 	"hrlab/tracker"
-
-	"golang.org/x/image/draw"
 )
 
 type demoCmd struct {
@@ -150,7 +148,7 @@ func (d *demoCmd) save(ctx context.Context, store *tracker.Store, pair hrstyle.P
 	if err != nil {
 		return nil, err
 	}
-	files[0], err = d.savePicture("before-after.png", sideBySide(pair.Content, pair.Style, output), "content, style, output")
+	files[0], err = d.savePicture("before-after.png", report.SideBySide(pair.Content, pair.Style, output), "content, style, output")
 	return files, err
 }
 
@@ -183,21 +181,4 @@ func (d *demoCmd) sweepCommand(pair hrstyle.Pair, size string) string {
 		command = append(command, option("device", d.Device))
 	}
 	return strings.Join(command, " ")
-}
-
-// sideBySide puts pictures of the same height side by side, with a gap.
-func sideBySide(pictures ...image.Image) image.Image {
-	const gap = 4
-	w, h := -gap, 0
-	for _, p := range pictures {
-		w, h = w+gap+p.Bounds().Dx(), max(h, p.Bounds().Dy())
-	}
-	out := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.Draw(out, out.Bounds(), image.White, image.Point{}, draw.Src)
-	x := 0
-	for _, p := range pictures {
-		draw.Draw(out, p.Bounds().Sub(p.Bounds().Min).Add(image.Pt(x, 0)), p, p.Bounds().Min, draw.Src)
-		x += gap + p.Bounds().Dx()
-	}
-	return out
 }

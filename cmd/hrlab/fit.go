@@ -28,6 +28,7 @@ type fitCmd struct {
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
 	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here, with a number where there is one; a run that goes on: its own file. In a folder it has that name."`
+	Open        bool   `help:"Open the result when it is written."`
 	encodingFlags
 	trackFlags
 	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
@@ -99,12 +100,16 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 
+	if text := noWeights(*config); text != "" {
+		fmt.Fprintln(c.messages, text)
+	}
 	bar := c.newProgress(ctx, start.Step, config.Steps)
 	fit := engine.Fit(ctx, pair, *config)
 	if f.Resume != "" {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
+	var losses course
 	var lost error // the first error of the JSON lines, which does not end the fit
 	for step, stepErr := range track.record(ctx, fit) {
 		last, err = step, stepErr
@@ -112,6 +117,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 			break
 		}
 		bar.report(step)
+		losses.note(step)
 		if f.Resume != "" && step.N == start.Step { // reported before it was stopped
 			continue
 		}
@@ -122,6 +128,11 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	bar.close()
 	if !last.Ok() {
 		return err
+	}
+	if err == nil {
+		for _, text := range losses.warnings(*config) {
+			fmt.Fprintln(c.messages, text)
+		}
 	}
 	return f.end(ctx, c, &track, files, last, pair.Content, err, lost)
 }
@@ -199,8 +210,27 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 		}
 	case picture == nil:
 		fmt.Fprintf(c.messages, "%s: %d steps in %.0f s\n", f.Out, last.N, last.Elapsed.Seconds())
+		if f.Open {
+			c.open(ctx, f.Out)
+		}
+		if failed == nil && track.run != nil {
+			fmt.Fprintln(c.messages, f.next(track.run.ID, last, content))
+		}
 	}
 	return errors.Join(err, failed)
+}
+
+// next is the line that says what may come next: the look at the picture's own size, or where the fit was at that size, other
+// weights.
+func (f *fitCmd) next(run int64, last hrstyle.Step, content picture.Picture) string {
+	name, ratio := f.Content, last.Generator().Config.ContentWeight
+	if content.Bounds().Size() != last.Picture().Bounds().Size() && name != "-" {
+		return fmt.Sprintf("next, at the picture's own size: hrlab apply --run %d %s --out %s%s", run, quote(name), quote(unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
+	}
+	if name == "-" || f.Style == "-" || ratio == 0 {
+		return fmt.Sprintf("next, more steps: hrlab fit --resume %d --steps %d%s", run, 2*max(last.N, 1), f.asFlag())
+	}
+	return fmt.Sprintf("next, other weights: hrlab sweep %s %s --size %d --content-weight %g,%g,%g%s", option("content", name), option("style", f.Style), last.Generator().Config.Size, ratio/4, ratio, ratio*4, f.asFlag())
 }
 
 // save writes a result, unless path is empty. Where that fails, the error says where else the result is: in the run, as

@@ -20,17 +20,18 @@ import (
 
 // verbs is the command line: one file per verb.
 type verbs struct {
-	Setup  setupCmd  `cmd:"" help:"Install what this machine lacks: the XLA:CPU plugin and VGG19's weights. Needed once."`
-	Doctor doctorCmd `cmd:"" help:"Show what was found and what is missing, with the command that installs it."`
-	Demo   demoCmd   `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
-	Fit    fitCmd    `cmd:"" help:"Give the content picture the look of the style picture."`
-	Sweep  sweepCmd  `cmd:"" help:"Fit a pair with many weights, and record every run."`
-	Runs   runsCmd   `cmd:"" help:"List, compare, keep and export recorded runs."`
-	Worker workerCmd `cmd:"" help:"Take trials from the queue, one after the other."`
-	Queue  queueCmd  `cmd:"" help:"Show the queue of trials, pause it, cancel and retry."`
-	Report reportCmd `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
-	Apply  applyCmd  `cmd:"" help:"Apply a fitted generator to other pictures."`
-	Bench  benchCmd  `cmd:"" help:"Time whole steps, beside PyTorch's where peer.py is given."`
+	Setup   setupCmd   `cmd:"" help:"Install what this machine lacks: the XLA:CPU plugin and VGG19's weights. Needed once."`
+	Doctor  doctorCmd  `cmd:"" help:"Show what was found and what is missing, with the command that installs it."`
+	Demo    demoCmd    `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
+	Fit     fitCmd     `cmd:"" help:"Give the content picture the look of the style picture."`
+	Sweep   sweepCmd   `cmd:"" help:"Fit a pair with many weights, and record every run."`
+	Runs    runsCmd    `cmd:"" help:"List, compare, keep and export recorded runs."`
+	Worker  workerCmd  `cmd:"" help:"Take trials from the queue, one after the other."`
+	Queue   queueCmd   `cmd:"" help:"Show the queue of trials, pause it, cancel and retry."`
+	Report  reportCmd  `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
+	Compare compareCmd `cmd:"" help:"Show the outputs of runs beside each other, under a slider or side by side."`
+	Apply   applyCmd   `cmd:"" help:"Apply a fitted generator to other pictures."`
+	Bench   benchCmd   `cmd:"" help:"Time whole steps, beside PyTorch's where peer.py is given."`
 
 	Notebook   notebookCmd   `cmd:"" help:"Install, open and execute notebooks in Go."`
 	Completion completionCmd `cmd:"" help:"Print the code that completes hrlab's commands in a shell."`

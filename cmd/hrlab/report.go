@@ -17,6 +17,7 @@ type reportCmd struct {
 	Experiment string `placeholder:"NAME" help:"The experiment to report on; default: that of the newest run."`
 	Out        string `placeholder:"FILE" help:"Where the report goes (.html, .md; or a folder); default: report.html, with a number where there is one."`
 	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the extension of --out."`
+	Open       bool   `help:"Open the report when it is written."`
 	dbFlags
 }
 
@@ -65,6 +66,9 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
 	}
 	fmt.Fprintln(c.messages, out.path)
+	if r.Open {
+		c.open(ctx, out.path)
+	}
 	for _, fault := range comparison.Faults {
 		fmt.Fprintln(c.messages, fault)
 	}

@@ -72,12 +72,7 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 	}
 	var pictures [2]picture.Picture
 	for i, id := range []int64{a, b} {
-		file, err := s.OpenArtifact(ctx, id, report.Output)
-		if err != nil {
-			return err
-		}
-		pictures[i], err = picture.Read(fmt.Sprintf("run %d: artifact %q", id, report.Output), file)
-		if err := errors.Join(err, file.Close()); err != nil {
+		if pictures[i], err = readOutput(ctx, s, id); err != nil {
 			return err
 		}
 	}
@@ -87,4 +82,17 @@ func differencePicture(ctx context.Context, s *tracker.Store, a, b int64, out st
 	return where.write(func(path string) error {
 		return picture.Save(path, report.Difference(pictures[0], pictures[1]), how)
 	})
+}
+
+// readOutput reads the output of a run.
+func readOutput(ctx context.Context, s *tracker.Store, run int64) (p picture.Picture, err error) {
+	file, err := s.OpenArtifact(ctx, run, report.Output)
+	if errors.Is(err, tracker.ErrNotFound) {
+		err = fmt.Errorf("run %d has no %s%s", run, report.Output, having(ctx, s, run))
+	}
+	if err != nil {
+		return p, err
+	}
+	p, err = picture.Read(fmt.Sprintf("run %d: artifact %q", run, report.Output), file)
+	return p, errors.Join(err, file.Close())
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"hrlab/hrstyle"
+)
+
+// few is the number of steps below which a fit is warned about: by step 200 most of the change is done.
+const few = 100
+
+// course is how the total loss of a fit went.
+type course struct {
+	first, last hrstyle.Step
+	least       float64 // of the steps after the first
+}
+
+// note takes a step that was reported.
+func (l *course) note(step hrstyle.Step) {
+	if !l.first.Ok() {
+		l.first, l.least = step, math.Inf(1)
+	} else {
+		l.least = min(l.least, step.Total)
+	}
+	l.last = step
+}
+
+// warnings are lines about a fit that came to its end, in which something looks wrong.
+func (l *course) warnings(c hrstyle.Config) (lines []string) {
+	if c.Steps < few {
+		lines = append(lines, fmt.Sprintf("warning: %d steps are few: after 200 most of the change is done", c.Steps))
+	}
+	switch first, last := l.first.Total, l.last.Total; {
+	case l.first.N > 0 || l.last.N == 0 || c.ContentWeight == 0 && c.StyleWeight == 0:
+	case l.least >= first:
+		lines = append(lines, fmt.Sprintf("warning: the total loss never fell: from %.3g it came to %.3g; a smaller --learning-rate than %g or more steps may help", first, last, c.LearningRate))
+	case last > first:
+		lines = append(lines, fmt.Sprintf("warning: the total loss rose, from %.3g to %.3g: a smaller --learning-rate than %g may help", first, last, c.LearningRate))
+	}
+	return lines
+}
+
+// noWeights is the warning of a fit that has nothing to do; empty for others.
+func noWeights(c hrstyle.Config) string {
+	if c.ContentWeight == 0 && c.StyleWeight == 0 {
+		return "warning: both weights are 0: nothing is fitted, and the output stays as it begins"
+	}
+	return ""
+}
+
+// far is how many times the longer side that a generator was fitted at a picture may have before apply warns.
+const far = 4
+
+// farLarger is the warning about a picture that is far larger than what the generator was fitted at; empty for others.
+func farLarger(g *hrstyle.Generator, name string, width, height int) string {
+	if side := max(width, height); g.Config.Size > 0 && side > far*g.Config.Size {
+		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: the look may differ from there; fit with a larger --size", name, side, float64(side)/float64(g.Config.Size), g.Config.Size)
+	}
+	return ""
+}
