@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"hrlab/picture"
 
@@ -20,13 +21,13 @@ import (
 
 type applyCmd struct {
 	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
-	RunName   string `name:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
+	RunName   string `name:"run" predictor:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
 	dbFlags
 	Pictures []string `arg:"" name:"picture" help:"Pictures, folders of pictures, or - for standard input."`
 	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures, with a number where there is one. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
-	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
 // Help has examples.
@@ -69,11 +70,12 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	named := len(pictures) == 1 && pictures[0] == a.Pictures[0] // the only one, and in no folder
 	bar := c.newCounter(len(pictures))
 	var failed []error
+	var pace applyPace
 	for i, path := range pictures {
 		if ctx.Err() != nil {
 			break
 		}
-		err := a.one(engine, g, path, outs[i], bar.say)
+		err := a.one(engine, g, path, outs[i], &pace, bar.say)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -112,7 +114,7 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 }
 
 // one applies the generator to one picture, and tells the user of anything odd.
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, say func(line string)) error {
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, pace *applyPace, say func(line string)) error {
 	p, err := picture.Load(path)
 	if err != nil {
 		return err
@@ -123,7 +125,12 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string
 	if text := farLarger(g, path, p.Bounds().Dx(), p.Bounds().Dy()); text != "" {
 		say(text)
 	}
+	if size := p.Bounds().Size(); size.X*size.Y > large { // it is one execution on the device, which tells nothing until its end
+		say(fmt.Sprintf("%s: applying to %dx%d px%s", path, size.X, size.Y, pace.left(size.X*size.Y)))
+	}
+	began := time.Now()
 	img, err := engine.Apply(g, p)
+	pace.note(p.Bounds().Dx()*p.Bounds().Dy(), time.Since(began))
 	if err != nil {
 		return err
 	}
@@ -208,6 +215,27 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 		return nil, nil, errors.New(strings.Join(skipped, "; "))
 	}
 	return pictures, skipped, nil
+}
+
+// large is the number of pixels from which apply says that it has begun.
+const large = 1_000_000
+
+// applyPace is how long the pictures so far took, from which the time of the next is estimated.
+type applyPace struct {
+	pixels int
+	took   time.Duration
+}
+
+func (p *applyPace) note(pixels int, took time.Duration) {
+	p.pixels, p.took = p.pixels+pixels, p.took+took
+}
+
+// left is the time that a picture is going to take, as text; empty where nothing is known yet.
+func (p *applyPace) left(pixels int) string {
+	if p.pixels == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", about %v", (p.took * time.Duration(pixels) / time.Duration(p.pixels)).Round(time.Second))
 }
 
 // outputs names a file for every picture.

@@ -15,7 +15,7 @@ import (
 )
 
 type compareCmd struct {
-	Which []string `arg:"" name:"run" help:"Two runs or more, by id or name."`
+	Which []string `arg:"" name:"run" predictor:"run" help:"Two runs or more, by id or name."`
 	Out   string   `placeholder:"FILE" help:"Where it goes: a page (.html), or a picture of the outputs side by side (.png, .jpg, .webp); default: compare_A_B.html, with a number where there is one."`
 	Open  bool     `help:"Open it when it is written."`
 	dbFlags

@@ -1,8 +1,21 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hrlab/report"
+	"hrlab/tracker"
+
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+	"github.com/posener/complete"
 )
 
 type completionCmd struct {
@@ -22,4 +35,67 @@ Examples:
 // Run prints the shell's code.
 func (s *completionCmd) Run(k *kong.Context) error {
 	return (&kongcompletion.Completion{Shell: s.Shell, Code: true}).Run(k)
+}
+
+// predictors complete values, by the names that the tag predictor of a flag or argument has. What comes from the database comes
+// from its newest runs; where it cannot be read there is nothing.
+func predictors(ctx context.Context) map[string]complete.Predictor {
+	recorded := func(values func(runs []tracker.Info) []string) complete.Predictor {
+		return complete.PredictFunc(func(a complete.Args) []string { return values(newestRuns(ctx, a.All)) })
+	}
+	distinct := func(list []string) []string {
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	return map[string]complete.Predictor{
+		"device":   complete.PredictSet("auto", "cuda", "cpu", "go"),
+		"gram":     complete.PredictSet("mean", "sum"),
+		"vgg":      complete.PredictOr(complete.PredictSet("auto", "random"), complete.PredictFiles("*")),
+		"artifact": complete.PredictSet(report.Output, report.Generator, report.Checkpoint, report.Content, report.Style, report.Init, "step:0"),
+		"run": recorded(func(runs []tracker.Info) (ids []string) {
+			for _, i := range runs {
+				ids = append(ids, strconv.FormatInt(i.ID, 10))
+			}
+			return ids
+		}),
+		"experiment": recorded(func(runs []tracker.Info) (names []string) {
+			for _, i := range runs {
+				names = append(names, i.Experiment)
+			}
+			return distinct(names)
+		}),
+		"field": recorded(func(runs []tracker.Info) []string {
+			fields := []string{"id", "name", "status", "created"}
+			for _, i := range runs {
+				for name := range maps.Keys(i.Metrics) {
+					fields = append(fields, "metrics."+name)
+				}
+				for name := range maps.Keys(i.Params) {
+					fields = append(fields, "params."+name)
+				}
+			}
+			return distinct(fields)
+		}),
+	}
+}
+
+// newestRuns are the newest runs of the database that a command line names.
+func newestRuns(ctx context.Context, line []string) []tracker.Info {
+	db := dbFlags{cmp.Or(os.Getenv("HRLAB_DB"), "hrlab.db")}
+	for i, word := range line {
+		if value, ok := strings.CutPrefix(word, "--db="); ok {
+			db.DB = value
+		} else if word == "--db" && i+1 < len(line) {
+			db.DB = line[i+1]
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // a shell waits
+	defer cancel()
+	store, err := db.openThere(ctx)
+	if err != nil {
+		return nil
+	}
+	defer store.Close() //nolint:errcheck // it was read
+	runs, _ := store.Runs(ctx, tracker.Query{Limit: 100})
+	return runs
 }

@@ -23,7 +23,7 @@ type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
 	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
-	Resume          string `placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given."`
+	Resume          string `predictor:"run" placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given."`
 	CheckpointEvery *int   `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`

@@ -16,7 +16,7 @@ import (
 type trackFlags struct {
 	dbFlags
 	NoTrack    bool              `help:"Do not record a run."`
-	Experiment string            `default:"default" help:"The experiment that the run belongs to."`
+	Experiment string            `predictor:"experiment" default:"default" help:"The experiment that the run belongs to."`
 	Name       string            `placeholder:"TEXT" help:"The run's name (default: CONTENT_STYLE)."`
 	Tag        map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Tags of the run."`
 }

@@ -82,8 +82,8 @@ func (d dbFlags) asFlag() string {
 
 // engineFlags choose what a verb runs on.
 type engineFlags struct {
-	Device string `default:"auto" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
-	VGG    string `default:"auto" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights; auto: those in the cache directory, which are fetched (52 MB) the first time."`
+	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	VGG    string `default:"auto" predictor:"vgg" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights; auto: those in the cache directory, which are fetched (52 MB) the first time."`
 }
 
 // open opens the engine, fetching VGG19's weights where they are missing, and prints what it runs on.
@@ -99,7 +99,8 @@ func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, err
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(c.messages, "device: %s (%s)\n", engine.Device.Name, engine.Device.Why)
+	name, _, _ := strings.Cut(engine.Device.Name, " (") // the rest is the path of its plugin, which doctor shows
+	fmt.Fprintf(c.messages, "device: %s (%s)\n", name, engine.Device.Why)
 	if v := engine.VGG; v != nil {
 		fmt.Fprintln(c.messages, "VGG19:", v.Label)
 	}
@@ -113,7 +114,7 @@ type loopFlags struct {
 	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
 	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
 	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
-	Gram         *string   `placeholder:"mean" help:"mean: weights mean the same at every size; sum: as in the paper."`
+	Gram         *string   `predictor:"gram" placeholder:"mean" help:"mean: weights mean the same at every size; sum: as in the paper."`
 	Steps        *int      `placeholder:"1000" help:"Updates to make."`
 	LayerWeights []float64 `placeholder:"0.1,0.2,0.4,0.8,1.6" help:"Weights of conv1_1 to conv5_1 in the style loss."`
 	WeightDecay  *float64  `placeholder:"0" help:"L2 weight decay."`

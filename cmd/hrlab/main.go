@@ -100,7 +100,7 @@ func run(args []string) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}),
 	)
-	kongcompletion.Register(parser) // where a shell asks for completions, it answers and ends the program
+	kongcompletion.Register(parser, kongcompletion.WithPredictors(predictors(ctx))) // where a shell asks for completions, it answers and ends the program
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

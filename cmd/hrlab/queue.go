@@ -120,8 +120,8 @@ func (*queueResumeCmd) Run(ctx context.Context, q *queueCmd) error {
 
 // queuedRuns are runs by id or name, or those of an experiment.
 type queuedRuns struct {
-	Runs       []string `arg:"" optional:"" name:"run" help:"Runs, by id or name."`
-	Experiment string   `placeholder:"NAME" help:"All runs of this experiment."`
+	Runs       []string `arg:"" optional:"" name:"run" predictor:"run" help:"Runs, by id or name."`
+	Experiment string   `predictor:"experiment" placeholder:"NAME" help:"All runs of this experiment."`
 }
 
 func (r queuedRuns) find(ctx context.Context, s *tracker.Store, states ...tracker.Status) (runs []tracker.Info, err error) {

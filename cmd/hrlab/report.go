@@ -14,7 +14,7 @@ import (
 )
 
 type reportCmd struct {
-	Experiment string `placeholder:"NAME" help:"The experiment to report on; default: that of the newest run."`
+	Experiment string `predictor:"experiment" placeholder:"NAME" help:"The experiment to report on; default: that of the newest run."`
 	Out        string `placeholder:"FILE" help:"Where the report goes (.html, .md; or a folder); default: report.html, with a number where there is one."`
 	Format     string `default:"" enum:",html,markdown" placeholder:"html|markdown" help:"html: one file that needs nothing else; markdown: with a folder of pictures. Default: by the extension of --out."`
 	Open       bool   `help:"Open the report when it is written."`

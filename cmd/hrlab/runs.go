@@ -37,9 +37,9 @@ func (*runsCmd) Help() string {
 
 // selection says which runs.
 type selection struct {
-	Experiment string `placeholder:"NAME" help:"Only runs of this experiment."`
+	Experiment string `predictor:"experiment" placeholder:"NAME" help:"Only runs of this experiment."`
 	Where      string `placeholder:"FILTER" help:"Only runs that match the filter, such as: params.content_weight > 10 and metrics.style.last < 300 and tags.pair = \"boat\" and status != failed."`
-	Sort       string `placeholder:"FIELDS" help:"Comma-separated fields to sort by; - before a field sorts downwards, as in --sort=-metrics.style_match,id."`
+	Sort       string `predictor:"field" placeholder:"FIELDS" help:"Comma-separated fields to sort by; - before a field sorts downwards, as in --sort=-metrics.style_match,id."`
 }
 
 func (s selection) runs(ctx context.Context, store *tracker.Store) ([]tracker.Info, error) {

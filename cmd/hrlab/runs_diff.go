@@ -15,8 +15,8 @@ import (
 )
 
 type runsDiffCmd struct {
-	A    string `arg:"" help:"A run."`
-	B    string `arg:"" help:"Another run."`
+	A    string `arg:"" predictor:"run" help:"A run."`
+	B    string `arg:"" predictor:"run" help:"Another run."`
 	Out  string `placeholder:"FILE" help:"Write a picture of the difference of their outputs, four times as strong; a folder gets diff_A_B.png."`
 	JSON bool   `name:"json" help:"Print a JSON array."`
 }

@@ -18,8 +18,8 @@ import (
 )
 
 type runsGetCmd struct {
-	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
-	What  string `arg:"" help:"output, generator or checkpoint; content, style or init of a trial that was queued; or step:N for the thumbnail of step N."`
+	Which string `arg:"" name:"run" predictor:"run" help:"The run: its id, or its name."`
+	What  string `arg:"" predictor:"artifact" help:"output, generator or checkpoint; content, style or init of a trial that was queued; or step:N for the thumbnail of step N."`
 	Out   string `required:"" placeholder:"FILE|-" help:"Where it goes: a picture in the format of the extension (.png, .jpg, .webp); - is standard output, and a folder gets run12_output.png."`
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 type runsRmCmd struct {
-	Runs []string `arg:"" name:"run" help:"Runs."`
+	Runs []string `arg:"" name:"run" predictor:"run" help:"Runs."`
 }
 
 // Help has examples.
@@ -25,7 +25,7 @@ func (d *runsRmCmd) Run(ctx context.Context, r *runsCmd) error {
 }
 
 type runsRestoreCmd struct {
-	Runs []string `arg:"" name:"run" help:"Deleted runs."`
+	Runs []string `arg:"" name:"run" predictor:"run" help:"Deleted runs."`
 }
 
 // Help has examples.

@@ -17,7 +17,7 @@ import (
 )
 
 type runsShowCmd struct {
-	Which string `arg:"" name:"run" help:"The run: its id, or its name."`
+	Which string `arg:"" name:"run" predictor:"run" help:"The run: its id, or its name."`
 }
 
 // Help has examples.

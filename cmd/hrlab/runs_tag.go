@@ -9,7 +9,7 @@ import (
 )
 
 type runsTagCmd struct {
-	Which string   `arg:"" name:"run" help:"The run."`
+	Which string   `arg:"" name:"run" predictor:"run" help:"The run."`
 	Tags  []string `arg:"" name:"key=value" help:"Tags; KEY= removes one."`
 }
 
@@ -47,7 +47,7 @@ func (t *runsTagCmd) Run(ctx context.Context, r *runsCmd) error {
 }
 
 type runsNoteCmd struct {
-	Which string `arg:"" name:"run" help:"The run."`
+	Which string `arg:"" name:"run" predictor:"run" help:"The run."`
 	Text  string `arg:"" help:"The note."`
 }
 

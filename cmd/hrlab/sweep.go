@@ -13,7 +13,7 @@ import (
 type sweepCmd struct {
 	Content       string  `placeholder:"FILE" help:"The picture to change."`
 	Style         string  `placeholder:"FILE" help:"The picture whose look it gets."`
-	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture per line."`
+	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture per line, perhaps below the header content,style."`
 	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content weights 50 and 100, style weights 1 and 10; table: content weights 0.8 to 8000; wide: a grid around both."`
 	ContentWeight *string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
 	StyleWeight   *string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
@@ -27,7 +27,7 @@ type sweepCmd struct {
 	DryRun      bool `help:"List the trials and estimate their time from a few steps; record nothing."`
 	engineFlags
 	dbFlags
-	Experiment string `default:"sweep" help:"The experiment that the runs belong to."`
+	Experiment string `predictor:"experiment" default:"sweep" help:"The experiment that the runs belong to."`
 }
 
 // Help has examples.

@@ -39,7 +39,12 @@ func (s *sweepCmd) pairs() (names [][]string, err error) {
 // quoted.
 var afterField = regexp.MustCompile(`("(?:[^"]|"")*")[ \t]*|[ \t]+(,|\r?\n|\z)`)
 
-// readPairs reads a CSV file with two names per line, as spreadsheets and people write them: with a byte order mark, CRLF, white
+// isHeader says whether the first line of pairs names the columns.
+func isHeader(fields []string) bool {
+	return strings.EqualFold(fields[0], "content") && strings.EqualFold(fields[1], "style")
+}
+
+// readPairs reads a CSV file with two names per line, perhaps after a line content,style, as spreadsheets and people write them: with a byte order mark, CRLF, white
 // space around fields, empty lines, and comments after #. White space inside of quotes belongs to the name.
 func readPairs(path string) (names [][]string, err error) {
 	data, err := os.ReadFile(path)
@@ -52,6 +57,7 @@ func readPairs(path string) (names [][]string, err error) {
 	data = afterField.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("$1$2"))
 	reader := csv.NewReader(bytes.NewReader(data))
 	reader.FieldsPerRecord, reader.TrimLeadingSpace, reader.Comment = 2, true, '#'
+	headed := false
 	const allowed = "allowed: CONTENT,STYLE a line, in quotes where a name has a comma"
 	for {
 		fields, err := reader.Read()
@@ -68,6 +74,10 @@ func readPairs(path string) (names [][]string, err error) {
 		if fields[0] == "" || fields[1] == "" {
 			line, _ := reader.FieldPos(0)
 			return nil, fmt.Errorf("%s: line %d: a name is missing; %s", path, line, allowed)
+		}
+		if len(names) == 0 && !headed && isHeader(fields) {
+			headed = true
+			continue
 		}
 		names = append(names, fields)
 	}

@@ -27,6 +27,9 @@ func TestReadPairs(t *testing.T) {
 		{"spaces in quotes", "\" a.png \",b.png\n", [][]string{{" a.png ", "b.png"}}, ""},
 		{"commas, quotes", "\"boat, 12\"\" , late.png\",b;c.png\n", [][]string{{`boat, 12" , late.png`, "b;c.png"}}, ""},
 		{"empty lines, comments", "\n# a comment, of words\r\n\r\n   \na.png,b.png\n\n", ab, ""},
+		{"header", "\ufeffContent, style\r\na.png,b.png\n", ab, ""},
+		{"header only once", "content,style\ncontent,style\n", [][]string{{"content", "style"}}, ""},
+		{"only a header", "content,style\n", nil, "no pair in it; allowed"},
 		{"not ASCII", "Übersicht.png,夕日.png\n", [][]string{{"Übersicht.png", "夕日.png"}}, ""},
 		{"Latin-1", "\xdcber.png,b.png\n", [][]string{{"\xdcber.png", "b.png"}}, ""},
 
