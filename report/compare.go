@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"image"
 	"slices"
+	"strconv"
+	"strings"
 
 	"hrlab/picture"
 	"hrlab/tracker"
@@ -41,20 +43,13 @@ func Compare(ctx context.Context, store *tracker.Store, runs []tracker.Info) (*C
 	return c, err
 }
 
-// Title names the runs: "runs 3 and 7", "runs 3, 7 and 9".
+// Title names the runs: "runs 3, 7, 9".
 func (c *Comparison) Title() string {
-	text := "runs"
-	for i, run := range c.Runs {
-		switch {
-		case i == 0:
-			text += fmt.Sprintf(" %d", run.ID)
-		case i == len(c.Runs)-1:
-			text += fmt.Sprintf(" and %d", run.ID)
-		default:
-			text += fmt.Sprintf(", %d", run.ID)
-		}
+	var ids []string
+	for _, run := range c.Runs {
+		ids = append(ids, strconv.FormatInt(run.ID, 10))
 	}
-	return text
+	return "runs " + strings.Join(ids, ", ")
 }
 
 //go:embed compare.html

@@ -6,6 +6,7 @@ import (
 	"image"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hrlab/picture"
@@ -39,16 +40,16 @@ func (v *compareCmd) Run(ctx context.Context, c *console) error {
 	}
 	return v.with(ctx, func(s *tracker.Store) error {
 		var runs []tracker.Info
-		made := "compare"
+		var ids []string
 		for _, name := range v.Which {
 			i, err := s.Run(ctx, name)
 			if err != nil {
 				return err
 			}
 			runs = append(runs, i)
-			made += fmt.Sprintf("_%d", i.ID)
+			ids = append(ids, strconv.FormatInt(i.ID, 10))
 		}
-		out, err := newPlace(v.Out, made+".html")
+		out, err := newPlace(v.Out, "compare_"+strings.Join(ids, "_")+".html")
 		if err != nil {
 			return err
 		}
@@ -82,7 +83,7 @@ func (*compareCmd) page(ctx context.Context, s *tracker.Store, runs []tracker.In
 func (*compareCmd) picture(ctx context.Context, s *tracker.Store, runs []tracker.Info, out *place) error {
 	var names []string
 	for _, i := range runs {
-		names = append(names, fmt.Sprint(i.ID))
+		names = append(names, strconv.FormatInt(i.ID, 10))
 	}
 	how := picture.Encoding{Comment: "hrlab: outputs of runs " + strings.Join(names, ", ")}
 	if err := how.Check(out.path); err != nil {

@@ -81,10 +81,10 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 // place says where the report goes.
 func (r *reportCmd) place() (out place, err error) {
 	made, allowed := "report.html", []string{".html", ".htm"}
-	switch {
-	case r.Format == "markdown":
+	switch r.Format {
+	case "markdown":
 		made, allowed = "report.md", []string{".md"}
-	case r.Format == "":
+	case "":
 		allowed = append(allowed, ".md")
 	}
 	if out, err = newPlace(r.Out, made); err == nil {
