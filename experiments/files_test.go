@@ -79,7 +79,7 @@ func (db suite) files(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, run := range want { // of which the queue may not make use
-		if artifacts, err := lab.Tracker.Artifacts(ctx, run.ID); err != nil || len(artifacts) != 2 {
+		if artifacts, err := lab.Tracker.Artifacts(ctx, run.ID); err != nil || len(artifacts) != 3 {
 			t.Errorf("run %d has %v: %v", run.ID, artifacts, err)
 		}
 	}

@@ -101,7 +101,7 @@ func TestKept(t *testing.T) {
 		{"output", 1, false, fault("INSERT ON artifact WHEN new.name = 'output'"), "output could not be kept: .*no room"},
 		{"generator", 1, false, fault("INSERT ON artifact WHEN new.name = 'generator'"), "generator could not be kept: .*no room"},
 		{"measures", 1, false, fault("INSERT ON metric WHEN new.name = (SELECT id FROM metric_name WHERE name = 'ssim')"), "no room"},
-		{"dropping", 1, false, fault("DELETE ON artifact"), "no room"},
+		{"checkpoint", 1, false, fault("INSERT ON artifact WHEN new.name = 'checkpoint'"), "checkpoint could not be kept: .*no room"},
 		{"finishing", 1, false, fault("UPDATE OF status ON run WHEN new.status = 'finished'"), "no room"},
 		{"folder", 1, false, folder, "output could not be kept: .*not a directory"},
 		{"stopped output", 0, true, fault("INSERT ON artifact WHEN new.name = 'output'"), "output could not be kept: .*no room"},
@@ -145,7 +145,7 @@ func TestKept(t *testing.T) {
 			}
 		}
 		artifacts, err := lab.Tracker.Artifacts(t.Context(), runs[0].ID)
-		if err != nil || len(artifacts) != 2 || artifacts[0].Name != report.Generator || artifacts[1].Name != report.Output {
+		if err != nil || len(artifacts) != 3 || artifacts[0].Name != report.Checkpoint || artifacts[1].Name != report.Generator || artifacts[2].Name != report.Output {
 			t.Errorf("%s: %v %v", c.name, artifacts, err)
 		}
 	}
