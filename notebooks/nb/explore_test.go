@@ -24,7 +24,7 @@ func TestExplore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer store.Close()
+			t.Cleanup(func() { _ = store.Close() })
 			match := map[string][2]float64{"1": {0, 1}, "10": {0.3, 0.9}, "100": {0.9, 0.8}, "1000": {1, 0}}
 			list := strings.Fields(weights)
 			for _, weight := range append(list, "5000") { // the last one has no output

@@ -138,11 +138,11 @@ func RunCurves(ctx context.Context, metric string, runs ...tracker.Info) {
 		if i < 0 {
 			continue
 		}
-		label := fmt.Sprint("run ", r.ID)
+		label := []string{fmt.Sprint("run ", r.ID)}
 		for _, name := range varied {
-			label += ", " + strings.ReplaceAll(name, "_", " ") + " " + r.Params[name].Text
+			label = append(label, strings.ReplaceAll(name, "_", " ")+" "+r.Params[name].Text)
 		}
-		curves = append(curves, report.Curve{Label: label, Steps: series[i].Steps, Values: series[i].Values})
+		curves = append(curves, report.Curve{Label: strings.Join(label, ", "), Steps: series[i].Steps, Values: series[i].Values})
 	}
 	if len(curves) == 0 {
 		fail(fmt.Errorf("none of %d runs has the metric %q", len(runs), metric))
