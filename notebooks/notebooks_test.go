@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"os"
@@ -243,6 +244,72 @@ func TestExecute(t *testing.T) {
 			}
 		})
 	}
+}
+
+// JupyterLab opens a folder of the person's, with copies of the notebooks. The checkout stays as it is, and so do files that are
+// there.
+func TestLab(t *testing.T) {
+	before := listed(t, ".")
+	home, own := t.TempDir(), filepath.Join(t.TempDir(), "my boat")
+	mine := filepath.Join(own, "02_weight_ranges.ipynb")
+	if err := errors.Join(os.Mkdir(own, 0o777), os.WriteFile(mine, []byte("mine"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, from, want string
+		args             []string
+	}{
+		{"a folder", ".", own, []string{own}},
+		{"a new folder", home, filepath.Join(home, "new"), []string{"new"}},
+		{"the working directory", own, own, nil},
+		{"in the checkout", ".", filepath.Join(home, "hrlab-notebooks"), nil},
+		{"below its root", "nb", filepath.Join(home, "hrlab-notebooks"), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lab := command(t.Context(), home, hrlab, append(append([]string{"notebook", "lab"}, c.args...), "--show-config")...)
+			lab.Dir, lab.Env = c.from, append(lab.Env, "HOME="+home)
+			// The program under test lies in a temporary folder: it finds the checkout by being in it, or by its installed copy.
+			if c.from == home || c.from == own {
+				lab.Path = filepath.Join(venv, "bin", "hrlab")
+			}
+			if out, err := lab.CombinedOutput(); err != nil || !strings.Contains(string(out), "notebooks and their runs are in "+c.want+"\n") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for _, name := range listed(t, ".") {
+				if filepath.Ext(name) != ".ipynb" {
+					continue
+				}
+				want, err := os.ReadFile(name)
+				got, err2 := os.ReadFile(filepath.Join(c.want, name))
+				if name == filepath.Base(mine) && c.want == own {
+					want = []byte("mine")
+				}
+				if err := errors.Join(err, err2); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %v, or another text", name, err)
+				}
+			}
+		})
+	}
+	if after := listed(t, "."); !slices.Equal(before, after) {
+		t.Errorf("the checkout had %q, and has %q", before, after)
+	}
+	out, err := inCheckout(t, home, "notebook", "lab", mine)
+	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, "02_weight_ranges.ipynb: is no folder that notebooks can be in") {
+		t.Errorf("a file: %v\n%s", err, out)
+	}
+}
+
+// listed are the names in a folder.
+func listed(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // The notebooks as saved: executed, without an error, small, with the real VGG19.

@@ -24,7 +24,7 @@ func sweep(t *testing.T, contents, styles int, size image.Point) *report.Report 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	t.Cleanup(func() { _ = store.Close() })
 	drawing := func(a, b float64) image.Image {
 		img := image.NewNRGBA(image.Rectangle{Max: size})
 		for y := range size.Y {

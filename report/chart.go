@@ -70,6 +70,7 @@ type Curve struct {
 // are left out there.
 func Curves(title string, curves ...Curve) *plot.Plot {
 	chart := NewChart(title, "step", "")
+	chart.X.Tick.Marker = plot.TickerFunc(stepTicks)
 	const lowest, highest = math.SmallestNonzeroFloat32, math.MaxFloat32 // losses are float32, and a logarithm needs more than 0
 	log := !slices.ContainsFunc(curves, func(c Curve) bool { return slices.ContainsFunc(c.Values, func(v float64) bool { return v < 0 }) })
 	drawn, named := 0, 0
@@ -94,7 +95,7 @@ func Curves(title string, curves ...Curve) *plot.Plot {
 		}
 		chart.Add(line)
 		if c.Label != "" && (len(curves) <= legendCurves || i == 0 || i == len(curves)-1) {
-			chart.Legend.Add(c.Label+"   ", line) // spaces, since a page's font may be wider than the one that the library measures
+			chart.Legend.Add(c.Label+strings.Repeat(" ", 2+len(c.Label)/3), line) // spaces, since a page's font may be wider than the one that the library measures
 			named++
 		}
 		drawn++

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"regexp"
 	"strings"
@@ -30,9 +31,7 @@ func recordPoints(t *testing.T, points []point) *Pair {
 	ctx, store := t.Context(), open(t)
 	for _, p := range points {
 		params := map[string]any{"content_weight": p.content, "style_weight": p.style, "seed": p.seed, "steps": 10, "report_every": 1}
-		for name, value := range p.params {
-			params[name] = value
-		}
+		maps.Copy(params, p.params)
 		n := tracker.NewRun{Experiment: "e", Tags: map[string]string{"pair": "day_dusk"}, Params: params}
 		if p.status == tracker.Queued {
 			tx, err := store.DB().BeginTx(ctx, nil)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -33,6 +34,11 @@ func roundTicks(low, high float64) (ticks []plot.Tick) {
 			return ticks
 		}
 	}
+}
+
+// stepTicks are those of them that are whole numbers.
+func stepTicks(low, high float64) []plot.Tick {
+	return slices.DeleteFunc(roundTicks(low, high), func(t plot.Tick) bool { return t.Value != math.Trunc(t.Value) })
 }
 
 // logTicks are powers of ten; where the axis has fewer than three of them also 2 and 5 times those, and where that is not

@@ -25,6 +25,10 @@ func TestTicks(t *testing.T) {
 		{roundTicks, 0.119, 0.982, "0.25 0.5 0.75"},
 		{roundTicks, -0.3, 0.3, "-0.25 0 0.25"},
 		{roundTicks, 1e6, 1.2e6, "1e+06 1.1e+06 1.2e+06"},
+		{stepTicks, 0, 50, "0 25 50"},
+		{stepTicks, 0, 6, "0 5"},
+		{stepTicks, 0, 1, "0 1"},
+		{stepTicks, 0, 0, "0"},
 		{logTicks, 1, 1000, "1 10 100 1000"},
 		{logTicks, 0.3, 30, "0.5 1 2 5 10 20"},
 		{logTicks, 150, 1949, "200 500 1000"},
@@ -43,7 +47,7 @@ func TestTicks(t *testing.T) {
 	}
 	// Whatever the range is, there are ticks, and they are numbers.
 	for _, odd := range [][2]float64{{1, 1}, {2, 1}, {math.Inf(-1), math.Inf(1)}, {1e300, math.Inf(1)}, {1, math.Nextafter(1, 2)}, {-math.MaxFloat64, math.MaxFloat64}, {0, 1e-320}, {math.SmallestNonzeroFloat32, math.MaxFloat32}} {
-		ticks := roundTicks(odd[0], odd[1])
+		ticks := append(roundTicks(odd[0], odd[1]), stepTicks(max(odd[0], 0), max(odd[1], 5))...)
 		if odd[0] > 0 && !math.IsInf(odd[1], 0) {
 			ticks = append(ticks, logTicks(odd[0], odd[1])...)
 		}

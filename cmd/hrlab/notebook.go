@@ -10,7 +10,7 @@ import (
 // notebookCmd are the verbs on notebooks.
 type notebookCmd struct {
 	Install notebookInstallCmd `cmd:"" help:"Install what notebooks need: JupyterLab and a Go kernel, in the folder .venv of the checkout."`
-	Lab     notebookLabCmd     `cmd:"" help:"Open JupyterLab in the folder notebooks."`
+	Lab     notebookLabCmd     `cmd:"" help:"Open JupyterLab in a folder of yours, with copies of the notebooks."`
 	Run     notebookRunCmd     `cmd:"" help:"Execute notebooks from top to bottom, without a browser."`
 }
 

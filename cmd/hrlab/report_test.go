@@ -45,7 +45,7 @@ func TestSuggestedCommand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer store.Close()
+			t.Cleanup(func() { _ = store.Close() })
 			for i, weight := range []float64{1, 12.5, 1e6} {
 				c := config
 				c.ContentWeight = weight

@@ -1,9 +1,10 @@
 package nb
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"html/template"
-	"image/color"
 	"iter"
 	"os"
 	"time"
@@ -12,12 +13,9 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/report"
 
 	"github.com/janpfeifer/gonb/gonbui"
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 // live is one output of a cell that changes at most five times a second. The notebook is saved with its last state.
@@ -46,7 +44,7 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var l live
 		var last hrstyle.Step
-		var content, style plotter.XYs
+		content, style := report.Curve{Label: "content loss"}, report.Curve{Label: "style loss"}
 		state := "starting; the first fit of a picture size is compiled first"
 		page := func() string {
 			data := struct {
@@ -54,9 +52,13 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 				Step  hrstyle.Step
 				JPEG  []byte
 				Chart template.URL
+				Width int // of the picture, where it is shown large
 			}{State: state, Step: last}
 			if last.Ok() {
-				data.JPEG, data.Chart = Must(picture.JPEG(last.Picture(), maxShown, 0)), chart(lossChart(content, style))
+				data.JPEG, data.Chart = Must(picture.JPEG(last.Picture(), maxShown, 0)), chart(report.Curves("", content, style))
+				if saidStopped {
+					data.Width = shownWidth(last.Picture())
+				}
 			}
 			return render("curves", data)
 		}
@@ -64,14 +66,14 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 		state = "fitting"
 		for step, err := range fit {
 			if step.Ok() && (!last.Ok() || step.N > last.N) {
-				content = append(content, plotter.XY{X: float64(step.N), Y: step.Content})
-				style = append(style, plotter.XY{X: float64(step.N), Y: step.Style})
+				content.Steps, content.Values = append(content.Steps, int64(step.N)), append(content.Values, step.Content)
+				style.Steps, style.Values = append(style.Steps, int64(step.N)), append(style.Values, step.Style)
 			}
 			if step.Ok() {
 				last = step
 			}
 			if err != nil {
-				state = "stopped"
+				state, saidStopped = ended(err, last.Ok())
 			}
 			l.show(err != nil, page)
 			if !yield(step, err) {
@@ -88,43 +90,17 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	}
 }
 
-// lossChart shows the two unweighted losses, on a logarithmic axis.
-func lossChart(content, style plotter.XYs) *plot.Plot {
-	chart := plot.New()
-	chart.BackgroundColor = color.Transparent
-	chart.X.Label.Text = "step"
-	for _, t := range []*draw.TextStyle{&chart.X.Label.TextStyle, &chart.X.Tick.Label, &chart.Y.Tick.Label, &chart.Legend.TextStyle} {
-		t.Font.Size, t.Font.Variant = 12, "Sans"
+// ended says how a fit ended that did not come to its end, and whether a person stopped it. begun says whether there was a step.
+func ended(err error, begun bool) (state string, stopped bool) {
+	switch stopped = errors.Is(err, context.Canceled); {
+	case stopped && begun:
+		return "stopped", true
+	case stopped:
+		return "stopped before the first step", true
+	case begun:
+		return "failed", false
 	}
-	drawn := 0
-	for _, curve := range []struct {
-		name   string
-		points plotter.XYs
-		color  color.Color
-	}{
-		{"content", content, color.RGBA{0x2b, 0x8c, 0xbe, 0xff}},
-		{"style", style, color.RGBA{0xe6, 0x55, 0x0d, 0xff}},
-	} {
-		var points plotter.XYs
-		for _, p := range curve.points {
-			if p.Y > 0 { // a logarithm needs it
-				points = append(points, p)
-			}
-		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			continue
-		}
-		line.Color, line.Width = curve.color, vg.Points(1.5)
-		chart.Add(line)
-		chart.Legend.Add(curve.name+" loss   ", line) // a page's font is wider than the one it was laid out with
-		drawn++
-	}
-	if drawn > 0 {
-		chart.Y.Scale, chart.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	}
-	chart.Legend.Top = true
-	return chart
+	return "not begun", false
 }
 
 // Progress shows how far a sweep is. It is the last argument of Sweep.

@@ -15,7 +15,7 @@
 //	config := hrstyle.Default
 //	config.Size = size
 //	last := nb.Must(hrstyle.Last(nb.Curves(lab.Fit(ctx, "boat", nb.Pair("boat.jpg", "sunset.jpg"), config))))
-//	nb.Slider(nb.Pair("boat.jpg", "sunset.jpg").Content, last.Picture())
+//	nb.Slider(nb.Pair("boat.jpg", "sunset.jpg").Content, last.Picture(), "content", "output")
 //
 // Every cell is a process of its own: what it is to keep goes to the tracker. What is shown is plain HTML with the pictures in
 // it. It loads nothing, is saved with the notebook, and makes sense without scripts. Nothing waits for a person. Outside of a
@@ -69,10 +69,18 @@ func Check(err error) {
 	}
 }
 
+// saidStopped says that the cell shows already that a person stopped it.
+var saidStopped bool
+
 // fail ends the cell. An exit code that is not 0 also ends a run of all cells.
 func fail(err error) {
 	gonbui.Sync()
 	if errors.Is(err, context.Canceled) {
+		said := "stopped"
+		if saidStopped {
+			said = ""
+		}
+		display(render("stopped", said), said)
 		fmt.Fprintln(os.Stderr, "hrlab: stopped")
 		os.Exit(130)
 	}

@@ -3,6 +3,7 @@ package nb
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -24,6 +25,8 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 	"github.com/janpfeifer/gonb/gonbui/protocol"
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
 )
 
 //go:embed show.html
@@ -60,15 +63,16 @@ type figure struct {
 	JPEG    []byte
 }
 
+// figures are pictures with their captions, or without one with their names.
 func figures(pictures []image.Image, captions ...string) (list []figure, text string) {
 	var names strings.Builder
 	for i, p := range pictures {
 		f := figure{JPEG: Must(picture.JPEG(p, maxShown, 0))}
-		if named, ok := p.(picture.Picture); ok {
-			f.Caption = filepath.Base(named.Name)
-		}
 		if i < len(captions) {
-			f.Caption = cmp.Or(f.Caption, captions[i])
+			f.Caption = captions[i]
+		}
+		if named, ok := p.(picture.Picture); ok && f.Caption == "" {
+			f.Caption = filepath.Base(named.Name)
 		}
 		list = append(list, f)
 		fmt.Fprintf(&names, "[%s %dx%d]", cmp.Or(f.Caption, "picture"), p.Bounds().Dx(), p.Bounds().Dy())
@@ -82,23 +86,69 @@ func Show(pictures ...image.Image) {
 	display(render("show", list), text)
 }
 
-// Slider shows two pictures of one size, with a slider that moves the border between before and after. Without scripts they are
-// side by side.
-func Slider(before, after image.Image) {
-	list, text := figures([]image.Image{before, after}, "before", "after")
+// Slider shows two pictures of one size, with a slider that moves the border between them. Captions say what is left and right;
+// by default they are the names of each [picture.Picture]. Without scripts the two are side by side.
+func Slider(left, right image.Image, captions ...string) {
+	list, text := figures([]image.Image{left, right}, captions...)
+	list[0].Caption, list[1].Caption = cmp.Or(list[0].Caption, "left"), cmp.Or(list[1].Caption, "right")
 	display(render("slider", struct {
 		ID            string
-		Before, After figure
+		Left, Right   figure
 		Width, Height int // of the picture
 		Shown         int // its width in the notebook
-	}{id(), list[0], list[1], after.Bounds().Dx(), after.Bounds().Dy(), max(320, min(maxShown, after.Bounds().Dx()))}), text)
+	}{id(), list[0], list[1], right.Bounds().Dx(), right.Bounds().Dy(), shownWidth(right)}), text)
 }
+
+// shownWidth is the width of a picture in a notebook where it is looked at closely: small ones are enlarged.
+func shownWidth(p image.Image) int { return max(320, min(maxShown, p.Bounds().Dx())) }
 
 // id names an element of a page.
 func id() string { return "hrlab" + strings.ReplaceAll(gonbui.UniqueId(), "-", "") }
 
-// Chart shows a chart.
+// Colours of gonum's lines and points, which are black otherwise, tell them apart on white and on black.
+func init() {
+	plotter.DefaultLineStyle.Color, plotter.DefaultGlyphStyle.Color = report.Colours[0], report.Colours[0]
+	plotutil.DefaultColors = report.Colours
+}
+
+// Chart shows a chart of your own, made with gonum.org/v1/plot:
+//
+//	chart := report.NewChart("how much is kept", "content weight", "content kept")
+//	nb.Check(plotutil.AddLinePoints(chart,
+//		"style weight 1", plotter.XYs{{X: 3, Y: 0.2}, {X: 300, Y: 0.95}},
+//		"style weight 10", plotter.XYs{{X: 3, Y: 0.05}, {X: 300, Y: 0.7}}))
+//	nb.Chart(chart)
+//
+// Lines and points of plotutil have [report.Colours], others without a colour the first of them. Colours that you give stay.
 func Chart(p *plot.Plot) { display(render("chart", chart(p)), "[chart: "+p.Title.Text+"]") }
+
+// RunCurves shows a chart of the curves of a metric, such as "style", of runs in the order given.
+func RunCurves(ctx context.Context, metric string, runs ...tracker.Info) {
+	var ids []int64
+	for _, r := range runs {
+		ids = append(ids, r.ID)
+	}
+	store := Tracker(ctx)
+	series := Must(store.Series(ctx, ids, []string{metric}, 500))
+	Check(store.Close())
+	varied := report.Varied(runs)
+	var curves []report.Curve
+	for _, r := range runs {
+		i := slices.IndexFunc(series, func(s tracker.Series) bool { return s.Run == r.ID })
+		if i < 0 {
+			continue
+		}
+		label := []string{fmt.Sprint("run ", r.ID)}
+		for _, name := range varied {
+			label = append(label, strings.ReplaceAll(name, "_", " ")+" "+r.Params[name].Text)
+		}
+		curves = append(curves, report.Curve{Label: strings.Join(label, ", "), Steps: series[i].Steps, Values: series[i].Values})
+	}
+	if len(curves) == 0 {
+		fail(fmt.Errorf("none of %d runs has the metric %q", len(runs), metric))
+	}
+	Chart(report.Curves(metric, curves...))
+}
 
 // chart draws p as a picture, since JupyterLab removes SVG elements from notebooks that it does not trust. A picture does not
 // know the colours around it, so lines and texts are grey, which can be read on black and on white.

@@ -58,6 +58,11 @@ async function main() {
   check(await errors() === 0, "run all of 02 without an error")
   check(await page.locator(".jp-OutputArea-output table img").count() >= 2, "the matrix has pictures")
 
+  // The sliders begin at a run; content and style are beside its output.
+  const wish = page.locator(".hrlab-wish"), caption = page.locator(".hrlab-text")
+  check(await page.locator("input.hrlab-content-number").inputValue() === "300" && !/there is no run/.test(await wish.textContent()) && /^run \d+: content weight 300, style weight 1; content kept/.test(await caption.textContent()), "the sliders begin at a run: " + await caption.textContent())
+  check(await page.locator(".hrlab-content-picture").isVisible() && await page.locator(".hrlab-style-picture").isVisible(), "content and style are beside it")
+
   // The slider.
   const bar = page.locator("input.hrlab-content"), shown = page.locator("img.hrlab-shown")
   await bar.scrollIntoViewIfNeeded()
@@ -75,13 +80,23 @@ async function main() {
   check(await shown.evaluate(img => img.naturalWidth > 0), "the picture is one")
   await page.screenshot({path: `${folder}/explore-light.png`})
 
-  // The button: a weight between two runs.
-  await page.mouse.click(box.x + box.width * 0.5, y)
+  // The button: a weight between two runs, typed. The fit is followed to its end, and its output is there then.
+  await page.locator("input.hrlab-content-number").fill("31.5")
+  check(/there is no run with 31\.5 : 1/.test(await wish.textContent()) && /^nearest: run/.test(await caption.textContent()), "a typed number moves the slider")
   const button = page.locator("button:text-is('queue this fit')")
   await button.waitFor({state: "visible", ...minutes(1)})
   await button.click()
-  await page.waitForFunction(() => /queued as run \d+/.test(document.querySelector(".hrlab-wish").textContent), null, minutes(5))
-  check(true, "the button queues a fit: " + await page.locator(".hrlab-wish").textContent())
+  await page.waitForFunction(() => /^run \d+: content weight 31\.5, style weight 1; content kept/.test(document.querySelector(".hrlab-text").textContent), null, minutes(5))
+  check(true, "the button queues a fit, and its output is shown: " + await caption.textContent())
+  check(!/there is no run/.test(await wish.textContent()), "it is a run as others now")
+  await page.screenshot({path: `${folder}/explore-followed.png`})
+
+  // Executed again, the sliders are where they were.
+  const explore = page.locator(".jp-CodeCell", {hasText: "nb.Explore"})
+  await explore.locator(".cm-content").click()
+  await page.keyboard.press("Control+Enter")
+  await page.waitForFunction(() => [...document.querySelectorAll(".hrlab-text")].some(e => /^run \d+: content weight 31\.5/.test(e.textContent)) && /\[[5-9]\d*\]|\[\d\d\]/.test([...document.querySelectorAll(".jp-CodeCell")].find(c => /nb\.Explore/.test(c.textContent)).querySelector(".jp-InputPrompt").textContent), null, minutes(4))
+  check(await page.locator("input.hrlab-content-number").inputValue() === "31.5", "executed again, the sliders are where they were")
 
   for (const theme of ["JupyterLab Dark", "JupyterLab Light"]) {
     await page.click('.lm-MenuBar-itemLabel:text-is("Settings")')
@@ -109,7 +124,9 @@ async function main() {
     console.log("milliseconds from stop to the end of the cell:", Date.now() - pressed)
     check(/stopped: step \d+/.test(await text()) && /hrlab: stopped/.test(await text()), `a fit ${where} that is stopped says so`)
     check(!/goroutine/.test(await text()), "no stack of frames")
-    check(await cell.locator('.jp-OutputArea-output img[alt^="step"]').count() === 1, "a stopped fit keeps its picture")
+    const picture = cell.locator('.jp-OutputArea-output img[alt^="step"]')
+    check(await picture.count() === 1 && (await picture.boundingBox()).width >= 320, "a stopped fit keeps its picture, large")
+    check(await cell.locator(".jp-OutputArea-child", {hasText: /exit status/}).evaluateAll(all => all.every(e => e.offsetParent === null)), "and shows no exit status")
     await page.screenshot({path: `${folder}/stopped-${i}.png`})
   }
 
@@ -121,6 +138,8 @@ async function main() {
   })
   check(await errors() === 0, "restart and run all of 03 without an error")
   await page.locator("input[type=range]").first().scrollIntoViewIfNeeded()
+  const labels = await page.locator(".jp-OutputArea-output div:has(> input[type=range]) span").allTextContents()
+  check(labels.length === 2 && labels.every((l, i) => new RegExp(`^run \\d+, content weight ${[3, 300][i]}$`).test(l)), "the slider says which runs it compares: " + labels)
   await page.screenshot({path: `${folder}/compare.png`})
 
   check(foreign.length === 0, "nothing was loaded from another host " + foreign.slice(0, 3).join(" "))
