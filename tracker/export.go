@@ -355,7 +355,7 @@ func (s *Store) discard(ctx context.Context, run int64) error {
 
 func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
 	r := s.newRun()
-	return r, s.write(ctx, func(t tx) (err error) {
+	err := s.write(ctx, func(t tx) (err error) {
 		if r.ID, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}, e.Environment, e.Command); err != nil {
 			return err
 		}
@@ -373,6 +373,10 @@ func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
 		}
 		return t.setParams(r.ID, e.Params)
 	})
+	if err != nil {
+		return nil, err // there is no run to go on with
+	}
+	return r, nil
 }
 
 func (r *Run) importLine(ctx context.Context, l line) error {
