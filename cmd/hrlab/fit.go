@@ -225,7 +225,10 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 func (f *fitCmd) next(run int64, last hrstyle.Step, content picture.Picture) string {
 	name, ratio := f.Content, last.Generator().Config.ContentWeight
 	if content.Bounds().Size() != last.Picture().Bounds().Size() && name != "-" {
-		return fmt.Sprintf("next, at the picture's own size: hrlab apply --run %d %s --out %s%s", run, quote(name), quote(unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
+		if strings.HasPrefix(name, "-") { // or else it would be a flag
+			name = "./" + name
+		}
+		return fmt.Sprintf("next, at the picture's own size: hrlab apply --run %d %s %s%s", run, quote(name), option("out", unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
 	}
 	if name == "-" || f.Style == "-" || ratio == 0 {
 		return fmt.Sprintf("next, more steps: hrlab fit --resume %d --steps %d%s", run, 2*max(last.N, 1), f.asFlag())
