@@ -219,8 +219,22 @@ var jobWalks = map[string]func(w *walker){
 		w.mend()
 		w.seen()
 	},
-	"open --> closed: the worker, when the run has ended": func(w *walker) { w.enqueue(quick()); w.seen(); w.work(nothing); w.seen() },
-	"open --> closed: queue cancel":                       func(w *walker) { w.enqueue(quick()); w.seen(); w.cancel(); w.seen() },
+	"open --> closed: the worker, when the run has ended": func(w *walker) {
+		w.enqueue(quick())
+		w.seen()
+		ctx, stop := context.WithCancel(w.t.Context())
+		defer stop()
+		err := w.lab.Work(ctx, true, func(p Progress) { // stopped at the end of the run: another look would close the job too
+			if p.Ended {
+				stop()
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			w.t.Error(err)
+		}
+		w.seen()
+	},
+	"open --> closed: queue cancel": func(w *walker) { w.enqueue(quick()); w.seen(); w.cancel(); w.seen() },
 	"open --> closed: a worker finds that the run has ended": func(w *walker) {
 		w.enqueue(quick())
 		run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
