@@ -39,7 +39,7 @@ test: tools build ## set everything up and run every test
 TENSORBOARD := $(CURDIR)/.build/tensorboard
 
 # -race where no cgo device is involved.
-RACE := ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./report ./experiments
+RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...

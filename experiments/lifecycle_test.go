@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,13 +88,15 @@ func (w *walker) mend() {
 	}
 }
 
-// lost is a trial whose process is gone.
-func (w *walker) lost() {
+// lost is a trial whose process is gone, as what that process has of its run.
+func (w *walker) lost() *tracker.Run {
 	w.enqueue(quick())
-	if _, err := w.lab.Tracker.Take(w.t.Context(), w.id); err != nil {
+	run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
+	if err != nil {
 		w.t.Fatal(err)
 	}
 	die(w.t, w.lab.Tracker, w.id)
+	return run
 }
 
 func (w *walker) sql(statement string) { do(w.t, w.lab.Tracker, statement) }
@@ -154,10 +157,19 @@ var runWalks = map[string]func(w *walker){
 		die(w.t, w.lab.Tracker, w.id)
 		w.seen()
 	},
-	"lost --> running: a worker or a sweep takes it": func(w *walker) { w.lost(); w.seen(); w.work(once(w.seen)) },
-	"lost --> queued: queue retry":                   func(w *walker) { w.lost(); w.seen(); w.retry(); w.seen() },
-	"lost --> stopped: queue cancel":                 func(w *walker) { w.lost(); w.seen(); w.cancel(); w.seen() },
-	"failed --> queued: queue retry": func(w *walker) {
+	"lost --> running: a worker, a sweep or fit --resume takes it": func(w *walker) { w.lost(); w.seen(); w.work(once(w.seen)) },
+	"lost --> running: its process was only silent": func(w *walker) {
+		run := w.lost()
+		w.seen()
+		w.sql("UPDATE run SET token = ~token, pid = " + strconv.Itoa(os.Getpid())) // it is back
+		if err := run.Note(w.t.Context(), "awake"); err != nil {
+			w.t.Fatal(err)
+		}
+		w.seen()
+	},
+	"lost --> queued: queue retry, or the same sweep --queue": func(w *walker) { w.lost(); w.seen(); w.retry(); w.seen() },
+	"lost --> stopped: queue cancel":                          func(w *walker) { w.lost(); w.seen(); w.cancel(); w.seen() },
+	"failed --> queued: queue retry, or the same sweep --queue": func(w *walker) {
 		w.enqueue(fails())
 		w.work(nothing)
 		w.seen()
@@ -169,7 +181,13 @@ var runWalks = map[string]func(w *walker){
 		w.seen()
 		w.sweep(fails(), once(w.seen))
 	},
-	"stopped --> queued: queue retry": func(w *walker) { w.enqueue(quick()); w.cancel(); w.seen(); w.retry(); w.seen() },
+	"stopped --> queued: queue retry, or the same sweep --queue": func(w *walker) {
+		w.enqueue(quick())
+		w.cancel()
+		w.seen()
+		w.enqueue(quick())
+		w.seen()
+	},
 	"stopped --> running: the same sweep, or fit --resume": func(w *walker) {
 		w.sweep(quick(), then(func() {}))
 		w.seen()
@@ -201,8 +219,22 @@ var jobWalks = map[string]func(w *walker){
 		w.mend()
 		w.seen()
 	},
-	"open --> closed: the worker, when the run has ended": func(w *walker) { w.enqueue(quick()); w.seen(); w.work(nothing); w.seen() },
-	"open --> closed: queue cancel":                       func(w *walker) { w.enqueue(quick()); w.seen(); w.cancel(); w.seen() },
+	"open --> closed: the worker, when the run has ended": func(w *walker) {
+		w.enqueue(quick())
+		w.seen()
+		ctx, stop := context.WithCancel(w.t.Context())
+		defer stop()
+		err := w.lab.Work(ctx, true, func(p Progress) { // stopped at the end of the run: another look would close the job too
+			if p.Ended {
+				stop()
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			w.t.Error(err)
+		}
+		w.seen()
+	},
+	"open --> closed: queue cancel": func(w *walker) { w.enqueue(quick()); w.seen(); w.cancel(); w.seen() },
 	"open --> closed: a worker finds that the run has ended": func(w *walker) {
 		w.enqueue(quick())
 		run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
@@ -229,6 +261,19 @@ var jobWalks = map[string]func(w *walker){
 		w.work(nothing)
 		w.sql("UPDATE river_job SET finalized_at = '2020-01-01 00:00:00.000'")
 		w.seen()
+		w.work(nothing)
+		w.seen()
+	},
+	"closed --> [*]: a worker finds that gc has removed the run": func(w *walker) {
+		w.enqueue(quick())
+		w.cancel()
+		w.seen()
+		if err := w.lab.Tracker.Delete(w.t.Context(), w.id); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := w.lab.Tracker.GC(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
 		w.work(nothing)
 		w.seen()
 	},

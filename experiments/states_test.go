@@ -27,7 +27,7 @@ func do(t *testing.T, store *tracker.Store, statement string, args ...any) {
 // die makes the process that writes a run one that is not there.
 func die(t *testing.T, store *tracker.Store, run int64) {
 	t.Helper()
-	do(t, store, "UPDATE run SET pid = 999999999 WHERE id = ?1", run)
+	do(t, store, "UPDATE run SET pid = 999999999, token = ~token WHERE id = ?1", run)
 }
 
 func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"hrlab/picture"
-
 	"hrlab/report"
 	"hrlab/tracker"
 )
