@@ -33,6 +33,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"TwoClients", db.twoClients},
 		{"States", db.states},
 		{"Lifecycle", db.lifecycle},
+		{"Order", db.order},
 		{"QueuedWhileStopping", db.queuedWhileStopping},
 		{"Remembered", db.remembered},
 		{"Unfit", db.unfit},

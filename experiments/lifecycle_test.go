@@ -41,7 +41,7 @@ func (w *walker) work(at func(stop func())) {
 			at(stop)
 		}
 	})
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrTrials) {
 		w.t.Fatal(err)
 	}
 }
@@ -136,12 +136,26 @@ var runWalks = map[string]func(w *walker){
 	"running --> finished: the fit comes to its end": func(w *walker) { w.sweep(quick(), once(w.seen)); w.seen() },
 	"running --> failed: the fit fails":              func(w *walker) { w.sweep(fails(), once(w.seen)); w.seen() },
 	"running --> stopped: Ctrl-C in fit or sweep":    func(w *walker) { w.sweep(quick(), then(w.seen)); w.seen() },
-	"running --> stopped: queue cancel": func(w *walker) {
+	"running --> stopped: queue cancel, and then its process ends it or is gone": func(w *walker) {
 		config := quick()
 		config.Steps = 100_000
 		w.enqueue(config)
 		w.work(once(func() { w.seen(); w.cancel() }))
 		w.seen()
+	},
+	"running --> running: queue retry, or the same sweep --queue, after a queue cancel": func(w *walker) {
+		w.enqueue(quick())
+		run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.cancel()
+		w.seen()
+		w.retry()
+		w.seen()
+		if err := run.Finish(w.t.Context(), nil); err != nil {
+			w.t.Error(err)
+		}
 	},
 	"running --> queued: Ctrl-C in its worker": func(w *walker) {
 		w.enqueue(quick())

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/picture"
@@ -30,10 +29,13 @@ import (
 //	run                       job open                            job closed
 //	queued                    waits for a worker                  mended: opened again, or the run is stopped if the
 //	                                                              trial was cancelled
-//	running                   a worker, or a sweep, is at it      it was cancelled: its worker stops it
-//	lost                      waits, as a queued one              it was cancelled, or is no trial of the queue
+//	running                   a worker, or a sweep, is at it      no trial of the queue
+//	lost                      waits, as a queued one              no trial of the queue
 //	finished, failed, stopped mended: closed                      over, until Retry or Enqueue opens it
 //	deleted                   waits until it is restored          over
+//
+// A running trial that is cancelled says so in its run, which its process reads: it is stopped when that process ends it, is
+// told to stop or dies, whatever comes first.
 //
 // docs/lifecycle.md draws who moves a trial from one state to another. Nobody but [tracker.Store.Take] decides who has a
 // trial. So a worker that dies leaves nothing to be cleared up: its run is lost, and the next worker goes on from its
@@ -43,7 +45,8 @@ type Queue struct {
 	jobs  jobs
 }
 
-// OpenQueue opens the queue of a tracker's database, and makes its tables where they are missing.
+// OpenQueue opens the queue of a tracker's database, and makes its tables where they are missing. That of a database that
+// cannot be written can be looked at.
 func OpenQueue(ctx context.Context, store *tracker.Store) (*Queue, error) {
 	jobs, err := openJobs(ctx, store)
 	return &Queue{store, jobs}, err
@@ -105,31 +108,19 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 		}
 		list = append(list, one)
 	}
-	const limit, pause = 10 * time.Second, 50 * time.Millisecond
-	for began := time.Now(); ; {
-		stopping := false
-		err := q.store.Locked(ctx, func() (err error) { // nobody else looks for the same trials meanwhile
-			ids, stopping, err = q.enqueueOnly(ctx, experiment, list, contents, time.Since(began) < limit)
-			return err
-		})
-		if err != nil || !stopping {
-			return ids, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
+	err = q.store.Locked(ctx, func() (err error) { // nobody else looks for the same trials meanwhile
+		ids, err = q.enqueueOnly(ctx, experiment, list, contents)
+		return err
+	})
+	return ids, err
 }
 
-// enqueueOnly is Enqueue for the process that holds the lock. With wait it does nothing while a trial was cancelled that
-// its worker has not stopped yet: it would be stopped after it was queued.
-func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry, contents [][]byte, wait bool) (ids []int64, stopping bool, err error) {
+// enqueueOnly is Enqueue for the process that holds the lock.
+func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry, contents [][]byte) (ids []int64, err error) {
 	known := map[string]tracker.Info{} // by the tag fit
 	earlier, err := q.store.Runs(ctx, tracker.Query{Experiment: experiment, Sort: "id"})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	rank := map[tracker.Status]int{tracker.Queued: 1, tracker.Running: 2, tracker.Finished: 3}
 	for _, info := range earlier {
@@ -137,20 +128,14 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			known[info.Tags["fit"]] = info
 		}
 	}
-	var running, finished []int64
+	var finished []int64
 	for _, one := range list {
-		switch info := known[one.run.Tags["fit"]]; info.Status {
-		case tracker.Running:
-			running = append(running, info.ID)
-		case tracker.Finished:
+		if info := known[one.run.Tags["fit"]]; info.Status == tracker.Finished {
 			finished = append(finished, info.ID)
 		}
 	}
 	if len(finished) == len(list) { // a cell that is executed again
-		return finished, false, nil
-	}
-	if n, err := q.jobs.stopping(ctx, running); err != nil || wait && n > 0 {
-		return nil, true, err
+		return finished, nil
 	}
 	var readers []io.Reader
 	for _, data := range contents {
@@ -158,6 +143,7 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 	}
 	err = q.store.Keep(ctx, readers, func(tx *sql.Tx, files []*tracker.File) error {
 		var open []job
+		var again []int64 // those of them that have ended, or were cancelled
 		for _, one := range list {
 			info, ok := known[one.run.Tags["fit"]]
 			if !ok {
@@ -167,14 +153,10 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 				known[one.run.Tags["fit"]] = info
 			}
 			ids = append(ids, info.ID)
-			switch info.Status {
-			case tracker.Finished:
+			if info.Status == tracker.Finished {
 				continue
-			case tracker.Failed, tracker.Stopped, tracker.Lost:
-				if err := q.store.Requeue(ctx, tx, info.ID); err != nil {
-					return err
-				}
 			}
+			again = append(again, info.ID)
 			for name, place := range one.files {
 				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
 					return err
@@ -183,16 +165,29 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			one.job.RunID = info.ID
 			open = append(open, one.job)
 		}
+		if _, err := q.store.Requeue(ctx, tx, again); err != nil {
+			return err
+		}
 		return q.jobs.insert(ctx, tx, open)
 	})
-	return ids, false, err
+	return ids, err
 }
 
 // Pause keeps workers from taking trials; those they have go on.
-func (q *Queue) Pause(ctx context.Context) error { return q.jobs.pause(ctx) }
+func (q *Queue) Pause(ctx context.Context) error {
+	if err := q.store.ReadOnly(); err != nil {
+		return err
+	}
+	return q.jobs.pause(ctx)
+}
 
 // Resume ends a pause.
-func (q *Queue) Resume(ctx context.Context) error { return q.jobs.resume(ctx) }
+func (q *Queue) Resume(ctx context.Context) error {
+	if err := q.store.ReadOnly(); err != nil {
+		return err
+	}
+	return q.jobs.resume(ctx)
+}
 
 // State is how many trials there are of each status, and whether the queue is paused.
 func (q *Queue) State(ctx context.Context) (trials map[tracker.Status]int, paused bool, err error) {
@@ -225,8 +220,8 @@ func thisWorker(pid int) string {
 	return fmt.Sprintf("%d on %s", pid, cmp.Or(host, "this machine"))
 }
 
-// Cancel takes queued and lost runs from the queue, which become stopped, and stops those that a worker is at, all in one
-// transaction. Others stay as they are. It returns how many it cancelled.
+// Cancel stops queued and lost runs, and has those that a process is at stopped by it, all in one transaction. Others, and
+// those that were never queued, stay as they are. It returns how many it cancelled.
 func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
 	var ids []int64
 	for _, info := range runs {
@@ -236,27 +231,20 @@ func (q *Queue) Cancel(ctx context.Context, runs []tracker.Info) (int, error) {
 }
 
 func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
+	if err := q.findLost(ctx); err != nil {
+		return 0, err
+	}
 	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
 		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
-		closed, err := q.jobs.cancel(ctx, tx, ids)
+		cancelled, err := q.store.Cancel(ctx, tx, trials)
 		if err != nil {
 			return err
 		}
-		stopped, err := q.store.CancelQueued(ctx, tx, trials)
-		if err != nil {
-			return err
-		}
-		slices.Sort(closed)
-		n = len(closed)
-		for _, id := range stopped {
-			if _, found := slices.BinarySearch(closed, id); !found {
-				n++
-			}
-		}
-		return nil
+		n = len(cancelled)
+		return closeOver(ctx, tx)
 	})
 	if err != nil {
 		return 0, err
@@ -264,8 +252,8 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 	return n, nil
 }
 
-// Retry queues runs again that failed, were stopped or are lost, all in one transaction. Others, and those that were
-// never queued, stay as they are. It returns how many it queued.
+// Retry queues runs again that failed, were stopped or are lost, and has running ones go on that were cancelled, all in one
+// transaction. Others, and those that were never queued, stay as they are. It returns how many it queued.
 func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err error) {
 	mended, err := q.mend(ctx)
 	if err != nil {
@@ -273,30 +261,26 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err erro
 	}
 	var ids []int64
 	for _, info := range runs {
-		status := info.Status
-		if now, ok := mended[info.ID]; ok {
-			status = now
-		}
 		switch {
 		case !info.Deleted.IsZero():
-		case status == tracker.Failed, status == tracker.Stopped, status == tracker.Lost:
-			ids = append(ids, info.ID)
 		case mended[info.ID] == tracker.Queued:
 			n++
+		default:
+			ids = append(ids, info.ID)
 		}
 	}
 	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
-		opened, err := q.jobs.reopen(ctx, tx, ids)
+		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
-		for _, id := range opened {
-			if err := q.store.Requeue(ctx, tx, id); err != nil {
-				return err
-			}
+		queued, err := q.store.Requeue(ctx, tx, trials)
+		if err != nil {
+			return err
 		}
-		n += len(opened)
-		return nil
+		n += len(queued)
+		_, err = q.jobs.reopen(ctx, tx, queued)
+		return err
 	})
 	if err != nil {
 		return 0, err
@@ -310,7 +294,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 	if err := q.findLost(ctx); err != nil {
 		return nil, err
 	}
-	if err := q.jobs.closeOver(ctx); err != nil {
+	if err := closeOver(ctx, q.jobs.db); err != nil {
 		return nil, err
 	}
 	closed, cancelled, bare, err := q.jobs.stray(ctx)
@@ -339,7 +323,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 		}
 	}
 	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
-		stopped, err := q.store.CancelQueued(ctx, tx, cancelled)
+		stopped, err := q.store.Cancel(ctx, tx, cancelled)
 		if err != nil {
 			return err
 		}

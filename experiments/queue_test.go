@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"testing"
 	"time"
 
@@ -46,7 +47,8 @@ func sweepProcess(db string) error {
 }
 
 func inLab(db string, f func(ctx context.Context, l Lab) error) error {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
 	if err != nil {
 		return err
@@ -100,7 +102,7 @@ func (db suite) worker(t *testing.T) {
 		t.Fatal(err)
 	}
 	q, ids := queued(t, lab, append(trials, Trial{bad}))
-	if err := lab.Work(t.Context(), true, func(Progress) {}); err != nil {
+	if err := lab.Work(t.Context(), true, func(Progress) {}); !errors.Is(err, ErrTrials) || err.Error() != "1 of 3 trials failed" {
 		t.Fatal(err)
 	}
 	got, err := runsByID(t.Context(), lab.Tracker, ids)

@@ -26,7 +26,8 @@ const checkpointPause = 10 * time.Second
 // thumbnail. Every ten seconds the run gets a checkpoint.
 //
 // When the fit ends, however it does, so does the run. It keeps output, generator and checkpoint. A fit that came to its end
-// gets measures. Where something of this cannot be kept the run has failed.
+// gets measures. Where something of this cannot be kept the run has failed. A run that is cancelled in the queue ends at its
+// next step.
 func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
@@ -62,6 +63,11 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
 				err = errors.Join(err, record(ctx, run, step))
 				recorded = step.N
+			}
+			if err == nil {
+				if cancelled, _ := run.Cancelled(context.WithoutCancel(ctx)); cancelled {
+					err = errCancelled
+				}
 			}
 			if err == nil && time.Since(saved) >= checkpointPause {
 				err, saved = keepArtifact(ctx, run, report.Checkpoint, step.Checkpoint().Encode), time.Now()

@@ -54,10 +54,15 @@ func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
 	if err != nil {
 		return j, err
 	}
-	err = store.Locked(ctx, func() error { // two that migrate at once fail
+	migrate := func() error {
 		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 		return err
-	})
+	}
+	if store.ReadOnly() == nil {
+		err = store.Locked(ctx, migrate) // two that migrate at once fail
+	} else {
+		err = migrate() // in the private copy
+	}
 	if err != nil {
 		return j, err
 	}
@@ -84,22 +89,13 @@ const (
 
 	sqlOfQueue = `SELECT value FROM json_each(?1) WHERE value IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')
 		OR value IN (SELECT id FROM run WHERE status = 'queued')`
-	sqlClosed = `SELECT count(*) FROM river_job WHERE id = ?1 AND finalized_at IS NOT NULL`
-	sqlClose  = `UPDATE river_job SET state = ?2, finalized_at = ?3 WHERE id = ?1 AND finalized_at IS NULL`
-	sqlCancel = `UPDATE river_job SET state = 'cancelled', finalized_at = ?2, metadata = jsonb_set(metadata, '$.cancel_attempted_at', ?2)
-		WHERE ` + sqlIsOpen + ` AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
-		RETURNING json_extract(args, '$.run')`
-	// Running runs whose last job was cancelled.
-	sqlStopping = `SELECT count(*) FROM run r WHERE r.status = 'running' AND r.id IN (SELECT value FROM json_each(?1))
-		AND (SELECT j.finalized_at IS NOT NULL AND json_extract(j.metadata, '$.cancel_attempted_at') IS NOT NULL FROM river_job j
-			WHERE j.kind = 'trial' AND json_extract(j.args, '$.run') = r.id ORDER BY j.id DESC LIMIT 1)`
 	// Of every run the newest job.
 	sqlReopen = `UPDATE river_job SET state = 'available', finalized_at = NULL, scheduled_at = ?2,
 		metadata = jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')
 		WHERE id IN (SELECT max(id) FROM river_job WHERE kind = 'trial' AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
 		GROUP BY json_extract(args, '$.run')) RETURNING json_extract(args, '$.run')`
 
-	// Queued runs without an open job, and whether the last one was cancelled; NULL where there is none.
+	// Queued runs without an open job, and whether an earlier version cancelled the last one; NULL where there is none.
 	sqlStray = `SELECT r.id, (SELECT json_extract(j.metadata, '$.cancel_attempted_at') IS NOT NULL FROM river_job j
 			WHERE j.kind = 'trial' AND json_extract(j.args, '$.run') = r.id ORDER BY j.id DESC LIMIT 1)
 		FROM run r WHERE r.status = 'queued' AND r.deleted IS NULL
@@ -120,6 +116,8 @@ const (
 // querier is the connection that writes, or a transaction of it.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 // each reads the rows of a query; row must be quick.
@@ -299,35 +297,9 @@ func (j jobs) setUnfit(ctx context.Context, ids []int64, worker, why string) err
 	return err
 }
 
-// isClosed says whether a job is closed.
-func (j jobs) isClosed(ctx context.Context, id int64) (bool, error) {
-	n, err := j.count(ctx, sqlClosed, id)
-	return n > 0, err
-}
-
-// close closes the job of a trial that is over.
-func (j jobs) close(ctx context.Context, id int64, finished bool) error {
-	state := rivertype.JobStateCancelled
-	if finished {
-		state = rivertype.JobStateCompleted
-	}
-	_, err := j.db.ExecContext(ctx, sqlClose, id, string(state), stamp(time.Now()))
-	return err
-}
-
 // ofQueue are those of runs that are, or were, in the queue.
 func (j jobs) ofQueue(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
 	return column(ctx, tx, sqlOfQueue, list(runs))
-}
-
-// cancel closes the open jobs of runs, which it returns, and marks them as cancelled.
-func (j jobs) cancel(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
-	return column(ctx, tx, sqlCancel, list(runs), stamp(time.Now()))
-}
-
-// stopping counts those of runs that were cancelled and that their worker has not stopped yet.
-func (j jobs) stopping(ctx context.Context, runs []int64) (int, error) {
-	return j.count(ctx, sqlStopping, list(runs))
 }
 
 // reopen opens the newest job of each of runs that has one, and returns these runs.
@@ -355,10 +327,11 @@ func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err e
 }
 
 // closeOver closes open jobs whose run is over or gone. It writes only where there are some.
-func (j jobs) closeOver(ctx context.Context) error {
-	n, err := j.count(ctx, sqlOver)
+func closeOver(ctx context.Context, db querier) error {
+	n := 0
+	err := db.QueryRowContext(ctx, sqlOver).Scan(&n)
 	if err == nil && n > 0 {
-		_, err = j.db.ExecContext(ctx, sqlCloseOver, stamp(time.Now()))
+		_, err = db.ExecContext(ctx, sqlCloseOver, stamp(time.Now()))
 	}
 	return err
 }

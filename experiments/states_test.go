@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
@@ -65,11 +64,6 @@ func (db suite) states(t *testing.T) {
 	}
 	actions := map[string]func(info tracker.Info) error{
 		"enqueue": func(tracker.Info) error {
-			if n, err := q.jobs.stopping(ctx, ids); err != nil {
-				return err
-			} else if n > 0 { // its worker stops it
-				do1("UPDATE run SET status = 'stopped'")
-			}
 			again, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, testPair, manyTrials(1), 0)
 			if err == nil && !slices.Equal(again, ids) {
 				err = fmt.Errorf("it is run %v", again)
@@ -104,7 +98,7 @@ func (db suite) states(t *testing.T) {
 					do1("DELETE FROM river_job")
 					do1("INSERT INTO river_job (args, kind, queue, max_attempts, unique_key, unique_states) SELECT * FROM original")
 					do1(make)
-					do1("UPDATE run SET status = ?2, ended = NULL, token = 7, pid = ?3 WHERE id = ?1", id, status, os.Getpid())
+					do1("UPDATE run SET status = ?2, ended = NULL, cancelled = NULL, token = 7, pid = ?3 WHERE id = ?1", id, status, os.Getpid())
 					for _, action := range []string{first, second} {
 						if err := actions[action](infos(t, q.store, ids)[0]); err != nil {
 							t.Fatalf("%s: %v", name, err)
@@ -130,26 +124,42 @@ func (db suite) states(t *testing.T) {
 	}
 }
 
-// A trial that is cancelled and queued again at once is queued when its worker has stopped it, not stopped after it was queued.
+// A trial that is cancelled and queued again at once goes on: its worker is not told to stop it any more. Where the worker had
+// heard of it, it is queued when the worker has given it back.
 func (db suite) queuedWhileStopping(t *testing.T) {
 	q, ids := db.queue(t, 1)
-	again := func(ctx context.Context) error {
-		_, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, testPair, manyTrials(1), 0)
-		return err
-	}
-	run, err := q.store.Take(t.Context(), ids[0])
-	if err == nil {
-		_, err = q.cancel(t.Context(), ids)
-	}
+	ctx := t.Context()
+	run, err := q.store.Take(ctx, ids[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	soon, stop := context.WithTimeout(t.Context(), 200*time.Millisecond) // it ends with an error however late that is
-	defer stop()
-	if err := again(soon); err == nil {
-		t.Error("queued while its worker had still to stop it")
+	for name, again := range map[string]func() error{
+		"enqueue": func() error {
+			_, err := q.Enqueue(ctx, "e", &hrstyle.VGG{Label: "none", Digest: "none"}, testPair, manyTrials(1), 0)
+			return err
+		},
+		"retry": func() error {
+			n, err := q.Retry(ctx, infos(t, q.store, ids))
+			if n != 1 {
+				t.Errorf("%d queued again", n)
+			}
+			return err
+		},
+	} {
+		if n, err := q.cancel(ctx, ids); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if told, err := run.Cancelled(ctx); !told || err != nil {
+			t.Errorf("%s: it is not told to stop: %v", name, err)
+		}
+		if err := again(); err != nil {
+			t.Fatal(name, err)
+		}
+		if told, err := run.Cancelled(ctx); told || err != nil {
+			t.Errorf("%s: it is still told to stop: %v", name, err)
+		}
 	}
-	if err := errors.Join(run.Finish(t.Context(), context.Canceled), again(t.Context())); err != nil {
+	if err := run.Finish(ctx, errCancelled); err != nil {
 		t.Fatal(err)
 	}
 	if now := infos(t, q.store, ids)[0]; now.Status != tracker.Queued || !isOpen(t, q, ids[0]) {

@@ -37,6 +37,9 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
+			if errors.Is(err, errCancelled) {
+				err = errors.New(stoppedError(p.Run).Error()) // cancelled is not what this sweep is
+			}
 			if err != nil {
 				failed[i] = err
 			}

@@ -29,9 +29,11 @@ type worker struct {
 	digests [2]string          // of its pictures
 	init    *hrstyle.Generator // of the last job; nil where it has none
 
-	misfits map[string]misfit // why a job cannot be done here, by what it needs
-	noted   map[int64]string  // jobs left to other workers, and why, as the queue has it
-	told    map[string]bool   // what was said
+	misfits       map[string]misfit // why a job cannot be done here, by what it needs
+	ended, failed int               // trials that it has brought to an end, and those of them that failed
+
+	noted map[int64]string // jobs left to other workers, and why, as the queue has it
+	told  map[string]bool  // what was said
 }
 
 // misfit is why a job cannot be done here.
@@ -41,15 +43,23 @@ type misfit struct {
 	at     time.Time // when it was found out
 }
 
-// ErrUnfit says that trials are left in the queue that a worker could not do.
-var ErrUnfit = errors.New("left in the queue for other workers")
+var (
+	// ErrUnfit says that trials are left in the queue that a worker could not do.
+	ErrUnfit = errors.New("left in the queue for other workers")
+	// ErrPaused says that trials are left in the queue because it is paused.
+	ErrPaused = errors.New("left in the queue, which is paused")
+)
 
-// errGivenBack ends the run of a worker that is told to stop.
-var errGivenBack = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrGivenBack)
+var (
+	// errGivenBack ends the run of a worker that is told to stop.
+	errGivenBack = fmt.Errorf("%w: %w", context.Canceled, tracker.ErrGivenBack)
+	// errCancelled ends a run that was cancelled.
+	errCancelled = fmt.Errorf("cancelled in the queue: %w", errGivenBack)
+)
 
 const (
 	pollPause    = 200 * time.Millisecond // between looks at an empty queue
-	closedPause  = 100 * time.Millisecond // between looks whether the trial at hand was cancelled
+	cancelPause  = 100 * time.Millisecond // between looks whether the trial at hand was cancelled
 	misfitPause  = 2 * time.Second        // before a trial that did not fit is looked at again
 	mendPause    = time.Second
 	troublePause = time.Second
@@ -62,7 +72,8 @@ const (
 //
 // A trial that this worker cannot do stays in the queue for others: it is for other weights or another device, the files of
 // artifacts are not here, or memory is short. progress is told once for each reason, with Skipped. With drain the error then
-// wraps ErrUnfit and names these trials.
+// wraps ErrUnfit and names these trials. It wraps ErrPaused where trials are left because the queue is paused, and ErrTrials
+// where trials failed that this worker took.
 //
 // What goes wrong with the database is told with Err and no Run. The worker tries again, and gives up after a minute.
 func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
@@ -74,6 +85,11 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 	if w.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
 		return err
 	}
+	leave, err := l.Tracker.Attend(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	const day = 24 * time.Hour
 	if err := w.queue.jobs.forget(ctx, day); err != nil {
 		return err
@@ -89,6 +105,8 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 		err = errors.Join(err, nextErr)
 		pause := pollPause
 		switch {
+		case done && w.failed > 0:
+			return errors.Join(err, fmt.Errorf("%d of %d %w", w.failed, w.ended, ErrTrials))
 		case done:
 			return err
 		case ctx.Err() != nil:
@@ -126,7 +144,23 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		return false, false, err
 	} else if paused {
 		w.say("paused", Progress{Skipped: "the queue is paused: hrlab queue resume ends it"})
-		return false, false, nil
+		if !drain {
+			return false, false, nil
+		}
+		open, err := w.queue.Open(ctx)
+		if err != nil {
+			return false, false, err
+		}
+		left := 0
+		for _, status := range open {
+			if status != tracker.Running { // which others bring to its end
+				left++
+			}
+		}
+		if left > 0 {
+			err = fmt.Errorf("%d trials are %w: hrlab queue resume ends that", left, ErrPaused)
+		}
+		return false, left > 0 || len(open) == 0, err
 	}
 	unfit := map[int64]string{} // by run
 	notes := map[string][]int64{}
@@ -296,7 +330,7 @@ var errChanged = errors.New("not what it was when the trial was queued: queue it
 //
 //	none                      the run is finished, the job closed
 //	this worker is to stop    the run is given back: queued, the job open, for the next worker
-//	the trial was cancelled   the run is stopped; the job was closed by who cancelled it
+//	the trial was cancelled   the run is given back too: the tracker stops it, and the job is closed
 //	another has the run       nothing: it is theirs
 //	before the fit began      the run is queued, the job open: it says nothing about the trial
 //	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
@@ -327,19 +361,17 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	} else {
 		err = w.end(ctx, run, failure)
 	}
-	left := ctx.Err() != nil && failure != nil
 	p.Ended, p.Err = true, failure
-	w.progress(p)
-	switch {
-	case left: // cancelled at the same time, it is not for the next one
-		if closed, closedErr := w.queue.jobs.isClosed(always, t.id); closedErr == nil && closed {
-			_, err = w.queue.cancel(always, []int64{t.run})
+	if errors.Is(failure, tracker.ErrGivenBack) { // or cancelled
+		if now, err := w.lab.Tracker.Run(always, strconv.FormatInt(t.run, 10)); err == nil && now.Status == tracker.Stopped {
+			p.Err = stoppedError(now.ID)
 		}
-	case errors.Is(failure, tracker.ErrTaken):
-	default:
-		err = errors.Join(err, w.queue.jobs.close(always, t.id, failure == nil))
 	}
-	return true, err
+	w.progress(p)
+	if w.ended++; failure != nil && !errors.Is(failure, context.Canceled) && !errors.Is(failure, tracker.ErrTaken) {
+		w.failed++
+	}
+	return true, errors.Join(err, closeOver(always, w.queue.jobs.db))
 }
 
 // fit fits a trial that was taken, until ctx is done or the trial is cancelled. A panic fails the trial alone.
@@ -356,11 +388,11 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { end(errGivenBack) })()
 	go func() {
-		tick := time.NewTicker(closedPause)
+		tick := time.NewTicker(cancelPause)
 		defer tick.Stop()
 		for fitting.Err() == nil {
-			if closed, err := w.queue.jobs.isClosed(fitting, t.id); err == nil && closed {
-				end(context.Canceled)
+			if cancelled, err := run.Cancelled(fitting); err == nil && cancelled {
+				end(errCancelled)
 			}
 			select {
 			case <-fitting.Done():

@@ -203,6 +203,28 @@ func (db suite) stopWorker(t *testing.T) {
 	check(tracker.Stopped, tracker.Queued)
 }
 
+// A sweep that is at a trial of the queue stops it when it is cancelled, and goes on to the next.
+func TestCancelSweep(t *testing.T) {
+	lab := testLab(t)
+	q := openQueue(t, lab)
+	long := testConfig()
+	long.Steps = 100_000
+	ids := enqueue(t, lab, q, testPair, List(long, quick())...)
+	_, err := lab.Sweep(t.Context(), testPair.Content.Name, testPair, List(long, quick()), 0, func(p Progress) {
+		if p.Run == ids[0] && p.Step.N == 2 && !p.Ended {
+			if n, err := q.cancel(t.Context(), ids[:1]); n != 1 || err != nil {
+				t.Error(n, err)
+			}
+		}
+	})
+	if !errors.Is(err, ErrTrials) || errors.Is(err, context.Canceled) || err.Error() != fmt.Sprintf("1 of 2 trials failed: trial 1: run %d was stopped", ids[0]) {
+		t.Error(err)
+	}
+	if a, b := status(t, lab, ids[0]), status(t, lab, ids[1]); a != tracker.Stopped || b != tracker.Finished {
+		t.Errorf("the cancelled run is %s, the next one %s", a, b)
+	}
+}
+
 // A panic fails the trial at which it happens, and the worker goes on to the next.
 func (db suite) panics(t *testing.T) {
 	lab := db.lab(t)
@@ -212,7 +234,7 @@ func (db suite) panics(t *testing.T) {
 		if p.Run == ids[0] && p.Step.N == 1 && !p.Ended {
 			panic("out of cheese")
 		}
-	}); err != nil {
+	}); !errors.Is(err, ErrTrials) {
 		t.Error(err)
 	}
 	now := infos(t, lab.Tracker, ids)

@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -106,7 +107,10 @@ type observation struct {
 }
 
 // candidate is a running run whose process seems to be gone.
-type candidate struct{ id, beat, token int64 }
+type candidate struct {
+	owner
+	id, beat, token int64
+}
 
 // findLost records which running runs have lost their process. If untilSure it looks again and again, for up to
 // beatTimeout, where a single look does not tell.
@@ -140,11 +144,10 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 	seen := map[int64]observation{}
 	err = each(ctx, s.db.reader, sqlAlive, nil, func(scan func(...any) error) error {
 		var c candidate
-		var o owner
-		if err := scan(&c.id, &o.host, &o.pid, &o.start, &c.beat, &c.token); err != nil {
+		if err := scan(&c.id, &c.host, &c.pid, &c.owner.start, &c.beat, &c.token); err != nil {
 			return err
 		}
-		what := o.fate(s.self)
+		what := c.fate(s.self)
 		if what == unknown {
 			v, known := s.observations.run[c.id]
 			if !known || v.beat != c.beat || v.token != c.token {
@@ -173,6 +176,11 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 			n, err := t.exec(sqlLost, c.id, c.token, c.beat)
 			if err != nil {
 				return err
+			}
+			if n > 0 {
+				if err := t.all([]any{c.id, c.beat, fmt.Sprintf("lost: last sign of %s, which is gone", c.owner)}, sqlAddNote); err != nil {
+					return err
+				}
 			}
 			changed += n
 		}

@@ -28,6 +28,17 @@ type owner struct {
 	start int64
 }
 
+// String names the process and its machine.
+func (o owner) String() string {
+	return fmt.Sprintf("process %d on %s", o.pid, o.machine())
+}
+
+// machine is the machine's name.
+func (o owner) machine() string {
+	name, _, _ := strings.Cut(o.host, " ")
+	return name
+}
+
 func thisProcess() owner {
 	o := owner{pid: int64(os.Getpid())}
 	o.host, _ = os.Hostname()

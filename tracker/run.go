@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -81,35 +80,57 @@ func (s *Store) Enqueue(ctx context.Context, t *sql.Tx, n NewRun) (int64, error)
 	return id, s.plain(err)
 }
 
-// Requeue queues a run again that has failed, was stopped or is lost, within a transaction of [Store.DB]. A run of any
-// other status stays as it is.
-func (s *Store) Requeue(ctx context.Context, t *sql.Tx, id int64) error {
-	w := tx{ctx, t}
-	err := w.all(nil, sqlNextChange)
-	if err == nil {
-		_, err = w.exec(sqlRequeue, id)
-	}
-	return s.plain(err)
+// Requeue queues those of the runs again that have failed, were stopped or are lost, within a transaction of [Store.DB],
+// and takes back that running ones were cancelled. It returns their ids. Runs of any other status stay as they are.
+func (s *Store) Requeue(ctx context.Context, t *sql.Tx, ids []int64) (queued []int64, err error) {
+	return s.changeAll(ctx, t, ids, "queued again", func(w tx, id int64) (int64, error) {
+		if n, err := w.exec(sqlUncancel, id); n > 0 || err != nil {
+			return n, err
+		}
+		return w.exec(sqlRequeue, id)
+	})
 }
 
-// CancelQueued stops those of the runs that are queued or lost, within a transaction of [Store.DB], and returns their
-// ids. Runs of any other status stay as they are.
-func (s *Store) CancelQueued(ctx context.Context, t *sql.Tx, ids []int64) (stopped []int64, err error) {
+// Cancel stops those of the runs that are queued or lost, within a transaction of [Store.DB], and tells the writers of
+// running ones to stop: see [Run.Cancelled]. It returns their ids. Runs of any other status stay as they are.
+func (s *Store) Cancel(ctx context.Context, t *sql.Tx, ids []int64) (cancelled []int64, err error) {
+	now := micros(s.clock.now())
+	return s.changeAll(ctx, t, ids, "cancelled", func(w tx, id int64) (int64, error) {
+		if n, err := w.exec(sqlCancelRunning, id, now); n > 0 || err != nil {
+			return n, err
+		}
+		return w.exec(sqlCancelQueued, id, now)
+	})
+}
+
+// changeAll calls f for every run, and notes what has happened to those of which it says that they have changed.
+func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what string, f func(w tx, id int64) (int64, error)) (changed []int64, err error) {
+	if err := s.ReadOnly(); err != nil {
+		return nil, err
+	}
 	w := tx{ctx, t}
 	if err := w.all(nil, sqlNextChange); err != nil {
 		return nil, s.plain(err)
 	}
-	now := micros(s.clock.now())
 	for _, id := range ids {
-		n, err := w.exec(sqlCancelQueued, id, now)
+		n, err := f(w, id)
+		if err == nil && n > 0 {
+			changed = append(changed, id)
+			err = w.all([]any{id, micros(s.clock.now()), what}, sqlAddNote)
+		}
 		if err != nil {
 			return nil, s.plain(err)
 		}
-		if n > 0 {
-			stopped = append(stopped, id)
-		}
 	}
-	return stopped, nil
+	return changed, nil
+}
+
+// Cancelled says whether this process was told to stop the run. It then ends it with [ErrGivenBack]: the run is stopped,
+// or, where it was queued again meanwhile, queued.
+func (r *Run) Cancelled(ctx context.Context) (bool, error) {
+	var n int
+	err := value(ctx, r.store.db.reader, []any{&n}, sqlCancelled, r.ID, r.token)
+	return n > 0, r.store.plain(err)
 }
 
 // Take begins a queued run, or goes on with a lost one. If several processes try, one gets the run and the others
@@ -128,7 +149,9 @@ func (s *Store) resume(ctx context.Context, id int64, from ...Status) (*Run, err
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	return s.beating(s.start(ctx, func(tx) (int64, error) { return id, nil }, from...))
+	return s.beating(s.start(ctx, func(t tx) (int64, error) {
+		return id, t.all([]any{id, micros(s.clock.now()), "taken by " + s.self.String()}, sqlAddNoteTo)
+	}, from...))
 }
 
 // newRun is a run that this process is going to take.
@@ -166,8 +189,7 @@ func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), fr
 		case deleted:
 			return fmt.Errorf("run %d is deleted: restore it first", r.ID)
 		case status == Running:
-			host, _, _ := strings.Cut(o.host, " ")
-			return fmt.Errorf("run %d is running (process %d on %s): %w", r.ID, o.pid, host, ErrTaken)
+			return fmt.Errorf("run %d is running (%s): %w", r.ID, o, ErrTaken)
 		case !slices.Contains(from, status):
 			return fmt.Errorf("run %d is %s: %w", r.ID, status, ErrTaken)
 		}
@@ -230,8 +252,8 @@ func (r *Run) write(ctx context.Context, f func(t tx) error) error {
 	})
 }
 
-// Finish ends the run. It is finished if err is nil, stopped if err is [context.Canceled], queued again if err is
-// [ErrGivenBack], and otherwise failed, with the text of err. In the same transaction it removes those of the artifacts
+// Finish ends the run. It is finished if err is nil, stopped if err is [context.Canceled], if err is [ErrGivenBack]
+// queued again, or stopped where it was cancelled, and otherwise failed, with the text of err. In the same transaction it removes those of the artifacts
 // named by drop that the run has. The end is recorded even when ctx is done, for that is often why a run ends.
 //
 // If Finish returns an error, of a full disk for example, nothing of this has happened and the run is still running.
@@ -275,11 +297,12 @@ func (r *Run) writeEnd(ctx context.Context) error {
 				dropped = append(dropped, digest)
 			}
 		}
-		var ended any // a run that is queued again has not ended
-		if r.end.status != Queued {
-			ended = micros(r.end.at)
+		if r.end.status == Queued {
+			return errors.Join(
+				t.all([]any{r.ID, micros(r.end.at), "given back by " + r.store.self.String()}, sqlAddNote),
+				t.all([]any{r.ID, micros(r.end.at)}, sqlGiveBack))
 		}
-		return t.all([]any{r.ID, r.end.status, ended, clean(r.end.text)}, sqlFinish)
+		return t.all([]any{r.ID, r.end.status, micros(r.end.at), clean(r.end.text)}, sqlFinish)
 	})
 	if err != nil {
 		return err

@@ -190,7 +190,8 @@ func (db suite) queueAndFence(t *testing.T) {
 	}
 }
 
-// Queued and lost runs are cancelled in one transaction; a lost one's writer that comes back is refused.
+// Runs are cancelled in one transaction: queued and lost ones are stopped, the writer of a running one is told. A lost one's
+// writer that comes back is refused.
 func (db suite) cancelQueued(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	tx, err := s.DB().BeginTx(ctx, nil)
@@ -204,8 +205,8 @@ func (db suite) cancelQueued(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		tx, err := s.DB().BeginTx(ctx, nil)
 		must(t, err)
-		if stopped, err := s.CancelQueued(ctx, tx, all); err != nil || !slices.Equal(stopped, []int64{lost.ID, queued}) {
-			t.Errorf("%v %v", stopped, err)
+		if cancelled, err := s.Cancel(ctx, tx, all); err != nil || !slices.Equal(cancelled, []int64{lost.ID, running.ID, queued}) {
+			t.Errorf("%v %v", cancelled, err)
 		}
 		if commit {
 			must(t, tx.Commit())
@@ -220,6 +221,133 @@ func (db suite) cancelQueued(t *testing.T) {
 	}
 	if err := lost.Log(ctx, 1, map[string]float64{"m": 1}); !errors.Is(err, ErrTaken) {
 		t.Error(err)
+	}
+	if told, err := running.Cancelled(ctx); !told || err != nil {
+		t.Error(told, err)
+	}
+}
+
+// A running run that was cancelled is stopped by whatever comes first, its end or that its process is gone. It is queued, or
+// lost, where it was queued again before.
+func (db suite) cancelRunning(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	within := func(f func(ctx context.Context, tx *sql.Tx, ids []int64) ([]int64, error), id int64, want int) {
+		t.Helper()
+		must(t, s.Keep(ctx, nil, func(tx *sql.Tx, _ []*File) error {
+			changed, err := f(ctx, tx, []int64{id})
+			if len(changed) != want {
+				t.Errorf("%d runs changed, want %d", len(changed), want)
+			}
+			return err
+		}))
+	}
+	for _, c := range []struct {
+		end       string
+		cancelled Status
+		retried   Status
+	}{{"given back", Stopped, Queued}, {"gone", Stopped, Lost}, {"finished", Finished, Finished}, {"stopped", Stopped, Stopped}} {
+		for _, retry := range []bool{false, true} {
+			r := start(t, s, NewRun{})
+			within(s.Cancel, r.ID, 1)
+			within(s.Cancel, r.ID, 0)
+			want := c.cancelled
+			if retry {
+				within(s.Requeue, r.ID, 1)
+				want = c.retried
+			}
+			if told, err := r.Cancelled(ctx); told == retry || err != nil {
+				t.Error(told, err)
+			}
+			switch c.end {
+			case "given back":
+				must(t, r.Finish(ctx, ErrGivenBack))
+			case "gone":
+				execute(t, s, "UPDATE run SET pid = 999999999 WHERE id = $1", r.ID)
+			case "finished":
+				must(t, r.Finish(ctx, nil))
+			case "stopped":
+				must(t, r.Finish(ctx, context.Canceled))
+			}
+			if i := info(t, s, r.ID); i.Status != want || i.Ended.IsZero() != (want == Queued) {
+				t.Errorf("%s, queued again %t: it is %s, ended %v", c.end, retry, i.Status, i.Ended)
+			}
+			if told, err := r.Cancelled(ctx); told || err != nil {
+				t.Error(told, err)
+			}
+		}
+	}
+}
+
+// What happens to a run is noted: who took it, that it was lost, cancelled, queued again and given back.
+func (db suite) history(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	id := in(t, s, Queued)
+	within := func(f func(ctx context.Context, tx *sql.Tx, ids []int64) ([]int64, error)) {
+		t.Helper()
+		must(t, s.Keep(ctx, nil, func(tx *sql.Tx, _ []*File) error { _, err := f(ctx, tx, []int64{id}); return err }))
+	}
+	_, err := s.Take(ctx, id)
+	must(t, err)
+	execute(t, s, "UPDATE run SET host = $1, pid = 999999999", s.self.host)
+	r, err := s.Take(ctx, id)
+	must(t, err, r.Finish(ctx, ErrGivenBack))
+	within(s.Cancel)
+	within(s.Requeue)
+	var got []string
+	for _, n := range info(t, s, id).Notes {
+		got = append(got, n.Text)
+	}
+	self := s.self.String()
+	want := []string{
+		"taken by " + self, "lost: last sign of process 999999999 on " + s.self.machine() + ", which is gone", "taken by " + self,
+		"given back by " + self, "cancelled", "queued again",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("noted %q, want %q", got, want)
+	}
+}
+
+// Workers are seen while they wait and while they write a run, silent where their last beat is old, and not when they are gone.
+func (db suite) workers(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	self := func(run int64) Worker { return Worker{Host: s.self.machine(), PID: s.self.pid, Run: run} }
+	check := func(want ...Worker) {
+		t.Helper()
+		got, err := s.Workers(ctx)
+		must(t, err)
+		for i := range got {
+			got[i].Beat = time.Time{}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	r := start(t, s, NewRun{})
+	check(self(r.ID)) // takes none, but writes one
+	leave, err := s.Attend(ctx)
+	must(t, err)
+	check(self(r.ID))
+	must(t, r.Finish(ctx, nil))
+	check(self(0))
+	add := func(host string, pid int64, age time.Duration) {
+		execute(t, s, sqlAddWorker, host, pid, 1, micros(time.Now().Add(-age)))
+	}
+	add("zelda boot", 7, time.Minute)
+	add("zelda boot", 8, 0)
+	add("zelda boot", 9, 25*time.Hour) // forgotten
+	add(s.self.host, 999999999, 0)     // gone
+	execute(t, s, "UPDATE worker SET beat = $1 WHERE pid = $2", micros(time.Now().Add(-time.Minute)), s.self.pid)
+	halted := self(0)
+	halted.Silent = true
+	check(halted, Worker{Host: "zelda", PID: 7, Silent: true}, Worker{Host: "zelda", PID: 8})
+	leave()
+	leave, err = s.Attend(ctx)
+	must(t, err)
+	defer leave()
+	var n int
+	must(t, value(ctx, s.db.reader, []any{&n}, "SELECT count(*) FROM worker"))
+	if n != 3 {
+		t.Errorf("%d workers on record", n)
 	}
 }
 
@@ -369,10 +497,10 @@ func (db suite) states(t *testing.T) {
 		{"take", func(id int64) error { return took(s.Take(ctx, id)) }, map[Status]Status{Queued: Running, Lost: Running}},
 		{"resume", func(id int64) error { return took(s.Resume(ctx, id)) }, map[Status]Status{Finished: Running, Failed: Running, Stopped: Running, Lost: Running}},
 		{"requeue", func(id int64) error {
-			return within(func(tx *sql.Tx) error { return s.Requeue(ctx, tx, id) })
+			return within(func(tx *sql.Tx) error { _, err := s.Requeue(ctx, tx, []int64{id}); return err })
 		}, map[Status]Status{Queued: Queued, Running: Running, Finished: Finished, Failed: Queued, Stopped: Queued, Lost: Queued}},
 		{"cancel", func(id int64) error {
-			return within(func(tx *sql.Tx) error { _, err := s.CancelQueued(ctx, tx, []int64{id}); return err })
+			return within(func(tx *sql.Tx) error { _, err := s.Cancel(ctx, tx, []int64{id}); return err })
 		}, map[Status]Status{Queued: Stopped, Running: Running, Finished: Finished, Failed: Failed, Stopped: Stopped, Lost: Stopped}},
 	} {
 		for _, from := range statuses {

@@ -28,18 +28,34 @@ const (
 	sqlSetEnvironment  = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2), command = $3 WHERE id = $1`
 	sqlMoveEnvironment = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2) WHERE id = $1`
 	sqlEnvironment     = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
-	sqlTake            = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '',
+	sqlTake            = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '', cancelled = NULL,
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
-	sqlRequeue = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
+	sqlUncancel = `UPDATE run SET cancelled = NULL, changed = (SELECT n FROM change) WHERE id = $1 AND status = 'running' AND cancelled IS NOT NULL`
+	sqlRequeue  = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
 		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
 	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $2), error = ''
 		WHERE id = $1 AND status IN ('queued', 'lost')`
-	sqlFinish = `UPDATE run SET status = $2, ended = $3, error = $4 WHERE id = $1`
-	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
-	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
-	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
-	sqlLost   = `UPDATE run SET status = 'lost', ended = beat, changed = (SELECT n + 1 FROM change)
+	sqlCancelRunning = `UPDATE run SET cancelled = $2, changed = (SELECT n FROM change) WHERE id = $1 AND status = 'running' AND cancelled IS NULL`
+	sqlCancelled     = `SELECT count(*) FROM run WHERE id = $1 AND token = $2 AND cancelled IS NOT NULL`
+	sqlFinish        = `UPDATE run SET status = $2, ended = $3, error = $4, cancelled = NULL WHERE id = $1`
+	// A run that was cancelled is not for the next one.
+	sqlGiveBack = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'queued' ELSE 'stopped' END,
+		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE $2 END, error = '', cancelled = NULL WHERE id = $1`
+	sqlBeat  = `UPDATE run SET beat = $2 WHERE id = $1`
+	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
+	sqlAlive = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
+	sqlLost  = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n + 1 FROM change)
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
+
+	sqlAddWorker    = `INSERT INTO worker (host, pid, process_start, beat) VALUES ($1, $2, $3, $4) RETURNING id`
+	sqlWorkerBeat   = `UPDATE worker SET beat = $2 WHERE id = $1`
+	sqlRemoveWorker = `DELETE FROM worker WHERE id = $1`
+	sqlWorkers      = `SELECT w.id, w.host, w.pid, w.process_start, w.beat, COALESCE(r.id, 0) FROM worker w
+		LEFT JOIN run r ON r.status = 'running' AND r.host = w.host AND r.pid = w.pid AND r.process_start = w.process_start
+		UNION ALL SELECT 0, r.host, r.pid, r.process_start, r.beat, r.id FROM run r WHERE r.status = 'running'
+		AND NOT EXISTS (SELECT 1 FROM worker w WHERE r.host = w.host AND r.pid = w.pid AND r.process_start = w.process_start)
+		ORDER BY 2, 3, 6`
+
 	sqlImported = `UPDATE run SET status = $2, created = COALESCE($3, created), started = $4, ended = $5, error = $6, deleted = NULL WHERE id = $1`
 
 	sqlSameRun = `SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment
@@ -50,6 +66,7 @@ const (
 	sqlSetTag    = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
 	sqlRemoveTag = `DELETE FROM tag WHERE run = $1 AND key = $2`
 	sqlAddNote   = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
+	sqlAddNoteTo = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
 	sqlAddSample = `INSERT INTO sample (run, time, cpu, memory, gpu, gpu_memory) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, time) DO NOTHING`
 	sqlSamples   = `SELECT time, cpu, memory, gpu, gpu_memory FROM sample WHERE run = $1 ORDER BY time`
 

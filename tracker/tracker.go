@@ -21,7 +21,7 @@
 //   - queued: it waits for a worker ([Store.Enqueue], [Store.Requeue]),
 //   - running: a process writes it ([Store.Start], [Store.Take], [Store.Resume]),
 //   - finished, stopped or failed: [Run.Finish] has ended it, without an error, with [context.Canceled], or with another
-//     error; [Store.CancelQueued] also stops a run that waits,
+//     error; [Store.Cancel] also stops a run that waits,
 //   - lost: it was running, and its process is gone.
 //
 // Whoever lists runs finds out which are lost, and records it. A process on the same machine is looked up by its id and
@@ -85,7 +85,7 @@ var (
 	// ErrTaken means that this process may not write the run: another process does, or the run has ended.
 	ErrTaken = errors.New("taken by another process, or ended")
 	// ErrGivenBack is what [Run.Finish] takes from a worker that gives a run back: it is queued again, for another
-	// worker.
+	// worker; one that was cancelled is stopped.
 	ErrGivenBack = errors.New("given back to the queue")
 	// ErrNotFound means that there is no such run, picture or artifact.
 	ErrNotFound = errors.New("not found")

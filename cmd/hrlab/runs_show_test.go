@@ -65,7 +65,7 @@ func TestShowTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "cancelled" {
-			if _, err := s.CancelQueued(t.Context(), tx, []int64{id}); err != nil {
+			if _, err := s.Cancel(t.Context(), tx, []int64{id}); err != nil {
 				t.Fatal(err)
 			}
 		}
