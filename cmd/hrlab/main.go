@@ -115,7 +115,7 @@ func run(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
-	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, experiments.ErrUnfit) || errors.Is(err, errPictures) || errors.Is(err, errLeftOut) || errors.Is(err, errUnsound) || errors.Is(err, errCell) {
+	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, experiments.ErrUnfit) || errors.Is(err, experiments.ErrPaused) || errors.Is(err, errPictures) || errors.Is(err, errLeftOut) || errors.Is(err, errUnsound) || errors.Is(err, errCell) {
 		return 1
 	}
 	return 2

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"hrlab/experiments"
 	"hrlab/tracker"
@@ -15,7 +17,7 @@ import (
 
 // queueCmd are the verbs on the queue.
 type queueCmd struct {
-	Status queueStatusCmd `cmd:"" help:"Count the trials by status, in the words of runs list."`
+	Status queueStatusCmd `cmd:"" help:"Count the trials by status, and show how far each worker is."`
 	Pause  queuePauseCmd  `cmd:"" help:"Keep workers from taking trials."`
 	Resume queueResumeCmd `cmd:"" help:"End a pause."`
 	Cancel queueCancelCmd `cmd:"" help:"Take runs from the queue, and stop those that are running."`
@@ -44,19 +46,56 @@ func (q *queueCmd) with(ctx context.Context, f func(s *tracker.Store, q *experim
 	})
 }
 
-type queueStatusCmd struct{}
+type queueStatusCmd struct {
+	JSON bool `name:"json" help:"Print an object for programs: whether the queue is paused, the trials by status, the workers and what was left for others."`
+}
 
 // Help has examples.
 func (*queueStatusCmd) Help() string {
-	return `Examples:
+	return `Statuses are those of runs list. A worker is silent when it has given no sign of life for a while: it is halted, or its
+machine cannot be reached.
 
-	hrlab queue status`
+Examples:
+
+	hrlab queue status
+	hrlab queue status --json`
 }
 
-// Run counts.
-func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
+// queueState is the state of the queue as JSON.
+type queueState struct {
+	Paused  bool                   `json:"paused"`
+	Trials  map[tracker.Status]int `json:"trials"`
+	Workers []workerState          `json:"workers"`
+	Left    []leftTrial            `json:"left"`
+}
+
+// workerState is a process that takes trials, as JSON.
+type workerState struct {
+	Host        string    `json:"host"`
+	PID         int64     `json:"pid"`
+	Beat        time.Time `json:"beat"` // its last sign of life
+	Silent      bool      `json:"silent"`
+	Run         int64     `json:"run,omitempty"` // none: it waits
+	Step        int       `json:"step,omitempty"`
+	Steps       int       `json:"steps,omitempty"`
+	SecondsLeft float64   `json:"seconds_left,omitempty"`
+}
+
+// leftTrial is a trial that a worker has left for others, as JSON.
+type leftTrial struct {
+	Run    int64  `json:"run"`
+	Worker string `json:"worker"`
+	Why    string `json:"why"`
+}
+
+// Run tells.
+func (v *queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
 		trials, paused, err := queue.State(ctx)
+		if err != nil {
+			return err
+		}
+		workers, err := queue.Workers(ctx)
 		if err != nil {
 			return err
 		}
@@ -64,28 +103,58 @@ func (*queueStatusCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 		if err != nil {
 			return err
 		}
-		var text strings.Builder
-		if paused {
-			fmt.Fprintln(&text, "paused: hrlab queue resume ends it")
+		state := queueState{paused, trials, []workerState{}, []leftTrial{}}
+		for _, w := range workers {
+			state.Workers = append(state.Workers, workerState{w.Host, w.PID, w.Beat, w.Silent, w.Run, w.Step, w.Steps, w.Left.Seconds()})
 		}
-		for _, status := range []tracker.Status{tracker.Queued, tracker.Running, tracker.Lost, tracker.Finished, tracker.Failed, tracker.Stopped} {
-			if n := trials[status]; n > 0 {
-				fmt.Fprintf(&text, "%-10s %d\n", status, n)
-			}
-		}
-		if len(trials) == 0 {
-			fmt.Fprintln(&text, "empty")
-		}
-		waiting := map[string]int{}
 		for _, u := range unfit {
-			waiting[fmt.Sprintf("by %s: %s", u.Worker, u.Why)]++
+			state.Left = append(state.Left, leftTrial(u))
 		}
-		for _, why := range slices.Sorted(maps.Keys(waiting)) {
-			fmt.Fprintf(&text, "%d left for other workers, %s\n", waiting[why], why)
+		if v.JSON {
+			return json.NewEncoder(c.out).Encode(state)
 		}
-		_, err = io.WriteString(c.out, text.String())
-		return err
+		return state.print(c.out)
 	})
+}
+
+// print writes the state for a reader.
+func (q queueState) print(w io.Writer) error {
+	var text strings.Builder
+	if q.Paused {
+		fmt.Fprintln(&text, "paused: hrlab queue resume ends it")
+	}
+	for _, status := range []tracker.Status{tracker.Queued, tracker.Running, tracker.Lost, tracker.Finished, tracker.Failed, tracker.Stopped} {
+		if n := q.Trials[status]; n > 0 {
+			fmt.Fprintf(&text, "%-10s %d\n", status, n)
+		}
+	}
+	if len(q.Trials) == 0 {
+		fmt.Fprintln(&text, "empty")
+	}
+	for _, p := range q.Workers {
+		fmt.Fprintf(&text, "process %d on %s: ", p.PID, printable(p.Host))
+		if p.Silent {
+			fmt.Fprintf(&text, "silent since %s, ", when(p.Beat))
+		}
+		if p.Run == 0 {
+			fmt.Fprintln(&text, "waits for trials")
+			continue
+		}
+		fmt.Fprintf(&text, "run %d, step %d of %d", p.Run, p.Step, p.Steps)
+		if p.SecondsLeft > 0 && !p.Silent {
+			fmt.Fprintf(&text, ", %v left", time.Duration(p.SecondsLeft*float64(time.Second)).Round(time.Second))
+		}
+		fmt.Fprintln(&text)
+	}
+	waiting := map[string]int{}
+	for _, u := range q.Left {
+		waiting[fmt.Sprintf("by %s: %s", u.Worker, u.Why)]++
+	}
+	for _, why := range slices.Sorted(maps.Keys(waiting)) {
+		fmt.Fprintf(&text, "%d left for other workers, %s\n", waiting[why], why)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
 }
 
 type queuePauseCmd struct{}
@@ -148,7 +217,9 @@ type queueCancelCmd struct{ queuedRuns }
 
 // Help has examples.
 func (*queueCancelCmd) Help() string {
-	return `Examples:
+	return `A run that is running stops at its next step, whoever is at it; queue retry before that has it go on.
+
+Examples:
 
 	hrlab queue cancel 12 13
 	hrlab queue cancel --experiment boat`
@@ -182,7 +253,7 @@ func (*queueRetryCmd) Help() string {
 // Run queues again.
 func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
 	return q.with(ctx, func(s *tracker.Store, queue *experiments.Queue) error {
-		runs, err := d.find(ctx, s, tracker.Failed, tracker.Stopped, tracker.Lost, tracker.Queued)
+		runs, err := d.find(ctx, s, tracker.Failed, tracker.Stopped, tracker.Lost, tracker.Queued, tracker.Running)
 		if err != nil {
 			return err
 		}

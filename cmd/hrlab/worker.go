@@ -15,7 +15,7 @@ import (
 )
 
 type workerCmd struct {
-	Drain bool  `help:"End when the queue is empty, or holds only trials that this worker cannot do."`
+	Drain bool  `help:"End when the queue is empty, or paused, or holds only trials that this worker cannot do. The exit code is 1 where trials failed or are left."`
 	While int32 `placeholder:"PID" help:"End when that process ends. A database has only one such worker per device and weights."`
 	dbFlags
 	engineFlags
