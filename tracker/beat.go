@@ -144,7 +144,7 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 	seen := map[int64]observation{}
 	err = each(ctx, s.db.reader, sqlAlive, nil, func(scan func(...any) error) error {
 		var c candidate
-		if err := scan(&c.id, &c.host, &c.pid, &c.owner.start, &c.beat, &c.token); err != nil {
+		if err := scan(&c.id, &c.host, &c.pid, &c.start, &c.beat, &c.token); err != nil {
 			return err
 		}
 		what := c.fate(s.self)
