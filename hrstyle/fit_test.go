@@ -112,6 +112,30 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 	}
 }
 
+// A fit whose graphs come from the cache is the same to the last bit as one that compiles them.
+func TestCacheKeepsLosses(t *testing.T) {
+	pair, c := small()
+	var want []Step
+	for i, cache := range []string{"off", t.TempDir(), ""} {
+		if cache != "" {
+			t.Setenv("HRLAB_XLA_CACHE", cache)
+		}
+		got := collect(t, smallEngine(t, device.CPU).Fit(t.Context(), pair, c))
+		if i == 0 {
+			want = got
+		} else if found := device.FindCache(); found.Entries == 0 {
+			t.Skip("the plugin keeps nothing: ", found.Problem)
+		} else if found.Problem != "" {
+			t.Error(found.Problem)
+		}
+		for n, s := range got {
+			if w := want[n]; s.Total != w.Total || s.Content != w.Content || s.Style != w.Style || !reflect.DeepEqual(s.Generator().flat, w.Generator().flat) {
+				t.Errorf("start %d, step %d: total %v, without the cache %v", i, n, s.Total, w.Total)
+			}
+		}
+	}
+}
+
 func TestCheckpointEvery(t *testing.T) {
 	pair, c := small()
 	c.Checkpoint, c.CheckpointEvery, c.ReportEvery = filepath.Join(t.TempDir(), "c.safetensors"), 2, 100

@@ -95,12 +95,16 @@ func examine(ctx context.Context) (findings []finding) {
 	}
 	if path, ok := plugins[device.CPU]; ok {
 		say("XLA:CPU", "%s", path)
+		if device.Outdated(path) {
+			say("XLA:CPU", "of another version of hrlab: hrlab setup plugin renews it")
+		}
 	} else {
 		say("XLA:CPU", "no plugin: run hrlab setup")
 		for _, tool := range device.MissingTools(device.CPU) {
 			say("XLA:CPU", "%s is missing, which hrlab setup needs: apt-get install %s", tool.Name, tool.Package)
 		}
 	}
+	sayCache(say, device.FindCache())
 	say("pure Go", "always there; slow")
 	chosen := ""
 	if d, err := device.Open(device.Auto); err != nil {
@@ -129,6 +133,24 @@ func examine(ctx context.Context) (findings []finding) {
 	}
 	say("for a bug report", "%s; %s/%s; %s; VGG19 %s", strings.Join(all, ", "), runtime.GOOS, runtime.GOARCH, chosen, weights)
 	return findings
+}
+
+// sayCache says what XLA:CPU has kept of what it compiled.
+func sayCache(say func(name, format string, args ...any), cache device.Cache) {
+	const name = "compiled graphs"
+	if cache.Dir == "" {
+		say(name, "not kept: %s", cache.Problem)
+		return
+	}
+	say(name, "%s: %d files, %.1f MB; hrlab setup empty-cache removes them", cache.Dir, cache.Entries, float64(cache.Bytes)/1e6)
+	if cache.Problem == "" {
+		return
+	}
+	when := ""
+	if !cache.Since.IsZero() {
+		when = cache.Since.Format("2006-01-02 15:04") + ": "
+	}
+	say(name, "last problem: %s%s", when, cache.Problem)
 }
 
 // versions lists the program, Go and the modules that results depend on.

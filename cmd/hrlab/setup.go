@@ -12,7 +12,7 @@ import (
 )
 
 type setupCmd struct {
-	What       string `arg:"" optional:"" default:"all" enum:"all,plugin,weights" help:"plugin: what the device needs; weights: VGG19's; all: both."`
+	What       string `arg:"" optional:"" default:"all" enum:"all,plugin,weights,empty-cache" help:"plugin: what the device needs; weights: VGG19's; all: both. empty-cache: remove the graphs that XLA:CPU has compiled and kept."`
 	Device     string `default:"cpu" enum:"cpu,cuda" help:"cpu: the XLA:CPU plugin, built here; cuda: the CUDA plugin and NVIDIA's libraries (2.2 GB)."`
 	WeightsURL string `name:"weights-url" placeholder:"URL|FILE" help:"Take VGG19's weights from a mirror or a file (safetensors, .pth) instead of torchvision's at Hugging Face."`
 }
@@ -23,7 +23,8 @@ func (*setupCmd) Help() string {
 
 	hrlab setup                                   # the XLA:CPU plugin and VGG19's weights
 	hrlab setup plugin --device cuda              # the CUDA plugin and NVIDIA's libraries
-	hrlab setup weights --weights-url vgg19.pth   # weights from a file`
+	hrlab setup weights --weights-url vgg19.pth   # weights from a file
+	hrlab setup empty-cache                       # remove what XLA:CPU has compiled and kept`
 }
 
 // Run installs the plugin of the device unless a working one is there, then VGG19's weights unless they are there. Where tools
@@ -34,6 +35,9 @@ func (s *setupCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintln(c.messages, "stopped; the same command goes on")
 		}
 	}()
+	if s.What == "empty-cache" {
+		return emptyCache(c, device.FindCache())
+	}
 	if s.What != "weights" {
 		if err := setupPlugin(ctx, c, device.Kind(s.Device)); err != nil {
 			return err
@@ -42,6 +46,17 @@ func (s *setupCmd) Run(ctx context.Context, c *console) (err error) {
 	if s.What != "plugin" {
 		return fetchVGG(ctx, c, s.WeightsURL)
 	}
+	return nil
+}
+
+func emptyCache(c *console, cache device.Cache) error {
+	if cache.Dir == "" {
+		return fmt.Errorf("no cache of compiled graphs: %s", cache.Problem)
+	}
+	if err := cache.Empty(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.messages, "%s: %d files removed, %.1f MB\n", cache.Dir, cache.Entries, float64(cache.Bytes)/1e6)
 	return nil
 }
 

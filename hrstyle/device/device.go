@@ -170,15 +170,14 @@ func userDir() (string, error) {
 // LargePages is the variable in [Environment] that counts only if it is set when the process starts.
 const LargePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
-// Environment lists variables, as NAME=value, that make XLA:CPU faster and quieter. Those that are set already are not in
-// it. GLIBC_TUNABLES counts only if it is set when the process starts, the others if they are set before Open.
+// Environment lists variables, as NAME=value, that make XLA:CPU faster and quieter, and keep what it compiled (see
+// [FindCache]). Those that are set already are not in it. GLIBC_TUNABLES counts only if it is set when the process starts, the others if they are set before Open.
 //
 // XLA ends the process if it does not know a flag in XLA_FLAGS. The plugin that InstallCPU builds and the CUDA plugin
 // jax-cuda13-pjrt 0.12 know the flag that is set here. With a plugin that does not, set XLA_FLAGS yourself, if only to
 // nothing.
 func Environment() []string {
-	var list []string
-	for _, v := range []string{
+	all := []string{
 		// Large pages: a step frees and takes hundreds of MB, and page faults are a third of its time without.
 		LargePages,
 		// The emitters for fusions take a third of the first step for nothing.
@@ -186,7 +185,12 @@ func Environment() []string {
 		// Less talk on stderr: fatal errors alone, and no notice of oneDNN, which XLA:CPU does not use.
 		"TF_CPP_MIN_LOG_LEVEL=3",
 		"TF_ENABLE_ONEDNN_OPTS=0",
-	} {
+	}
+	if dir, err := cacheDir(); err == nil {
+		all = append(all, cacheVariable+"="+dir)
+	}
+	var list []string
+	for _, v := range all {
 		name, _, _ := strings.Cut(v, "=")
 		if _, set := os.LookupEnv(name); !set {
 			list = append(list, v)

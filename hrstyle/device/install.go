@@ -25,6 +25,8 @@ import (
 var (
 	//go:embed plugin/shim.cc
 	shimSource []byte
+	//go:embed plugin/cache.h
+	cacheSource []byte
 	//go:embed plugin/mlir.h
 	mlirSource []byte
 	//go:embed plugin/check.cc
@@ -98,10 +100,17 @@ func compilation(tmp, lib string) []string {
 func cpuFolder() string {
 	h := sha256.New()
 	fmt.Fprint(h, wheelHash, compilation("", ""))
-	for _, source := range [][]byte{shimSource, mlirSource, checkSource} {
+	for _, source := range [][]byte{shimSource, cacheSource, mlirSource, checkSource} {
 		h.Write(source)
 	}
 	return fmt.Sprintf("%s%x", prefix, h.Sum(nil)[:6])
+}
+
+// Outdated says whether a plugin was built by InstallCPU of another version of this package, so that InstallCPU would renew it.
+func Outdated(path string) bool {
+	file, err := filepath.EvalSymlinks(path)
+	folder := filepath.Base(filepath.Dir(file))
+	return err == nil && strings.HasPrefix(folder, prefix) && folder != cpuFolder()
 }
 
 // InstallCPU builds the XLA:CPU plugin in the user's directory of plugins and returns its path. It does nothing if the plugin
@@ -269,7 +278,7 @@ func build(ctx context.Context, tmp, lib string, report func(stage string, done,
 			}
 		}
 	}
-	files := map[string][]byte{"shim.cc": shimSource, "check.cc": checkSource}
+	files := map[string][]byte{"shim.cc": shimSource, "cache.h": cacheSource, "check.cc": checkSource}
 	for _, header := range stubs {
 		files["stub/mlir/"+header] = mlirSource
 	}
@@ -280,7 +289,8 @@ func build(ctx context.Context, tmp, lib string, report func(stage string, done,
 		}
 	}
 	report("compile", 0, 0)
-	if err := command(ctx, tmp, clang(), compilation(tmp, lib)...); err != nil {
+	// What another build compiled, this one must not take from the cache.
+	if err := command(ctx, tmp, clang(), append(compilation(tmp, lib), `-DBUILD="`+cpuFolder()+`"`)...); err != nil {
 		return err
 	}
 	return command(ctx, tmp, clang(), "-std=c++17", "-O1", "-o", filepath.Join(lib, checkFile),
@@ -403,7 +413,8 @@ func (p *progress) extract(f *zip.File, path string) error {
 // command runs a program whose temporary files go to tmp; of its complaints the most telling line becomes the error.
 func command(ctx context.Context, tmp, program string, args ...string) error {
 	c := exec.CommandContext(ctx, program, args...)
-	c.Env = append(os.Environ(), "TMPDIR="+tmp, "TF_ENABLE_ONEDNN_OPTS=0")
+	// A check is to compile, whatever the cache has.
+	c.Env = append(os.Environ(), "TMPDIR="+tmp, "TF_ENABLE_ONEDNN_OPTS=0", cacheVariable+"=off")
 	c.WaitDelay = time.Second // a killed compiler's linker holds on to the pipe
 	output, err := c.CombinedOutput()
 	if err == nil || ctx.Err() != nil {

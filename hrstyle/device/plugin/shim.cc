@@ -7,8 +7,12 @@
 // ever grow at their end and go-xla is built against a later version than the
 // wheel's, so every struct it passes is long enough.
 
+#include <cpuid.h>
+#include <sched.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -17,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "cache.h"
+#include "xla/debug_options_flags.h"
 #include "xla/hlo/builder/xla_computation.h"
 #include "xla/layout_util.h"
 #include "xla/literal.h"
@@ -27,6 +33,7 @@
 #include "xla/pjrt/proto/compile_options.pb.h"
 #include "xla/primitive_util.h"
 #include "xla/shape_util.h"
+#include "xla/tsl/lib/strings/proto_serialization.h"
 
 namespace xla {
 // From xla/pjrt/mlir_to_hlo.h, which cannot be included because it needs LLVM's
@@ -62,6 +69,8 @@ struct PJRT_Client {
   std::vector<std::unique_ptr<PJRT_Device>> owned;
   std::vector<PJRT_Device*> devices;  // the same, as the API wants them
   std::string name, version;
+  Cache cache;
+  std::string machine;
   // The caller's share. Executables have one too: go-xla's finalizers may
   // destroy them after their client.
   std::shared_ptr<PJRT_Client> self;
@@ -187,6 +196,28 @@ PJRT_Error* PluginAttributes(PJRT_Plugin_Attributes_Args* args) {
 
 // Client.
 
+// What compiled code depends on besides program, flags and this plugin: the
+// CPU's features, its model (which LLVM tunes for) and the number of threads.
+// Empty where that is not known.
+std::string Machine(xla::PjRtClient* client) {
+  auto topology = client->GetTopologyDescription();
+  if (!topology.ok()) return "";
+  auto features = (*topology)->Serialize();
+  if (!features.ok()) return "";
+  unsigned cpu[8] = {};
+  for (unsigned leaf : {0, 1})  // vendor, and family, model and stepping
+    __get_cpuid(leaf, cpu + 4 * leaf, cpu + 4 * leaf + 1, cpu + 4 * leaf + 2,
+                cpu + 4 * leaf + 3);
+  cpu_set_t set;
+  const int threads =
+      sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+  std::string all = *features + " " + std::to_string(threads);
+  for (unsigned i : {0, 1, 2, 3, 4}) all += " " + std::to_string(cpu[i]);
+  for (const char* name : {"NPROC", "PJRT_NPROC", "TF_ENABLE_ONEDNN_OPTS"})
+    if (const char* value = getenv(name)) all += std::string(" ") + value;
+  return all;
+}
+
 PJRT_Error* ClientCreate(PJRT_Client_Create_Args* args) {
   xla::CpuClientOptions options;
   options.cpu_device_count = 1;
@@ -199,6 +230,7 @@ PJRT_Error* ClientCreate(PJRT_Client_Create_Args* args) {
         PJRT_Device{d, {d, std::string(d->DebugString())}}));
     result->devices.push_back(result->owned.back().get());
   }
+  result->machine = Machine(client.get());
   result->client = std::move(client);
   args->client = result.get();
   args->client->self = std::move(result);
@@ -254,29 +286,70 @@ PJRT_Error* ClientDefaultDeviceAssignment(
   return nullptr;
 }
 
-PJRT_Error* ClientCompile(PJRT_Client_Compile_Args* args) {
-  xla::CompileOptionsProto proto;
-  if (!proto.ParseFromArray(args->compile_options, args->compile_options_size))
-    return Error(absl::InvalidArgumentError("bad CompileOptionsProto"));
-  ASSIGN_OR_RETURN(auto options, xla::CompileOptions::FromProto(proto));
-  const absl::string_view format(args->program->format,
-                                 args->program->format_size);
-  const absl::string_view code(args->program->code, args->program->code_size);
+absl::StatusOr<std::unique_ptr<xla::PjRtLoadedExecutable>> Compile(
+    xla::PjRtClient* client, absl::string_view format, absl::string_view code,
+    xla::CompileOptions options) {
   xla::XlaComputation computation;
   if (format == "mlir") {
-    RETURN_IF_ERROR(xla::ParseMlirModuleStringAndConvertToXlaComputation(
-        code, computation, /*use_tuple_args=*/false, /*return_tuple=*/false));
+    absl::Status status = xla::ParseMlirModuleStringAndConvertToXlaComputation(
+        code, computation, /*use_tuple_args=*/false, /*return_tuple=*/false);
+    if (!status.ok()) return status;
   } else if (format == "hlo") {
     xla::HloModuleProto module;
     if (!module.ParseFromArray(code.data(), code.size()))
-      return Error(absl::InvalidArgumentError("bad HloModuleProto"));
+      return absl::InvalidArgumentError("bad HloModuleProto");
     computation = xla::XlaComputation(std::move(module));
   } else {
-    return Error(
-        absl::UnimplementedError("program format " + std::string(format)));
+    return absl::UnimplementedError("program format " + std::string(format));
   }
-  ASSIGN_OR_RETURN(auto loaded, args->client->client->CompileAndLoad(
-                                    computation, std::move(options)));
+  return client->CompileAndLoad(computation, std::move(options));
+}
+
+// Compile, but from the cache where it has this program. What the cache has and
+// XLA does not load is compiled again.
+absl::StatusOr<std::unique_ptr<xla::PjRtLoadedExecutable>> CachedCompile(
+    const PJRT_Client* client, absl::string_view format,
+    absl::string_view code, absl::string_view packed_options,
+    xla::CompileOptions options) {
+  const Cache& cache = client->cache;
+  const xla::DebugOptions flags = xla::GetDebugOptionsFromFlags();
+  if (!cache.on() || client->machine.empty() ||
+      !flags.xla_dump_to().empty())  // only compiling dumps
+    return Compile(client->client.get(), format, code, std::move(options));
+  std::string packed_flags;
+  tsl::SerializeToStringDeterministic(flags, &packed_flags);
+  const std::string key = Hash({BUILD, client->machine, packed_flags,
+                                packed_options, format, code});
+  if (auto content = cache.Get(key)) {
+    auto loaded = client->client->LoadSerializedExecutable(
+        *content, options, xla::LoadOptions());
+    if (loaded.ok()) return loaded;
+    cache.Problem("not loaded: " + std::string(loaded.status().message()));
+  }
+  auto loaded =
+      Compile(client->client.get(), format, code, std::move(options));
+  if (!loaded.ok()) return loaded;
+  auto content = (*loaded)->GetExecutable()->SerializeExecutable();
+  if (content.ok())
+    cache.Put(key, *content);
+  else
+    cache.Problem("not serialized: " + std::string(content.status().message()));
+  return loaded;
+}
+
+PJRT_Error* ClientCompile(PJRT_Client_Compile_Args* args) {
+  const absl::string_view packed_options(args->compile_options,
+                                         args->compile_options_size);
+  xla::CompileOptionsProto proto;
+  if (!proto.ParseFromArray(packed_options.data(), packed_options.size()))
+    return Error(absl::InvalidArgumentError("bad CompileOptionsProto"));
+  ASSIGN_OR_RETURN(auto options, xla::CompileOptions::FromProto(proto));
+  ASSIGN_OR_RETURN(
+      auto loaded,
+      CachedCompile(args->client,
+                    {args->program->format, args->program->format_size},
+                    {args->program->code, args->program->code_size},
+                    packed_options, std::move(options)));
   xla::PjRtExecutable* executable = loaded->GetExecutable();
   ASSIGN_OR_RETURN(auto types, executable->GetOutputElementTypes());
   std::string name(executable->name());
