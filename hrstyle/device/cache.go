@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// cacheVariable names the folder of the cache; the plugin takes what is no absolute path, such as off, for none.
-const cacheVariable = "HRLAB_XLA_CACHE"
+// CacheVariable is the environment variable with the folder of the cache (see [FindCache]). What is no absolute path, such as
+// off, means no cache.
+const CacheVariable = "HRLAB_XLA_CACHE"
 
 // problem is the plugin's file with its last complaint, and cached the name of an entry or of one that is being written.
 const problem = "problem"
@@ -33,7 +34,7 @@ type Cache struct {
 // FindCache looks at the cache that the plugin would use: the folder that HRLAB_XLA_CACHE names or, where that is not set,
 // hrlab/xla in the user's directory of caches.
 func FindCache() Cache {
-	dir, set := os.LookupEnv(cacheVariable)
+	dir, set := os.LookupEnv(CacheVariable)
 	if !set {
 		var err error
 		if dir, err = cacheDir(); err != nil {
@@ -41,7 +42,7 @@ func FindCache() Cache {
 		}
 	}
 	if !filepath.IsAbs(dir) {
-		return Cache{Problem: cacheVariable + "=" + dir}
+		return Cache{Problem: CacheVariable + "=" + dir}
 	}
 	c := Cache{Dir: dir}
 	entries, err := os.ReadDir(dir)

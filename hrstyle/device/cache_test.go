@@ -28,7 +28,7 @@ func cachePlugin(t *testing.T, dir string) {
 	if filepath.Base(filepath.Dir(path)) != cpuFolder() {
 		t.Skip(path, " is not the plugin of this version")
 	}
-	t.Setenv(cacheVariable, dir)
+	t.Setenv(CacheVariable, dir)
 	t.Setenv("TF_CPP_MIN_LOG_LEVEL", "3")
 }
 
@@ -88,7 +88,7 @@ func entries(t *testing.T, dir string, expected ...string) (names []string) {
 // unused is what a computation gives without a cache.
 func unused(t *testing.T, n int) string {
 	t.Helper()
-	t.Setenv(cacheVariable, "off")
+	t.Setenv(CacheVariable, "off")
 	return compile(t, opened(t), n)
 }
 
@@ -97,7 +97,7 @@ func TestCacheUsed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "cache")
 	cachePlugin(t, dir)
 	want := unused(t, 1)
-	t.Setenv(cacheVariable, dir)
+	t.Setenv(CacheVariable, dir)
 	for range 2 {
 		if got := compile(t, opened(t), 1); got != want {
 			t.Errorf("%s, without a cache %s", got, want)
@@ -146,7 +146,7 @@ func TestCacheDamaged(t *testing.T) {
 	dir := ownFolder(t)
 	cachePlugin(t, dir)
 	want := unused(t, 1)
-	t.Setenv(cacheVariable, dir)
+	t.Setenv(CacheVariable, dir)
 	d := opened(t)
 	compile(t, d, 2)
 	other := filepath.Join(dir, entries(t, dir)[0])
@@ -248,9 +248,9 @@ func TestCacheRefused(t *testing.T) {
 	}
 	t.Chdir(ownFolder(t))
 	for _, value := range []string{"off", "", "relative"} {
-		t.Setenv(cacheVariable, value)
+		t.Setenv(CacheVariable, value)
 		compile(t, opened(t), 1)
-		if left := entries(t, "."); len(left) != 0 || FindCache() != (Cache{Problem: cacheVariable + "=" + value}) {
+		if left := entries(t, "."); len(left) != 0 || FindCache() != (Cache{Problem: CacheVariable + "=" + value}) {
 			t.Errorf("%q: %v, %+v", value, left, FindCache())
 		}
 	}
@@ -336,7 +336,7 @@ func TestCacheFull(t *testing.T) {
 		d := opened(t)
 		fmt.Println("bits", compile(t, d, 1))
 		fmt.Println("bits", compile(t, d, 1))
-		entries(t, os.Getenv(cacheVariable), problem)
+		entries(t, os.Getenv(CacheVariable), problem)
 		fmt.Println(FindCache().Problem)
 		return
 	}
@@ -346,7 +346,7 @@ func TestCacheFull(t *testing.T) {
 		t.Skip("a small disk needs root: ", err)
 	}
 	want := "bits " + unused(t, 1)
-	t.Setenv(cacheVariable, dir)
+	t.Setenv(CacheVariable, dir)
 	full := child(t, "TestCacheFull")
 	full.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=8k,mode=700 none "$0" && head -c 4096 /dev/zero >"$0/problem" && exec "$@"`, dir}, full.Args...)
 	full.Path = must(exec.LookPath("unshare"))

@@ -187,7 +187,7 @@ func Environment() []string {
 		"TF_ENABLE_ONEDNN_OPTS=0",
 	}
 	if dir, err := cacheDir(); err == nil {
-		all = append(all, cacheVariable+"="+dir)
+		all = append(all, CacheVariable+"="+dir)
 	}
 	var list []string
 	for _, v := range all {

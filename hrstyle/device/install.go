@@ -414,7 +414,7 @@ func (p *progress) extract(f *zip.File, path string) error {
 func command(ctx context.Context, tmp, program string, args ...string) error {
 	c := exec.CommandContext(ctx, program, args...)
 	// A check is to compile, whatever the cache has.
-	c.Env = append(os.Environ(), "TMPDIR="+tmp, "TF_ENABLE_ONEDNN_OPTS=0", cacheVariable+"=off")
+	c.Env = append(os.Environ(), "TMPDIR="+tmp, "TF_ENABLE_ONEDNN_OPTS=0", CacheVariable+"=off")
 	c.WaitDelay = time.Second // a killed compiler's linker holds on to the pipe
 	output, err := c.CombinedOutput()
 	if err == nil || ctx.Err() != nil {
