@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"hrlab/hrstyle/device"
 
@@ -61,14 +62,18 @@ func Open(ctx context.Context, options Options) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	dev, err := device.Open(device.Kind(cmp.Or(options.Device, "auto"))) // first: weights may have to be fetched
-	if err != nil {
+	var vgg *VGG
+	var missing error
+	var reading sync.WaitGroup // meanwhile: each takes a few tenths of a second
+	reading.Go(func() { vgg, missing = OpenVGG(options.VGG) })
+	dev, err := device.Open(device.Kind(cmp.Or(options.Device, "auto")))
+	reading.Wait()
+	if err != nil { // before missing: weights may have to be fetched
 		return nil, err
 	}
-	vgg, err := OpenVGG(options.VGG)
-	if err != nil {
+	if missing != nil {
 		dev.Finalize()
-		return nil, err
+		return nil, missing
 	}
 	return &Engine{Device: dev, VGG: vgg, dtype: dtypes.Float32}, nil
 }
