@@ -13,7 +13,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// sweepProgress shows how far a sweep is: on a terminal as two bars, otherwise as one line per trial.
+// sweepProgress shows how far a sweep is: on a terminal as two bars, otherwise as one line per trial and every half minute.
 type sweepProgress struct {
 	c                       *console
 	unhook                  func() bool   // takes back what newSweepProgress asked of the context
@@ -29,11 +29,13 @@ type sweepProgress struct {
 	bars         *mpb.Progress // nil where messages is no terminal
 	sweep, trial *mpb.Bar
 	text         string
+	lines        sync.WaitGroup // where messages is no terminal: the goroutine that writes every half minute
+	ended        chan struct{}  // ends it
 }
 
 // newSweepProgress begins to show a sweep. When ctx is cancelled it says that the current step is the last.
 func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}}
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}, ended: make(chan struct{})}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
 		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
@@ -51,6 +53,7 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 	})
 	if !c.terminal {
 		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
+		p.lines.Go(p.everyHalfMinute)
 		return p
 	}
 	p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(16))
@@ -66,6 +69,24 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 		mpb.AppendDecorators(text(p.left)))
 	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("current trial")), mpb.AppendDecorators(text(func() string { return p.text })))
 	return p
+}
+
+// everyHalfMinute writes a line with what the bars would show, so that a log shows a long trial to be alive.
+func (p *sweepProgress) everyHalfMinute() {
+	for ticks := time.Tick(30 * time.Second); ; {
+		select {
+		case <-p.ended:
+			return
+		case <-ticks:
+		}
+		p.mu.Lock()
+		line := fmt.Sprintf("%d of %d trials; %s", p.fitted+p.skipped+p.failed, p.trials, p.text)
+		if left := p.left(); left != "" {
+			line += "  (" + left + ")"
+		}
+		fmt.Fprintln(p.c.messages, line)
+		p.mu.Unlock()
+	}
 }
 
 // left is the estimated time that the rest will take, as text; empty where it is not known.
@@ -174,6 +195,8 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 
 func (p *sweepProgress) close() {
 	p.unhook()
+	close(p.ended)
+	p.lines.Wait()
 	if p.bars != nil {
 		p.trial.Abort(true)
 		p.sweep.Abort(false)
