@@ -103,7 +103,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if text := noWeights(*config); text != "" {
 		fmt.Fprintln(c.messages, text)
 	}
-	bar := c.newProgress(ctx, start.Step, config.Steps)
+	bar := c.newProgress(ctx, start.Step, config.Steps, newFirstLoss(engine.Device.Kind, config.Size))
 	fit := engine.Fit(ctx, pair, *config)
 	if f.Resume != "" {
 		fit = engine.Resume(ctx, pair, start)

@@ -18,6 +18,8 @@ type progress struct {
 	messages    io.Writer
 	first, last int // the steps that the fit begins and ends at
 	began       hrstyle.Step
+	start       time.Time
+	compiling   firstLoss
 	unhook      func() bool // takes back what newProgress asked of the context
 
 	bars *mpb.Progress // nil where messages is no terminal
@@ -26,16 +28,18 @@ type progress struct {
 }
 
 // newProgress begins to show a fit, which is compiling. When ctx is cancelled it says that the current step is the last.
-func (c *console) newProgress(ctx context.Context, first, last int) *progress {
-	p := &progress{messages: c.messages, first: first, last: last}
+func (c *console) newProgress(ctx context.Context, first, last int, compiling firstLoss) *progress {
+	p := &progress{messages: c.messages, first: first, last: last, start: time.Now(), compiling: compiling}
+	text := "compiling"
 	if c.terminal {
+		text = compiling.text() // the bar shows how long it has been at it
 		p.text.Store("")
 		p.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(16))
 		p.bar = p.bars.AddBar(int64(last-first),
 			mpb.PrependDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.text.Load().(string) })))
 	}
-	p.say("compiling")
+	p.say(text)
 	p.unhook = context.AfterFunc(ctx, func() { p.say("stopping after this step; Ctrl-C again stops at once") })
 	return p
 }
@@ -54,6 +58,7 @@ func (p *progress) report(s hrstyle.Step) {
 	var each time.Duration
 	if !p.began.Ok() {
 		p.began = s
+		p.compiling.took(time.Since(p.start))
 	} else if s.N > p.began.N {
 		each = (s.Elapsed - p.began.Elapsed) / time.Duration(s.N-p.began.N)
 	}
