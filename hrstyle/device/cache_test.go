@@ -173,7 +173,7 @@ func TestCacheDamaged(t *testing.T) {
 		}
 	}
 	damaged("whole", whole, "")
-	for i := 0; i < len(whole); i += 1 + min(i/64, 1)*149 { // every byte of the head, and some of the content
+	for i := 0; i < len(whole); i += 1 + min(i/64, 1)*499 { // every byte of the head, and some of the content
 		flipped := bytes.Clone(whole)
 		flipped[i] ^= 1 << (i % 8)
 		damaged(fmt.Sprint("byte ", i), flipped, "damaged")
