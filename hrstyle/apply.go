@@ -28,7 +28,8 @@ func (e *Engine) Apply(g *Generator, p picture.Picture) (*image.NRGBA64, error) 
 		b := padded.Bounds()
 		flat, x := upload(e, g.flat, parameterCount), upload(e, normalised(padded), 1, b.Dy(), b.Dx(), 3)
 		out := e.call("apply", func(in []*Node) []*Node {
-			return []*Node{e.newGenerator(in[0]).generate(in[1])}
+			out, _ := e.newGenerator(in[0]).generate(in[1])
+			return []*Node{out}
 		}, flat, x)
 		values = download[float32](out[0])
 		free([]*tensors.Tensor{flat, x, out[0]}...)

@@ -3,6 +3,7 @@ package hrstyle
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -10,13 +11,16 @@ import (
 // Dimension letters of this package: H and W are the sides of a picture or map, C its channels, P = H·W its pixels.
 // Pictures and maps are [1,H,W,C], kernels [3,3,in,out] in graphs and [out,in,3,3] (PyTorch's order) in files.
 
-// hrnet lists the generator's layers: a bottleneck block or a plain 3x3 convolution.
-// "High-Resolution Network for Photorealistic Style Transfer" (arXiv 1904.11617), section 3.1 and figure 3.
-var hrnet = []struct {
+// layer is one of the generator's layers: a bottleneck block or a plain 3x3 convolution, with so many channels in and out.
+type layer struct {
 	name            string
 	block           bool
 	in, out, stride int
-}{
+}
+
+// hrnet lists the generator's layers.
+// "High-Resolution Network for Photorealistic Style Transfer" (arXiv 1904.11617), section 3.1 and figure 3.
+var hrnet = []layer{
 	{"1_1", true, 3, 16, 1},
 	{"2_1", true, 16, 32, 1},
 	{"2_2", false, 16, 32, 2},
@@ -30,6 +34,11 @@ var hrnet = []struct {
 	{"6_1", true, 64, 32, 1},
 	{"7_1", true, 32, 16, 1},
 	{"8_1", false, 16, 3, 1},
+}
+
+// hrnetLayer is the layer of hrnet called name.
+func hrnetLayer(name string) layer {
+	return hrnet[slices.IndexFunc(hrnet, func(l layer) bool { return l.name == name })]
 }
 
 // parameter is a tensor of the generator and its place in the flat vector of all of them.
@@ -77,77 +86,177 @@ func initialParameters(seed int64) []float32 {
 	return flat
 }
 
-// generator builds HRNet, and keeps every layer's output by name.
+// generator builds HRNet. Every layer is a pair of forward and backward, as those of layers.go.
 type generator struct {
 	parameters map[string]*Node
-	layers     map[string]*Node
-	native     bool // see Engine.native
+	gradients  map[string]*Node // of the loss with respect to parameters, once the backward has run
+	layers     map[string]*Node // every layer's output
+	native     bool             // see Engine.native
 }
 
 // newGenerator splits the flat vector [parameterCount] into parameters.
 func (e *Engine) newGenerator(flat *Node) *generator {
-	g := &generator{map[string]*Node{}, map[string]*Node{}, e.native()}
+	g := &generator{map[string]*Node{}, map[string]*Node{}, map[string]*Node{}, e.native()}
 	for _, p := range parameters {
 		g.parameters[p.name] = Reshape(SliceAxis(flat, 0, AxisRange(p.begin, p.end)), p.shape...)
 	}
 	return g
 }
 
-// gradient returns the gradient of loss with respect to the flat vector.
-func (g *generator) gradient(loss *Node) *Node {
+// generate turns a normalised content picture [1,H,W,3] into a normalised picture of the same size; H and W are
+// multiples of 4. back takes the gradient with respect to that picture, and returns that with respect to the flat vector.
+func (g *generator) generate(x *Node) (picture *Node, back func(d *Node) *Node) {
+	m1, back11 := g.layer("1_1", x)                      // [1,H,W,16]
+	full, back21 := g.layer("2_1", m1)                   // [1,H,W,32]
+	half, back22 := g.layer("2_2", m1)                   // [1,H/2,W/2,32]
+	up, backUp := upsample(half, 2)                      // [1,H,W,32]
+	full3, back31 := g.layer("3_1", full)                // [1,H,W,32]
+	half3, back32 := g.layer("3_2", half)                // [1,H/2,W/2,32]
+	down3, back33 := g.layer("3_3", full)                // [1,H/2,W/2,32]
+	quarter3, back34 := g.layer("3_4", full)             // [1,H/4,W/4,32]
+	down4, back35 := g.layer("3_5", half)                // [1,H/4,W/4,32]
+	full4, back41 := g.layer("4_1", channels(full3, up)) // [1,H,W,64]
+	half4, quarter4 := channels(down3, half3), channels(quarter3, down4)
+	y, back51 := g.block("5_1", full4, half4, quarter4) // [1,H,W,64], of the two upsampled beside full4
+	y, back61 := g.layer("6_1", y)                      // [1,H,W,32]
+	y, back71 := g.layer("7_1", y)                      // [1,H,W,16]
+	y, back81 := g.layer("8_1", y)                      // [1,H,W,3]
+	return y, func(d *Node) *Node {
+		d4 := back51(back61(back71(back81(d))))
+		d31, dUp := split(back41(d4[0]), 32)
+		d33, d32 := split(d4[1], 32)
+		d34, d35 := split(d4[2], 32)
+		dFull := Add(Add(back31(d31), back33(d33)), back34(d34))
+		dHalf := Add(Add(backUp(dUp), back32(d32)), back35(d35))
+		back11(Add(back21(dFull), back22(dHalf)))
+		return g.gradient()
+	}
+}
+
+// gradient gathers the parameters' gradients in one flat vector. That of a bias before an instance norm is zero: the norm takes
+// the bias away again, so it is not even added.
+func (g *generator) gradient() *Node {
 	var nodes []*Node
 	for _, p := range parameters {
-		nodes = append(nodes, g.parameters[p.name])
-	}
-	nodes = Gradient(loss, nodes...)
-	for i, n := range nodes {
-		nodes[i] = Reshape(n, -1)
+		d, ok := g.gradients[p.name]
+		if !ok {
+			d = ZerosLike(g.parameters[p.name])
+		}
+		nodes = append(nodes, Reshape(d, -1))
 	}
 	return Concatenate(nodes, 0)
 }
 
-// generate turns a normalised content picture [1,H,W,3] into a normalised picture of the same size; H and W are
-// multiples of 4.
-func (g *generator) generate(x *Node) *Node {
-	m1 := g.layer("1_1", x)                                                         // [1,H,W,16]
-	full, half := g.layer("2_1", m1), g.layer("2_2", m1)                            // [1,H,W,32] [1,H/2,W/2,32]
-	full4 := channels(g.layer("3_1", full), upsample(half, 2))                      // [1,H,W,64]
-	half4 := channels(g.layer("3_3", full), g.layer("3_2", half))                   // [1,H/2,W/2,64]
-	quarter4 := channels(g.layer("3_4", full), g.layer("3_5", half))                // [1,H/4,W/4,64]
-	y := channels(g.layer("4_1", full4), upsample(half4, 2), upsample(quarter4, 4)) // [1,H,W,192]
-	y = g.layer("5_1", y)                                                           // [1,H,W,64]
-	y = g.layer("6_1", y)                                                           // [1,H,W,32]
-	y = g.layer("7_1", y)                                                           // [1,H,W,16]
-	return g.layer("8_1", y)                                                        // [1,H,W,3]
-}
-
 // layer applies the layer of hrnet called name.
-func (g *generator) layer(name string, x *Node) *Node {
-	for _, l := range hrnet {
-		if l.name != name {
-			continue
-		}
-		y := x
-		if l.block {
-			y = relu(instanceNorm(g.conv(name+".reduce", y, 1)))
-			y = relu(instanceNorm(g.conv(name+".spatial", y, 1)))
-			y = relu(instanceNorm(g.conv(name+".expand", y, 1)))
-			if l.in != l.out {
-				x = instanceNorm(g.conv(name+".shortcut", x, 1))
-			}
-			y = relu(Add(y, x))
-		} else {
-			y = g.conv(name, y, l.stride)
-		}
-		g.layers[name] = y
-		return y
+func (g *generator) layer(name string, x *Node) (y *Node, back backward) {
+	l := hrnetLayer(name)
+	if l.block {
+		y, backBlock := g.block(name, x)
+		return y, func(d *Node) *Node { return backBlock(d)[0] }
 	}
-	panic("no layer " + name)
+	y, backConv := g.conv(name, x, l.stride)
+	y = Add(y, Reshape(g.parameters[name+".bias"], 1, 1, 1, -1))
+	g.layers[name] = y
+	return y, func(d *Node) *Node {
+		g.gradients[name+".bias"] = MulScalar(pixelMean(d), float64(d.Shape().Dim(1)*d.Shape().Dim(2)))
+		return backConv(d)
+	}
 }
 
-// conv is a convolution with bias, 1x1 or 3x3 with zero padding 1.
-func (g *generator) conv(name string, x *Node, stride int) *Node {
-	weight, bias := g.parameters[name+".weight"], g.parameters[name+".bias"]
-	kernel := TransposeAllAxes(weight, 2, 3, 1, 0) // [k,k,in,out]
-	return Add(convolve(x, kernel, stride, g.native), Reshape(bias, 1, 1, 1, -1))
+// block is a bottleneck block: a 1x1 convolution to a quarter of the channels, a 3x3, and a 1x1 to all of them, each with instance
+// norm and ReLU. Beside them goes a shortcut, through a 1x1 convolution with instance norm where the number of channels changes.
+func (g *generator) block(name string, maps ...*Node) (y *Node, back func(d *Node) []*Node) {
+	l := hrnetLayer(name)
+	first, shortcut := []string{name + ".reduce"}, maps[0]
+	if l.in != l.out {
+		first = append(first, name+".shortcut")
+	}
+	z, backFirst := g.convNorm(first, maps...)
+	if l.in != l.out {
+		z, shortcut = split(z, l.out/4)
+	}
+	z, backReduced := relu(z)
+	z, backSpatial := g.conv(name+".spatial", z, 1)
+	z, backNorm := instanceNorm(z)
+	z, backReLU := relu(z)
+	z, backExpand := g.convNorm([]string{name + ".expand"}, z)
+	z, backExpanded := relu(z)
+	y, backSum := relu(Add(z, shortcut))
+	g.layers[name] = y
+	return y, func(d *Node) []*Node {
+		dShortcut := backSum(d)
+		d = backReduced(backSpatial(backNorm(backReLU(backExpand(backExpanded(dShortcut))[0]))))
+		if l.in != l.out {
+			return backFirst(channels(d, dShortcut))
+		}
+		gradients := backFirst(d)
+		gradients[0] = Add(gradients[0], dShortcut)
+		return gradients
+	}
+}
+
+// convNorm applies the 1x1 convolutions called names, each with instance norm, to the concatenation of maps, and concatenates what
+// they give. Maps of fewer pixels than the first are upsampled. That commutes with a 1x1 convolution, and a convolution of a
+// concatenation is the sum of those of its parts: so each map is convolved at its own size.
+func (g *generator) convNorm(names []string, maps ...*Node) (n *Node, back func(d *Node) []*Node) {
+	var rows []*Node
+	for _, name := range names {
+		weight := g.parameters[name+".weight"] // [out,in,1,1]
+		rows = append(rows, Reshape(weight, weight.Shape().Dim(0), -1))
+	}
+	kernel := Transpose(Concatenate(rows, 0), 0, 1) // [in,out]
+	if len(maps) == 1 {
+		n, backNorm := pointwiseNorm(maps[0], kernel)
+		return n, func(d *Node) []*Node {
+			dx, dkernel := backNorm(d)
+			g.keep(names, dkernel)
+			return []*Node{dx}
+		}
+	}
+	var kernels []*Node
+	var ups []backward
+	begin := 0
+	for _, m := range maps {
+		end := begin + m.Shape().Dim(3)
+		k := SliceAxis(kernel, 0, AxisRange(begin, end))
+		part, up := pointwise(m, k), backward(func(d *Node) *Node { return d })
+		if factor := maps[0].Shape().Dim(1) / m.Shape().Dim(1); factor > 1 {
+			part, up = upsample(part, factor)
+		}
+		n, kernels, ups, begin = plus(n, part), append(kernels, k), append(ups, up), end
+	}
+	n, backNorm := instanceNorm(n)
+	return n, func(d *Node) []*Node {
+		d = backNorm(d)
+		var dmaps, dkernels []*Node
+		for i, m := range maps {
+			dm, dk := pointwiseBackward(m, kernels[i], ups[i](d))
+			dmaps, dkernels = append(dmaps, dm), append(dkernels, dk)
+		}
+		g.keep(names, Concatenate(dkernels, 0))
+		return dmaps
+	}
+}
+
+// keep keeps the gradient [in,out] of the kernels of the 1x1 convolutions called names, which lie side by side in it.
+func (g *generator) keep(names []string, dkernel *Node) {
+	rows, begin := Transpose(dkernel, 0, 1), 0
+	for _, name := range names {
+		shape := g.parameters[name+".weight"].Shape()
+		end := begin + shape.Dim(0)
+		g.gradients[name+".weight"] = Reshape(SliceAxis(rows, 0, AxisRange(begin, end)), shape.Dimensions...)
+		begin = end
+	}
+}
+
+// conv is a 3x3 convolution with zero padding 1, without its bias.
+func (g *generator) conv(name string, x *Node, stride int) (y *Node, back backward) {
+	weight := g.parameters[name+".weight"]
+	kernel := TransposeAllAxes(weight, 2, 3, 1, 0) // [3,3,in,out]
+	y = convolve(x, kernel, stride, g.native)
+	return y, func(d *Node) *Node {
+		gradients := autoBackward(y, d, x, kernel)
+		g.gradients[name+".weight"] = TransposeAllAxes(gradients[1], 3, 2, 0, 1)
+		return gradients[0]
+	}
 }

@@ -9,28 +9,60 @@ import (
 	"hrlab/hrstyle/device"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Every gradient that is not GoMLX's own in one piece, against finite differences in float64, on both devices.
-func TestGradients(t *testing.T) {
-	upsampleBy := func(k int) func(x, _ *Node) *Node { return func(x, _ *Node) *Node { return upsample(x, k) } }
-	strided := func(stride int, native bool) func(x, w *Node) *Node {
-		return func(x, w *Node) *Node { return convolve(x, w, stride, native) }
+// Every backward, against finite differences in float64, on both devices.
+func TestBackward(t *testing.T) {
+	type both = func(d *Node) (dx, dw *Node)
+	ofX := func(y *Node, back backward) (*Node, both) { // w plays no part
+		return y, func(d *Node) (*Node, *Node) { return back(d), nil }
 	}
-	for name, f := range map[string]func(x, w *Node) *Node{
-		"upsample 2":        upsampleBy(2),
-		"upsample 4":        upsampleBy(4),
-		"convolution":       strided(1, false),
-		"strided 2":         strided(2, false),
-		"strided 4":         strided(4, false),
-		"strided 2, native": strided(2, true),
-		"strided 4, native": strided(4, true),
-		"max pool":          func(x, _ *Node) *Node { return maxPool(x) },
-		"instance norm":     func(x, _ *Node) *Node { return instanceNorm(x) },
-		"ReLU":              func(x, _ *Node) *Node { return relu(x) },
-		"max pool, odd side": func(x, _ *Node) *Node {
-			return maxPool(SliceAxis(SliceAxis(x, 1, AxisRange(0, 7)), 2, AxisRange(0, 11)))
+	upsampled := func(factor int) func(x, _ *Node) (*Node, both) {
+		return func(x, _ *Node) (*Node, both) { return ofX(upsample(x, factor)) }
+	}
+	convolved := func(stride int, native bool) func(x, w *Node) (*Node, both) {
+		return func(x, w *Node) (*Node, both) {
+			y := convolve(x, w, stride, native)
+			return y, func(d *Node) (*Node, *Node) {
+				both := autoBackward(y, d, x, w)
+				return both[0], both[1]
+			}
+		}
+	}
+	odd := func(x *Node) *Node { return SliceAxis(SliceAxis(x, 1, AxisRange(0, 7)), 2, AxisRange(0, 11)) }
+	for name, f := range map[string]func(x, w *Node) (*Node, both){
+		"upsample 2":        upsampled(2),
+		"upsample 4":        upsampled(4),
+		"convolution":       convolved(1, false),
+		"strided 2":         convolved(2, false),
+		"strided 4":         convolved(4, false),
+		"native":            convolved(1, true),
+		"strided 2, native": convolved(2, true),
+		"strided 4, native": convolved(4, true),
+		"max pool":          func(x, _ *Node) (*Node, both) { return ofX(maxPool(x)) },
+		"instance norm":     func(x, _ *Node) (*Node, both) { return ofX(instanceNorm(x)) },
+		"ReLU":              func(x, _ *Node) (*Node, both) { return ofX(relu(x)) },
+		"max pool, odd side": func(x, _ *Node) (*Node, both) {
+			y, back := maxPool(odd(x))
+			return ofX(y, func(d *Node) *Node {
+				return Pad(back(d), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{End: 1}, PadAxis{End: 1}, PadAxis{})
+			})
+		},
+		"1x1 convolution": func(x, w *Node) (*Node, both) {
+			kernel := first(w)
+			return pointwise(x, kernel), func(d *Node) (*Node, *Node) {
+				dx, dkernel := pointwiseBackward(x, kernel, d)
+				return dx, firstBackward(w, dkernel)
+			}
+		},
+		"1x1 convolution and instance norm": func(x, w *Node) (*Node, both) {
+			n, back := pointwiseNorm(x, first(w))
+			return n, func(d *Node) (*Node, *Node) {
+				dx, dkernel := back(d)
+				return dx, firstBackward(w, dkernel)
+			}
 		},
 	} {
 		for _, kind := range []device.Kind{device.CPU, device.Go} {
@@ -45,23 +77,39 @@ func TestGradients(t *testing.T) {
 					return v
 				}
 				x, w := draw(8*12*3), draw(3*3*3*2)
-				loss := func(x, w *Node) *Node { // weighted, so that no symmetry hides an error
-					y := f(x, w)
-					weights := Sin(IotaFull(x.Graph(), y.Shape()))
-					return ReduceAllSum(Mul(weights, Add(Square(y), y)))
+				exec := MustNewExec(e.Device.Backend, func(in []*Node) []*Node {
+					y, back := f(in[0], in[1])
+					weights := Sin(IotaFull(y.Graph(), y.Shape())) // so that no symmetry hides an error
+					loss := ReduceAllSum(Mul(weights, Add(Square(y), y)))
+					dx, dw := back(Mul(weights, AddScalar(MulScalar(y, 2), 1)))
+					if dw == nil {
+						dw = ZerosLike(in[1])
+					}
+					return []*Node{loss, dx, dw}
+				})
+				defer exec.Finalize()
+				run := func(x, w []float64) (out [3][]float64) {
+					for i, v := range exec.MustCall(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2)) {
+						out[i] = download[float64](v)
+					}
+					return out
 				}
-				value := MustNewExec(e.Device.Backend, func(in []*Node) []*Node { return []*Node{loss(in[0], in[1])} })
-				defer value.Finalize()
-				at := func(x []float64) float64 {
-					return download[float64](value.MustCall(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])[0]
-				}
-				gradient := MustNewExec(e.Device.Backend, func(in []*Node) []*Node { return Gradient(loss(in[0], in[1]), in[0]) })
-				defer gradient.Finalize()
-				got := download[float64](gradient.MustCall(upload(e, x, 1, 8, 12, 3), upload(e, w, 3, 3, 3, 2))[0])
-				compareDifferences(t, x, got, at)
+				got := run(x, w)
+				compareDifferences(t, x, got[1], func(x []float64) float64 { return run(x, w)[0][0] })
+				compareDifferences(t, w, got[2], func(w []float64) float64 { return run(x, w)[0][0] })
 			})
 		}
 	}
+}
+
+// first is a kernel [3,2] out of one [3,3,3,2]: its first tap.
+func first(w *Node) *Node {
+	return Reshape(SliceAxis(Reshape(w, 9, 3, 2), 0, AxisRange(0, 1)), 3, 2)
+}
+
+func firstBackward(w, d *Node) *Node {
+	others := Zeros(w.Graph(), shapes.Make(w.DType(), 8, 3, 2))
+	return Reshape(Concatenate([]*Node{Reshape(d, 1, 3, 2), others}, 0), 3, 3, 3, 2)
 }
 
 // VGG19's gradient is written by hand.

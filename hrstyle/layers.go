@@ -1,28 +1,55 @@
 package hrstyle
 
 import (
+	"math"
 	"slices"
 
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
-func relu(x *Node) *Node { return Where(positive(x), x, ZerosLike(x)) }
+// backward is the other half of a layer: it takes the gradient of the loss with respect to the layer's output, and returns that
+// with respect to its input (the vector-Jacobian product). Each stands under its forward.
+type backward func(d *Node) *Node
 
-// reluBackward is the gradient with respect to x, given y = relu(x) and the gradient d with respect to y: d where y > 0.
-func reluBackward(y, d *Node) *Node { return Where(positive(y), d, ZerosLike(d)) }
+// relu is max(x, 0) with gradient 0 at 0, as PyTorch has it; GoMLX's Max has gradient 1 there.
+func relu(x *Node) (y *Node, back backward) {
+	y = Where(positive(x), x, ZerosLike(x))
+	return y, func(d *Node) *Node { return Where(positive(y), d, ZerosLike(d)) }
+}
 
 func positive(x *Node) *Node { return GreaterThan(x, ScalarZero(x.Graph(), x.DType())) }
 
 // channels concatenates maps along the channel axis.
 func channels(maps ...*Node) *Node { return Concatenate(maps, -1) }
 
+// split takes a map apart, into its first n channels and the others.
+func split(m *Node, n int) (first, others *Node) {
+	return SliceAxis(m, -1, AxisRange(0, n)), SliceAxis(m, -1, AxisRange(n))
+}
+
 // pointwise multiplies the channels of every pixel by kernel, a 1x1 convolution: [1,H,W,in] -> [1,H,W,out]. All axes of kernel
 // but the last are flattened into in.
 func pointwise(x, kernel *Node) *Node {
-	out := kernel.Shape().Dim(-1)
-	return Einsum("bhwi,io->bhwo", x, Reshape(kernel, -1, out))
+	dims := slices.Clone(x.Shape().Dimensions)
+	dims[3] = kernel.Shape().Dim(-1)
+	return Reshape(Einsum("pi,io->po", pixels(x), Reshape(kernel, -1, dims[3])), dims...)
+}
+
+// pointwiseBackward are the gradients of pointwise with respect to x and kernel [in,out]: dx = d·kernelᵀ and xᵀ·d.
+func pointwiseBackward(x, kernel, d *Node) (dx, dkernel *Node) {
+	return Reshape(Einsum("po,io->pi", pixels(d), kernel), x.Shape().Dimensions...), Einsum("pi,po->io", pixels(x), pixels(d))
+}
+
+// pixels is a map [1,H,W,C] as a matrix [P,C].
+func pixels(x *Node) *Node { return Reshape(x, -1, x.Shape().Dim(3)) }
+
+// pixelMean is the mean of every channel of a map [1,H,W,C] over its pixels: [1,C]. It is a matrix product, because XLA:CPU's
+// sums over the outer axes of an array are several times slower.
+func pixelMean(x *Node) *Node {
+	f := pixels(x)
+	p := f.Shape().Dim(0)
+	return Einsum("ap,pc->ac", MulScalar(Ones(x.Graph(), shapes.Make(x.DType(), 1, p)), 1/float64(p)), f)
 }
 
 // convolve is a convolution with kernel [k,k,in,out], 1x1 or 3x3 with zero padding 1, without bias. It is the backend's own
@@ -65,58 +92,132 @@ func patches(x *Node, stride int) *Node {
 	return channels(parts...)
 }
 
-// instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels: no affine part, eps 1e-5
-// (Ulyanov, Vedaldi, Lempitsky, arXiv 1607.08022). It has no Rsqrt because GoMLX cannot differentiate that.
-func instanceNorm(x *Node) *Node {
-	pixels := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
-	mean := func(x *Node) *Node {
-		return DivScalar(ReduceAndKeep(x, ReduceSum, 1, 2), pixels)
+// normEps is added to the variance by an instance norm.
+const normEps = 1e-5
+
+// instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels (Ulyanov, Vedaldi, Lempitsky,
+// arXiv 1607.08022), without an affine part.
+func instanceNorm(x *Node) (n *Node, back backward) {
+	x = Sub(x, Reshape(pixelMean(x), 1, 1, 1, -1))
+	r := Inverse(Sqrt(AddScalar(Reshape(pixelMean(Square(x)), 1, 1, 1, -1), normEps)))
+	n = Mul(x, r)
+	return n, func(d *Node) *Node { // dx = r·(d − mean(d) − n·mean(d·n))
+		m, t := Reshape(pixelMean(d), 1, 1, 1, -1), Reshape(pixelMean(Mul(d, n)), 1, 1, 1, -1)
+		return Mul(r, Sub(Sub(d, m), Mul(n, t)))
 	}
-	x = Sub(x, mean(x))
-	return Div(x, Sqrt(AddScalar(mean(Square(x)), 1e-5)))
+}
+
+// pointwiseNorm is the instance norm of a 1x1 convolution, n = (x·w − m·w)·r with the mean m [1,in] of x and
+// r [1,out] = 1/√(variance of x·w + eps), for x [1,H,W,in] and w [in,out]. The variance of x·w follows from the covariance K [in,in]
+// of x: it is wᵀKw. So the norm is a scale of the kernel, k = w·r, and a bias. Neither x·w is stored nor a sum over it made.
+func pointwiseNorm(x, w *Node) (n *Node, back func(d *Node) (dx, dw *Node)) {
+	p := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
+	f, m := pixels(x), pixelMean(x)
+	covariance := Sub(DivScalar(Einsum("pi,pj->ij", f, f), p), Einsum("ai,aj->ij", m, m))
+	variance := ReduceAndKeep(Mul(w, Einsum("ij,jo->io", covariance, w)), ReduceSum, 0)
+	r := Inverse(Sqrt(AddScalar(Where(positive(variance), variance, ZerosLike(variance)), normEps))) // rounding may leave it below 0
+	k := Mul(w, r)
+	bias := Einsum("ai,io->ao", m, k)
+	n = Sub(pointwise(x, k), Reshape(bias, 1, 1, 1, -1))
+	return n, func(d *Node) (dx, dw *Node) {
+		// With y = x·w: dy = r·(d − s − n·t), s = mean(d), t = mean(d·n), dx = dy·wᵀ and dw = xᵀ·dy; here n is put in as x·k − bias.
+		s, xd := pixelMean(d), DivScalar(Einsum("pi,po->io", f, pixels(d)), p)
+		t := Sub(ReduceAndKeep(Mul(k, xd), ReduceSum, 0), Mul(bias, s))
+		kt := Mul(k, t)
+		dx = Sub(Einsum("po,io->pi", pixels(d), k), Einsum("pi,ij->pj", f, Einsum("io,jo->ij", kt, k)))
+		dx = Add(dx, Einsum("ao,io->ai", Sub(Mul(bias, t), s), k))
+		dw = MulScalar(Mul(r, Sub(Sub(xd, Einsum("ai,ao->io", m, s)), Einsum("ij,jo->io", covariance, kt))), p)
+		return Reshape(dx, x.Shape().Dimensions...), dw
+	}
 }
 
 // upsample enlarges H and W by factor (2 or 4), bilinearly, with pixel centres at half-integers ("align_corners =
 // False"). Written as weighted sums of shifted maps: GoMLX's Interpolate has wrong gradients on the pure Go backend
 // and panics on short axes.
-func upsample(x *Node, factor int) *Node {
-	for _, axis := range []int{2, 1} {
-		n := x.Shape().Dim(axis)
-		first, last := SliceAxis(x, axis, AxisRange(0, 1)), SliceAxis(x, axis, AxisRange(n-1, n))
-		before := Concatenate([]*Node{first, SliceAxis(x, axis, AxisRange(0, n-1))}, axis)
-		after := Concatenate([]*Node{SliceAxis(x, axis, AxisRange(1, n)), last}, axis)
-		var phases []*Node
-		for k := range factor {
-			shift := (float64(k)+0.5)/float64(factor) - 0.5 // of the new pixel against the old one, in old pixels
-			neighbour := after
-			if shift < 0 {
-				neighbour, shift = before, -shift
-			}
-			phases = append(phases, Add(MulScalar(x, 1-shift), MulScalar(neighbour, shift)))
-		}
-		dims := x.Shape().Clone().Dimensions
-		dims[axis] *= factor
-		x = Reshape(Stack(phases, axis+1), dims...)
+func upsample(x *Node, factor int) (y *Node, back backward) {
+	axes := []int{2, 1}
+	y = x
+	for _, axis := range axes {
+		y = upsampleAxis(y, axis, factor)
 	}
-	return x
+	return y, func(d *Node) *Node {
+		for _, axis := range axes {
+			d = upsampleAxisBackward(d, axis, factor)
+		}
+		return d
+	}
+}
+
+// upsampleAxis makes factor pixels of each along an axis. Each lies between its own pixel, weight 1−|shift|, and the one before or
+// after that, weight |shift|; past the ends the last pixel is repeated.
+func upsampleAxis(x *Node, axis, factor int) *Node {
+	n := x.Shape().Dim(axis)
+	before := Concatenate([]*Node{SliceAxis(x, axis, AxisRange(0, 1)), SliceAxis(x, axis, AxisRange(0, n-1))}, axis)
+	after := Concatenate([]*Node{SliceAxis(x, axis, AxisRange(1, n)), SliceAxis(x, axis, AxisRange(n-1, n))}, axis)
+	var phases []*Node
+	for k := range factor {
+		neighbour, shift := after, upsampleShift(k, factor)
+		if shift < 0 {
+			neighbour = before
+		}
+		phases = append(phases, Add(MulScalar(x, 1-math.Abs(shift)), MulScalar(neighbour, math.Abs(shift))))
+	}
+	dims := slices.Clone(x.Shape().Dimensions)
+	dims[axis] *= factor
+	return Reshape(Stack(phases, axis+1), dims...)
+}
+
+// upsampleAxisBackward is the transpose: every pixel gathers what it gave to its own pixels, to those after it (whose "before" it
+// is) and to those before it; an end also gathers what its repetition gave.
+func upsampleAxisBackward(d *Node, axis, factor int) *Node {
+	dims := slices.Clone(d.Shape().Dimensions)
+	n := dims[axis] / factor
+	dims[axis] = n
+	phases := Reshape(d, slices.Insert(slices.Clone(dims), axis+1, factor)...)
+	var own, before, after *Node
+	for k := range factor {
+		phase, shift := Reshape(SliceAxis(phases, axis+1, AxisRange(k, k+1)), dims...), upsampleShift(k, factor)
+		own = plus(own, MulScalar(phase, 1-math.Abs(shift)))
+		if shift < 0 {
+			before = plus(before, MulScalar(phase, -shift))
+		} else {
+			after = plus(after, MulScalar(phase, shift))
+		}
+	}
+	fromAfter := Concatenate([]*Node{SliceAxis(before, axis, AxisRange(1, n)), SliceAxis(after, axis, AxisRange(n-1, n))}, axis)
+	fromBefore := Concatenate([]*Node{SliceAxis(before, axis, AxisRange(0, 1)), SliceAxis(after, axis, AxisRange(0, n-1))}, axis)
+	return Add(own, Add(fromAfter, fromBefore))
+}
+
+// upsampleShift is where new pixel k of factor lies against the centre of the old one, in old pixels.
+func upsampleShift(k, factor int) float64 { return (float64(k)+0.5)/float64(factor) - 0.5 }
+
+// plus is a + b, where a may be nil.
+func plus(a, b *Node) *Node {
+	if a == nil {
+		return b
+	}
+	return Add(a, b)
 }
 
 // maxPool is a 2x2 maximum with stride 2, which drops an odd last row or column: [1,H,W,C] -> [1,H/2,W/2,C]. Written as maxima
 // of pairs, it is faster than GoMLX's MaxPool and takes far less memory, as does its gradient. Pairs are an axis of their
 // own, because the gradient of a slice with a stride is slow.
-func maxPool(x *Node) *Node {
+func maxPool(x *Node) (y *Node, back backward) {
+	y = x
 	for _, axis := range []int{1, 2} {
-		dims := slices.Clone(x.Shape().Dimensions)
+		dims := slices.Clone(y.Shape().Dimensions)
 		dims[axis] /= 2
-		pairs := Reshape(SliceAxis(x, axis, AxisRange(0, 2*dims[axis])), slices.Insert(slices.Clone(dims), axis+1, 2)...)
+		pairs := Reshape(SliceAxis(y, axis, AxisRange(0, 2*dims[axis])), slices.Insert(slices.Clone(dims), axis+1, 2)...)
 		even := Reshape(SliceAxis(pairs, axis+1, AxisRange(0, 1)), dims...)
 		odd := Reshape(SliceAxis(pairs, axis+1, AxisRange(1, 2)), dims...)
-		x = Where(GreaterThan(odd, even), odd, even)
+		y = Where(GreaterThan(odd, even), odd, even)
 	}
-	return x
+	return y, func(d *Node) *Node { return autoBackward(y, d, x)[0] }
 }
 
-// maxPoolBackward is the gradient with respect to x, given y = maxPool(x) and the gradient d with respect to y.
-func maxPoolBackward(x, y, d *Node) *Node {
-	return Gradient(ReduceAllSum(Mul(y, StopGradient(d))), x)[0]
+// autoBackward is the gradient with respect to inputs by automatic differentiation, given the gradient d with respect to y. It
+// serves where a backward by hand brings nothing: max pools and strided convolutions.
+func autoBackward(y, d *Node, inputs ...*Node) []*Node {
+	return Gradient(ReduceAllSum(Mul(y, StopGradient(d))), inputs...)
 }

@@ -119,7 +119,7 @@ func (in stepInputs) slice(begin, end int) *Node {
 // losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
 func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
 	g = in.engine.newGenerator(in.state[0])
-	picture = g.generate(in.content)
+	picture, back := g.generate(in.content)
 	in.vgg.forward(picture)
 
 	// The losses take copies of the maps: automatic differentiation stops there, and VGG19's gradient is written by hand.
@@ -136,8 +136,7 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 	for i, d := range Gradient(total, heads...) {
 		gradients[names[i]] = d
 	}
-	d := StopGradient(in.vgg.backward(gradients))
-	return g, picture, total, content, style, g.gradient(ReduceAllSum(Mul(picture, d)))
+	return g, picture, total, content, style, back(in.vgg.backward(gradients))
 }
 
 // Adam's constants, PyTorch's defaults.

@@ -50,10 +50,9 @@ type vggGraph struct {
 	native                   bool    // see Engine.native
 
 	maps    map[string]*Node // every map after its ReLU
-	pooling []poolNodes      // in the order of vgg19; zero where there is no pool
+	relus   []backward       // in the order of vgg19
+	pooling []backward       // in the order of vgg19; nil where there is no pool
 }
-
-type poolNodes struct{ in, out *Node }
 
 // prepareVGG turns kernels [out,in,3,3] into those of vggGraph, in the order of its fields.
 func prepareVGG(kernels []*Node) (prepared []*Node) {
@@ -68,13 +67,12 @@ func prepareVGG(kernels []*Node) (prepared []*Node) {
 
 // forward computes the maps of a normalised picture [1,H,W,3].
 func (v *vggGraph) forward(x *Node) {
-	v.maps, v.pooling = map[string]*Node{}, make([]poolNodes, len(vgg19))
+	v.maps, v.relus, v.pooling = map[string]*Node{}, make([]backward, len(vgg19)), make([]backward, len(vgg19))
 	for i, l := range vgg19 {
 		if l.pool {
-			v.pooling[i] = poolNodes{x, maxPool(x)}
-			x = v.pooling[i].out
+			x, v.pooling[i] = maxPool(x)
 		}
-		x = relu(Add(convolve(x, v.kernels[i], 1, v.native), Reshape(v.biases[i], 1, 1, 1, -1)))
+		x, v.relus[i] = relu(Add(convolve(x, v.kernels[i], 1, v.native), Reshape(v.biases[i], 1, 1, 1, -1)))
 		v.maps[l.name] = x
 	}
 }
@@ -82,15 +80,12 @@ func (v *vggGraph) forward(x *Node) {
 // backward returns the gradient of a loss with respect to the picture, given its gradients with respect to the maps.
 func (v *vggGraph) backward(gradients map[string]*Node) (d *Node) {
 	for i, l := range slices.Backward(vgg19) {
-		m := v.maps[l.name]
-		if own := gradients[l.name]; d == nil {
-			d = own
-		} else if own != nil {
-			d = Add(d, own)
+		if own := gradients[l.name]; own != nil {
+			d = plus(d, own)
 		}
-		d = convolveBackward(reluBackward(m, d), v.flipped[i], v.native)
-		if p := v.pooling[i]; p.in != nil {
-			d = maxPoolBackward(p.in, p.out, d)
+		d = convolveBackward(v.relus[i](d), v.flipped[i], v.native)
+		if v.pooling[i] != nil {
+			d = v.pooling[i](d)
 		}
 	}
 	return d
