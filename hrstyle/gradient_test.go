@@ -102,6 +102,50 @@ func TestBackward(t *testing.T) {
 	}
 }
 
+// The norm of a picture with hardly any contrast, a white wall for example, is as good in float32 as its values are: it is
+// compared with the norm of a convolution in float64.
+func TestNormOfLowContrast(t *testing.T) {
+	const h, w, in, out = 64, 64, 3, 8
+	random := rand.New(rand.NewPCG(7, 8))
+	var x, kernel, d []float64
+	for range h * w * in {
+		x = append(x, float64(float32(2.4+0.005*random.NormFloat64())))
+	}
+	for range in * out {
+		kernel = append(kernel, float64(float32(random.NormFloat64())))
+	}
+	for range h * w * out {
+		d = append(d, float64(float32(random.NormFloat64())))
+	}
+	run := func(e *Engine, f func(x, kernel, d *Node) []*Node) (values [][]float64) {
+		exec := MustNewExec(e.Device.Backend, func(in []*Node) []*Node { return f(in[0], in[1], in[2]) })
+		defer exec.Finalize()
+		for _, v := range exec.MustCall(upload(e, x, 1, h, w, in), upload(e, kernel, in, out), upload(e, d, 1, h, w, out)) {
+			values = append(values, download[float64](v))
+		}
+		return values
+	}
+	want := run(openTest(t, device.Go, dtypes.Float64, nil), func(x, kernel, d *Node) []*Node {
+		y := pointwise(x, kernel)
+		n, back := instanceNorm(y)
+		dx, dkernel := pointwiseBackward(x, kernel, back(d))
+		return []*Node{n, dx, dkernel}
+	})
+	for _, kind := range []device.Kind{device.CPU, device.Go} {
+		got := run(openTest(t, kind, dtypes.Float32, nil), func(x, kernel, d *Node) []*Node {
+			n, back := pointwiseNorm(x, kernel)
+			dx, dkernel := back(d)
+			return []*Node{n, dx, dkernel}
+		})
+		for i, name := range []string{"norm", "gradient of the picture", "gradient of the kernel"} {
+			reference := convert[float32](want[i])
+			if off := distance(got[i], reference) / absMax(reference); !(off <= 1e-3) {
+				t.Errorf("%s, %s: off by %.1e of the largest value", kind, name, off)
+			}
+		}
+	}
+}
+
 // first is a kernel [3,2] out of one [3,3,3,2]: its first tap.
 func first(w *Node) *Node {
 	return Reshape(SliceAxis(Reshape(w, 9, 3, 2), 0, AxisRange(0, 1)), 3, 2)

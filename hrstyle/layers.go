@@ -45,7 +45,7 @@ func pointwiseBackward(x, kernel, d *Node) (dx, dkernel *Node) {
 func pixels(x *Node) *Node { return Reshape(x, -1, x.Shape().Dim(3)) }
 
 // pixelMean is the mean of every channel of a map [1,H,W,C] over its pixels: [1,C]. It is a matrix product, because XLA:CPU's
-// sums over the outer axes of an array are several times slower.
+// sums over the outer axes of an array are slow.
 func pixelMean(x *Node) *Node {
 	f := pixels(x)
 	p := f.Shape().Dim(0)
@@ -107,26 +107,24 @@ func instanceNorm(x *Node) (n *Node, back backward) {
 	}
 }
 
-// pointwiseNorm is the instance norm of a 1x1 convolution, n = (x·w − m·w)·r with the mean m [1,in] of x and
-// r [1,out] = 1/√(variance of x·w + eps), for x [1,H,W,in] and w [in,out]. The variance of x·w follows from the covariance K [in,in]
-// of x: it is wᵀKw. So the norm is a scale of the kernel, k = w·r, and a bias. Neither x·w is stored nor a sum over it made.
+// pointwiseNorm is the instance norm of a 1x1 convolution, for x [1,H,W,in] and w [in,out]: n = c·w·r with the centred input
+// c = x − mean(x) and r [1,out] = 1/√(variance of x·w + eps). That variance follows from the covariance K [in,in] of x: it is wᵀKw.
+// So the norm is a scale of the kernel, k = w·r. Neither x·w is stored nor a sum over it made. K is made of c, because x·x minus
+// the product of means has no digits left where there is little contrast.
 func pointwiseNorm(x, w *Node) (n *Node, back func(d *Node) (dx, dw *Node)) {
-	p := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
-	f, m := pixels(x), pixelMean(x)
-	covariance := Sub(DivScalar(Einsum("pi,pj->ij", f, f), p), Einsum("ai,aj->ij", m, m))
+	x = Sub(x, Reshape(pixelMean(x), 1, 1, 1, -1))
+	c, p := pixels(x), float64(x.Shape().Dim(1)*x.Shape().Dim(2))
+	covariance := DivScalar(Einsum("pi,pj->ij", c, c), p)
 	variance := ReduceAndKeep(Mul(w, Einsum("ij,jo->io", covariance, w)), ReduceSum, 0)
 	r := Inverse(Sqrt(AddScalar(Where(positive(variance), variance, ZerosLike(variance)), normEps))) // rounding may leave it below 0
 	k := Mul(w, r)
-	bias := Einsum("ai,io->ao", m, k)
-	n = Sub(pointwise(x, k), Reshape(bias, 1, 1, 1, -1))
-	return n, func(d *Node) (dx, dw *Node) {
-		// With y = x·w: dy = r·(d − s − n·t), s = mean(d), t = mean(d·n), dx = dy·wᵀ and dw = xᵀ·dy; here n is put in as x·k − bias.
-		s, xd := pixelMean(d), DivScalar(Einsum("pi,po->io", f, pixels(d)), p)
-		t := Sub(ReduceAndKeep(Mul(k, xd), ReduceSum, 0), Mul(bias, s))
-		kt := Mul(k, t)
-		dx = Sub(Einsum("po,io->pi", pixels(d), k), Einsum("pi,ij->pj", f, Einsum("io,jo->ij", kt, k)))
-		dx = Add(dx, Einsum("ao,io->ai", Sub(Mul(bias, t), s), k))
-		dw = MulScalar(Mul(r, Sub(Sub(xd, Einsum("ai,ao->io", m, s)), Einsum("ij,jo->io", covariance, kt))), p)
+	return pointwise(x, k), func(d *Node) (dx, dw *Node) {
+		// dx = dy·wᵀ and dw = cᵀ·dy with dy = r·(d − s − n·t), s = mean(d), t = mean(d·n) and n = c·k.
+		s, cd := pixelMean(d), DivScalar(Einsum("pi,po->io", c, pixels(d)), p)
+		kt := Mul(k, ReduceAndKeep(Mul(k, cd), ReduceSum, 0))
+		dx = Sub(Einsum("po,io->pi", pixels(d), k), Einsum("pi,ij->pj", c, Einsum("io,jo->ij", kt, k)))
+		dx = Sub(dx, Einsum("ao,io->ai", s, k))
+		dw = MulScalar(Mul(r, Sub(cd, Einsum("ij,jo->io", covariance, kt))), p)
 		return Reshape(dx, x.Shape().Dimensions...), dw
 	}
 }
@@ -217,7 +215,7 @@ func maxPool(x *Node) (y *Node, back backward) {
 }
 
 // autoBackward is the gradient with respect to inputs by automatic differentiation, given the gradient d with respect to y. It
-// serves where a backward by hand brings nothing: max pools and strided convolutions.
+// serves where a backward by hand brings nothing: max pools, and 3x3 convolutions whose kernel changes.
 func autoBackward(y, d *Node, inputs ...*Node) []*Node {
 	return Gradient(ReduceAllSum(Mul(y, StopGradient(d))), inputs...)
 }

@@ -171,7 +171,8 @@ func userDir() (string, error) {
 const LargePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
 // Environment lists variables, as NAME=value, that make XLA:CPU faster and quieter, and keep what it compiled (see
-// [FindCache]). Those that are set already are not in it. GLIBC_TUNABLES counts only if it is set when the process starts, the others if they are set before Open.
+// [FindCache]). Those that are set already are not in it. GLIBC_TUNABLES counts only if it is set when the process starts, the
+// others if they are set before Open.
 //
 // XLA ends the process if it does not know a flag in XLA_FLAGS. The plugin that InstallCPU builds and the CUDA plugin
 // jax-cuda13-pjrt 0.12 know the flag that is set here. With a plugin that does not, set XLA_FLAGS yourself, if only to
