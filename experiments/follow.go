@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"hrlab/hrstyle"
@@ -52,6 +54,9 @@ func (f *following) changed(ctx context.Context) (c change, err error) {
 			if c.gone, err = goneRuns(ctx, f.store.DB(), f.ids); err == nil {
 				c.unfit, err = f.unfit(ctx)
 			}
+			if err == nil {
+				err = f.tellWait(ctx)
+			}
 			if ctx.Err() != nil {
 				return c, context.Cause(ctx)
 			}
@@ -78,6 +83,68 @@ func (f *following) changed(ctx context.Context) (c change, err error) {
 			return c, nil
 		}
 	}
+}
+
+// tellWait tells the listener of the context what the runs wait for.
+func (f *following) tellWait(ctx context.Context) error {
+	if f.queue == nil { // steps tells
+		return nil
+	}
+	what, err := f.waitsFor(ctx)
+	if err == nil {
+		tracker.Tell(ctx, what)
+	}
+	return err
+}
+
+// waitsFor is what queued runs wait for; empty where one of them runs, or will in a moment.
+func (f *following) waitsFor(ctx context.Context) (string, error) {
+	open, err := f.queue.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	waiting := false
+	for _, id := range f.ids {
+		switch open[id] {
+		case tracker.Running:
+			return "", nil
+		case tracker.Queued, tracker.Lost:
+			waiting = true
+		}
+	}
+	if !waiting {
+		return "", nil
+	}
+	if paused, err := f.queue.jobs.paused(ctx); err != nil || paused {
+		return "the queue is paused: hrlab queue resume", err
+	}
+	workers, err := f.store.Workers(ctx)
+	if err != nil {
+		return "", err
+	}
+	var busy []string
+	idle := false
+	for _, w := range workers {
+		_, queued := open[w.Run]
+		switch {
+		case w.Silent, f.warm != nil && w.PID != int64(f.warm.pid):
+		case w.Run == 0:
+			idle = true
+		case queued: // otherwise it is a fit or a sweep of its own
+			busy = append(busy, strconv.FormatInt(w.Run, 10))
+		}
+	}
+	switch {
+	case idle && len(f.waits) == 0:
+		return "", nil // it takes one in a moment
+	case len(busy) > 0:
+		return "waiting for run " + strings.Join(busy, ", "), nil
+	case idle:
+		return "waiting for a worker that can do it: hrlab queue status", nil
+	case f.warm != nil:
+		return "waiting for the worker", nil
+	}
+	return "no worker: start hrlab worker", nil
 }
 
 // unfit are trials that workers have left to others since the last look. Where the trials are a warm worker's, no other
@@ -122,6 +189,10 @@ func (f *following) stop(ctx context.Context) error {
 // steps yields the steps of the one run as they come.
 func (f *following) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
+		defer tracker.Tell(ctx, "")
+		if f.queue == nil { // until its first step: another process may be compiling
+			tracker.Tell(ctx, fmt.Sprintf("waiting for run %d", f.ids[0]))
+		}
 		var last hrstyle.Step
 		var stop error
 		fail := func(err error) { yield(last, err) }
@@ -149,6 +220,7 @@ func (f *following) steps(ctx context.Context) iter.Seq2[hrstyle.Step, error] {
 			steps, err := stepsAfter(context.WithoutCancel(ctx), f.store, info, last, ended)
 			for _, s := range steps {
 				last = s
+				tracker.Tell(ctx, "")
 				if !yield(s, nil) {
 					_ = f.stop(ctx) // nobody is there to be told
 					return
@@ -185,6 +257,7 @@ func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progres
 }
 
 func (f *following) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
+	defer tracker.Tell(ctx, "")
 	open := map[int64]*Progress{}
 	for i, id := range f.ids {
 		open[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}

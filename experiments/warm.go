@@ -109,6 +109,12 @@ func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive 
 func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	waits := false
+	defer func() {
+		if waits {
+			tracker.Tell(ctx, "")
+		}
+	}()
 	for {
 		a, alive, err := look(store, w.Options)
 		switch {
@@ -122,6 +128,8 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 				return nil, err
 			}
 		}
+		waits = true
+		tracker.Tell(ctx, "waiting for the worker, which starts")
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/tracker"
 )
 
 type sweepCmd struct {
@@ -129,7 +130,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	lab := experiments.Lab{Engine: engine, Tracker: store}
-	return s.show(ctx, c, len(names), trials, "stopped; the same command goes on. So far", func(i int, show *sweepProgress) error {
+	return s.show(ctx, c, len(names), trials, compiling, "stopped; the same command goes on. So far", func(ctx context.Context, i int, show *sweepProgress) error {
 		pair, err := first, error(nil)
 		if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
 			pair, err = loadPair(show.console(), names[i][0], names[i][1])
@@ -143,10 +144,11 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 // show calls do for every pair, shows its progress, and prints how the sweep ended.
-func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []experiments.Trial, stopped string, do func(pair int, show *sweepProgress) error) (err error) {
-	show := c.newSweepProgress(ctx, pairs, trials)
+func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []experiments.Trial, state, stopped string, do func(ctx context.Context, pair int, show *sweepProgress) error) (err error) {
+	show := c.newSweepProgress(ctx, pairs, trials, state)
+	waiting := tracker.OnWait(ctx, show.wait)
 	for i := range pairs {
-		err = errors.Join(err, do(i, show))
+		err = errors.Join(err, do(waiting, i, show))
 		if ctx.Err() != nil {
 			break
 		}
@@ -191,7 +193,7 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 		queued += len(trials)
 	}
 	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", queued, s.DB)
-	return s.show(ctx, c, len(names), trials, "left in the queue: hrlab queue status. So far", func(i int, show *sweepProgress) error {
+	return s.show(ctx, c, len(names), trials, inQueue, "left in the queue: hrlab queue status. So far", func(ctx context.Context, i int, show *sweepProgress) error {
 		if unread[i] != nil {
 			return show.unread(unread[i], trials)
 		}

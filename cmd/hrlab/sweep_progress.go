@@ -29,13 +29,15 @@ type sweepProgress struct {
 	bars         *mpb.Progress // nil where messages is no terminal
 	sweep, trial *mpb.Bar
 	text         string
+	waits        string // what the trials wait for, instead of text; empty where one runs
+	waitsSince   time.Time
 	lines        sync.WaitGroup // where messages is no terminal: the goroutine that writes every half minute
 	ended        chan struct{}  // ends it
 }
 
-// newSweepProgress begins to show a sweep. When ctx is cancelled it says that the current step is the last.
-func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: "compiling", at: map[int64]int{}, ended: make(chan struct{})}
+// newSweepProgress begins to show a sweep. state is what it does until the first step. When ctx is cancelled it says that the current step is the last.
+func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial, state string) *sweepProgress {
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: state, at: map[int64]int{}, ended: make(chan struct{})}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
 		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
@@ -49,10 +51,10 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.text = stopping
+		p.text, p.waits = stopping, ""
 	})
 	if !c.terminal {
-		fmt.Fprintf(c.messages, "%d trials; compiling\n", p.trials)
+		fmt.Fprintf(c.messages, "%d trials; %s\n", p.trials, state)
 		p.lines.Go(p.everyHalfMinute)
 		return p
 	}
@@ -67,7 +69,7 @@ func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []expe
 	p.sweep = p.bars.AddBar(int64(p.all),
 		mpb.PrependDecorators(text(func() string { return fmt.Sprintf("%d of %d trials", p.fitted+p.skipped+p.failed, p.trials) })),
 		mpb.AppendDecorators(text(p.left)))
-	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("current trial")), mpb.AppendDecorators(text(func() string { return p.text })))
+	p.trial = p.bars.AddBar(1, mpb.PrependDecorators(decor.Name("current trial")), mpb.AppendDecorators(text(p.now)))
 	return p
 }
 
@@ -80,12 +82,36 @@ func (p *sweepProgress) everyHalfMinute() {
 		case <-ticks:
 		}
 		p.mu.Lock()
-		line := fmt.Sprintf("%d of %d trials; %s", p.fitted+p.skipped+p.failed, p.trials, p.text)
+		line := fmt.Sprintf("%d of %d trials; %s", p.fitted+p.skipped+p.failed, p.trials, p.now())
 		if left := p.left(); left != "" {
 			line += "  (" + left + ")"
 		}
 		fmt.Fprintln(p.c.messages, line)
 		p.mu.Unlock()
+	}
+}
+
+// now is what happens to the current trial.
+func (p *sweepProgress) now() string {
+	if p.waits == "" {
+		return p.text
+	}
+	return fmt.Sprintf("%s, %.0f s", p.waits, time.Since(p.waitsSince).Seconds())
+}
+
+// wait notes what the trials wait for: see [tracker.OnWait].
+func (p *sweepProgress) wait(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if what == p.waits {
+		return
+	}
+	p.waits, p.waitsSince = what, time.Now()
+	if what == "" && p.text == inQueue { // a worker has one
+		p.text = compiling
+	}
+	if what != "" && p.bars == nil {
+		fmt.Fprintln(p.c.messages, what)
 	}
 }
 
@@ -121,6 +147,12 @@ func (p *sweepProgress) settings(c hrstyle.Config) string {
 	}
 	return text
 }
+
+// What a sweep does until its first step.
+const (
+	compiling = "compiling"
+	inQueue   = "queued"
+)
 
 func (p *sweepProgress) report(e experiments.Progress) {
 	if !e.Ended && e.Skipped != "" { // it waits for a worker
@@ -166,7 +198,7 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 		} else if p.began.IsZero() {
 			p.began = time.Now() // compiled
 		}
-		p.at[e.Run] = e.Step.N
+		p.at[e.Run], p.waits = e.Step.N, ""
 		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
 	default:
 		p.over += e.Config.Steps

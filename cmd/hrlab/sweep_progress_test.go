@@ -16,7 +16,7 @@ func TestSweepLines(t *testing.T) {
 		var log bytes.Buffer
 		config := hrstyle.Default
 		config.Steps, config.ContentWeight = 100, 50
-		p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: config}, {Config: config}})
+		p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: config}, {Config: config}}, compiling)
 		time.Sleep(31 * time.Second)
 		p.report(experiments.Progress{Run: 1, Config: config, Step: hrstyle.Step{N: 0, Total: 9}})
 		time.Sleep(20 * time.Second)
