@@ -526,6 +526,19 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// A cell says which run its fit waits for. What it shows in mid-fit has its time, for it stays when the kernel is restarted,
+// which stops the fit.
+func TestWait(t *testing.T) {
+	script, err := filepath.Abs("testdata/wait.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t.Context(), t.TempDir(), filepath.Join(venv, "bin", "python"), script, hrlab).Output()
+	if err != nil || !regexp.MustCompile(`(?m)\Awaiting for run 1, \d s\nfitting: step [1-9].* s, at \d\d:\d\d:\d\d\nstopped stopped\n\z`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // Jupyter's own tests of kernels. docs/notebooks.md says what does not pass, and why.
 func TestKernel(t *testing.T) {
 	pip := exec.Command(filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "tools/requirements-test.txt")

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"iter"
 	"os"
+	"sync"
 	"time"
 
 	"hrlab/picture"
@@ -39,6 +40,57 @@ func (l *live) show(urgent bool, page func() string) {
 	l.last = time.Now()
 }
 
+// wait is an output of a cell that says what the cell waits for.
+type wait struct {
+	mu    sync.Mutex // guards what follows: tell and its timer
+	what  string     // empty where the cell does not wait
+	since time.Time
+	tick  *time.Timer // updates the output while the cell waits
+	out   live
+}
+
+const waitPause = time.Second // before the cell says that it waits, and between updates
+
+// tell is for [tracker.OnWait].
+func (w *wait) tell(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if what == w.what {
+		return
+	}
+	w.what, w.since = what, time.Now()
+	if w.tick != nil {
+		w.tick.Stop()
+	}
+	if what != "" {
+		w.tick = time.AfterFunc(waitPause, w.again)
+	}
+	if w.out.id != "" { // it says something else by now
+		w.out.show(true, w.page)
+	}
+}
+
+// again shows how long the cell has waited.
+func (w *wait) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.what == "" { // it was told while this waited for the lock
+		return
+	}
+	w.out.show(true, w.page)
+	w.tick.Reset(waitPause)
+}
+
+func (w *wait) page() string {
+	said := ""
+	if w.what != "" {
+		said = fmt.Sprintf("%s, %.0f s", w.what, time.Since(w.since).Seconds())
+	}
+	return render("wait", said)
+}
+
+const fitting = "fitting" // the state of a fit that goes on
+
 // Curves yields the steps of fit, and shows the two losses and the current picture as they come. The last ones stay.
 func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
@@ -52,8 +104,12 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 				Step  hrstyle.Step
 				JPEG  []byte
 				Chart template.URL
-				Width int // of the picture, where it is shown large
+				Width int    // of the picture, where it is shown large
+				At    string // the time, in mid-fit: where the kernel ends the page stays as it is
 			}{State: state, Step: last}
+			if state == fitting {
+				data.At = time.Now().Format(time.TimeOnly)
+			}
 			if last.Ok() {
 				data.JPEG, data.Chart = Must(picture.JPEG(last.Picture(), maxShown, 0)), chart(report.Curves("", content, style))
 				if saidStopped {
@@ -63,7 +119,7 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 			return render("curves", data)
 		}
 		l.show(true, page)
-		state = "fitting"
+		state = fitting
 		for step, err := range fit {
 			if step.Ok() && (!last.Ok() || step.N > last.N) {
 				content.Steps, content.Values = append(content.Steps, int64(step.N)), append(content.Values, step.Content)

@@ -47,11 +47,12 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// Context is one that ends when the stop button is pressed.
+// Context is one that ends when the stop button is pressed. While what it is given to waits for something, as for the fit of
+// another cell, the cell says for what, and for how long.
 func Context() context.Context {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	return ctx
+	return tracker.OnWait(ctx, new(wait).tell)
 }
 
 // Must returns value, or ends the cell with err as one line.
