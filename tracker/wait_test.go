@@ -11,10 +11,10 @@ import (
 func TestTellLock(t *testing.T) {
 	store, err := Open(t.Context(), filepath.Join(t.TempDir(), "hrlab.db"))
 	must(t, err)
-	defer store.Close()
+	defer func() { must(t, store.Close()) }()
 	other, err := Open(t.Context(), store.Path())
 	must(t, err)
-	defer other.Close()
+	defer func() { must(t, other.Close()) }()
 	release := make(chan struct{})
 	var told []string
 	ctx := OnWait(t.Context(), func(what string) {
