@@ -26,7 +26,7 @@ func cachePlugin(t *testing.T, dir string) {
 	t.Helper()
 	path := realpath(t, plugin(t))
 	if filepath.Base(filepath.Dir(path)) != cpuFolder() {
-		t.Skip(path, " is not the plugin of this version")
+		skip(t, path+" is not the plugin of this version")
 	}
 	t.Setenv(CacheVariable, dir)
 	t.Setenv("TF_CPP_MIN_LOG_LEVEL", "3")

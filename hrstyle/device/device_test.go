@@ -18,18 +18,24 @@ func plugin(t *testing.T) string {
 	t.Helper()
 	path, ok := Plugins()[CPU]
 	if !ok {
-		if os.Getenv("HRLAB_TEST_REQUIRE_XLA") != "" {
-			t.Fatal(missing[CPU])
-		}
-		t.Skip(missing[CPU])
+		skip(t, missing[CPU])
 	}
 	return path
+}
+
+// skip skips the test for a reason that make test allows none to be skipped for.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("HRLAB_TEST_REQUIRE_XLA") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
 
 func TestPluginSlots(t *testing.T) {
 	path, program := plugin(t), filepath.Join(t.TempDir(), "slots")
 	if !strings.Contains(realpath(t, path), "hrlab-cpu-") {
-		t.Skip(path, " is not the plugin of this project")
+		skip(t, path+" is not the plugin of this project")
 	}
 	header, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}/pjrt", "github.com/gomlx/go-xla").Output()
 	if err != nil {
