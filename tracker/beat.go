@@ -178,7 +178,7 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 				return err
 			}
 			if n > 0 {
-				if err := t.all([]any{c.id, c.beat, fmt.Sprintf("lost: last sign of %s, which is gone", c.owner)}, sqlAddNote); err != nil {
+				if err := t.all([]any{c.id, c.beat, fmt.Sprintf("last sign of %s, lost since", c.owner)}, sqlAddNote); err != nil {
 					return err
 				}
 			}

@@ -278,7 +278,7 @@ func (db suite) cancelRunning(t *testing.T) {
 	}
 }
 
-// What happens to a run is noted: who took it, that it was lost, cancelled, queued again and given back.
+// What happens to a run is noted: who took it, that its process was lost, that it was cancelled, queued again and given back.
 func (db suite) history(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	id := in(t, s, Queued)
@@ -293,14 +293,21 @@ func (db suite) history(t *testing.T) {
 	must(t, err, r.Finish(ctx, ErrGivenBack))
 	within(s.Cancel)
 	within(s.Requeue)
+	_, err = s.Take(ctx, id)
+	must(t, err)
+	within(s.Cancel)
+	execute(t, s, "UPDATE run SET host = $1, pid = 999999999", s.self.host)
+	if status := info(t, s, id).Status; status != Stopped {
+		t.Errorf("cancelled, and its process is gone: %s", status)
+	}
 	var got []string
 	for _, n := range info(t, s, id).Notes {
 		got = append(got, n.Text)
 	}
-	self := s.self.String()
+	self, gone := s.self.String(), "last sign of process 999999999 on "+s.self.machine()+", lost since"
 	want := []string{
-		"taken by " + self, "lost: last sign of process 999999999 on " + s.self.machine() + ", which is gone", "taken by " + self,
-		"given back by " + self, "cancelled", "queued again",
+		"taken by " + self, gone, "taken by " + self, "given back by " + self, "cancelled", "queued again",
+		"taken by " + self, "cancelled", gone,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("noted %q, want %q", got, want)
