@@ -179,14 +179,24 @@ func (d directory) each(f func(path string, size int64) error) error {
 }
 
 // lock takes a lock on a file, alone or shared with others, and returns what releases it. It waits as long as ctx
-// lasts.
+// lasts, and tells after a second that it does.
 func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
 	l := flock.New(path, flock.SetPermissions(0o666))
 	try := l.TryRLockContext
 	if alone {
 		try = l.TryLockContext
 	}
-	if _, err := try(ctx, 5*time.Millisecond); err != nil {
+	told := make(chan struct{})
+	late := time.AfterFunc(time.Second, func() {
+		Tell(ctx, "waiting for another process that has the lock of "+filepath.Base(strings.TrimSuffix(path, ".lock")))
+		close(told)
+	})
+	_, err = try(ctx, 5*time.Millisecond)
+	if !late.Stop() {
+		<-told // so that what is told last is that it waits no longer
+		Tell(ctx, "")
+	}
+	if err != nil {
 		return nil, err
 	}
 	return func() { _ = l.Unlock() }, nil // closing the file releases it in any case

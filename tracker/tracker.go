@@ -64,9 +64,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
-	"time"
 )
 
 // Store is an open database of runs. Its methods may be called by several goroutines at once.
@@ -158,16 +156,7 @@ func (s *Store) Locked(ctx context.Context, f func() error) error {
 	if err := s.ReadOnly(); err != nil {
 		return err
 	}
-	told := make(chan struct{})
-	late := time.AfterFunc(time.Second, func() {
-		Tell(ctx, "waiting for another process that has the lock of "+filepath.Base(s.Path()))
-		close(told)
-	})
 	unlock, err := s.db.lock(ctx)
-	if !late.Stop() {
-		<-told // so that what is told last is that it waits no longer
-		Tell(ctx, "")
-	}
 	if err != nil {
 		return s.plain(err)
 	}

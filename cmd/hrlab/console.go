@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -15,6 +17,20 @@ type console struct {
 	out, messages io.Writer
 	terminal      bool // messages goes to a terminal
 	width         int  // of the terminal that out goes to, in characters; 0 where it goes elsewhere
+}
+
+// waits returns what tells, in a line each, what a verb waits for: see [tracker.OnWait].
+func (c *console) waits() func(what string) {
+	var mu sync.Mutex
+	last := ""
+	return func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if what != "" && what != last {
+			fmt.Fprintln(c.messages, what)
+		}
+		last = what
+	}
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

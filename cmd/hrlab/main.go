@@ -13,6 +13,7 @@ import (
 	"hrlab/experiments"
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+	"hrlab/tracker"
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
@@ -96,10 +97,9 @@ func run(args []string) int {
 			_ = os.Unsetenv(name) // kong would take an empty variable for a value
 		}
 	}
-	parser := newParser(
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}),
-	)
+	c := &console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}
+	ctx = tracker.OnWait(ctx, c.waits())
+	parser := newParser(kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c))
 	kongcompletion.Register(parser, kongcompletion.WithPredictors(predictors(ctx))) // where a shell asks for completions, it answers and ends the program
 	if len(args) == 0 {
 		args = []string{"--help"}
