@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hrlab/picture"
@@ -75,7 +76,7 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 		if ctx.Err() != nil {
 			break
 		}
-		err := a.one(engine, g, path, outs[i], &pace, bar.say)
+		err := a.one(engine, g, path, outs[i], &pace, bar)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -114,22 +115,24 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 }
 
 // one applies the generator to one picture, and tells the user of anything odd.
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, pace *applyPace, say func(line string)) error {
+func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, pace *applyPace, bar *counter) error {
 	p, err := picture.Load(path)
 	if err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
-		say(path + " " + note)
+		bar.say(path + " " + note)
 	}
 	if text := farLarger(g, path, p.Bounds().Dx(), p.Bounds().Dy()); text != "" {
-		say(text)
+		bar.say(text)
 	}
 	if size := p.Bounds().Size(); size.X*size.Y > large { // it is one execution on the device, which tells nothing until its end
-		say(fmt.Sprintf("%s: applying to %dx%d px%s", path, size.X, size.Y, pace.left(size.X*size.Y)))
+		bar.say(fmt.Sprintf("%s: applying to %dx%d px%s", path, size.X, size.Y, pace.left(size.X*size.Y)))
 	}
 	began := time.Now()
+	stop := bar.applying(path)
 	img, err := engine.Apply(g, p)
+	stop()
 	pace.note(p.Bounds().Dx()*p.Bounds().Dy(), time.Since(began))
 	if err != nil {
 		return err
@@ -140,9 +143,9 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string
 	if err != nil || out == "-" {
 		return err
 	}
-	say(out)
+	bar.say(out)
 	if note := how.Note(out); note != "" {
-		say(out + " " + note)
+		bar.say(out + " " + note)
 	}
 	if info, err := os.Stat(path); err == nil && path != "-" {
 		return os.Chtimes(out, info.ModTime(), info.ModTime())
@@ -310,11 +313,11 @@ func (a *applyCmd) prepare(outs []place) error {
 	return nil
 }
 
-// counter shows how many of several pictures are done: a bar on a terminal.
+// counter shows how many of several pictures are done, and how long the current one takes: on a terminal a bar and a line.
 type counter struct {
 	c    *console
 	n    int           // pictures that are done or failed
-	bars *mpb.Progress // nil where messages is no terminal
+	bars *mpb.Progress // nil where messages is no terminal, or where there is only one picture
 	bar  *mpb.Bar
 }
 
@@ -334,6 +337,43 @@ func (k *counter) say(line string) {
 		return
 	}
 	fmt.Fprintln(k.c.messages, line)
+}
+
+// applying shows that the generator is applied to a picture, and for how long, until stop is called: on a terminal in a line that
+// changes, otherwise in a line every half minute.
+func (k *counter) applying(path string) (stop func()) {
+	began := time.Now()
+	text := func() string { return fmt.Sprintf("applying, %.0f s", time.Since(began).Seconds()) }
+	if k.c.terminal {
+		bars := k.bars
+		if bars == nil {
+			bars = mpb.New(mpb.WithOutput(k.c.messages))
+		}
+		line := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return text() })))
+		return func() {
+			line.Abort(true)
+			line.Wait()
+			if k.bars == nil {
+				bars.Wait()
+			}
+		}
+	}
+	ended := make(chan struct{})
+	var lines sync.WaitGroup
+	lines.Go(func() {
+		for ticks := time.Tick(30 * time.Second); ; {
+			select {
+			case <-ended:
+				return
+			case <-ticks:
+				k.say(path + ": " + text())
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		lines.Wait()
+	}
 }
 
 func (k *counter) done() {

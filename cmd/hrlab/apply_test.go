@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hrlab/picture"
 
@@ -51,6 +53,19 @@ func TestApplyStops(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Where nobody sees a terminal, a large picture tells every half minute that it is worked at.
+func TestApplying(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		stop := (&console{messages: &said}).newCounter(1).applying("a.png")
+		time.Sleep(70 * time.Second)
+		stop()
+		if want := "a.png: applying, 30 s\na.png: applying, 60 s\n"; said.String() != want {
+			t.Errorf("%q, want %q", said.String(), want)
+		}
+	})
 }
 
 type writerFunc func(text []byte) (int, error)

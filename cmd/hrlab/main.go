@@ -98,8 +98,7 @@ func run(args []string) int {
 		}
 	}
 	c := &console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}
-	ctx = tracker.OnWait(ctx, c.waits())
-	parser := newParser(kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c))
+	parser := newParser(kong.BindTo(tracker.OnWait(ctx, c.waits()), (*context.Context)(nil)), kong.Bind(c))
 	kongcompletion.Register(parser, kongcompletion.WithPredictors(predictors(ctx))) // where a shell asks for completions, it answers and ends the program
 	if len(args) == 0 {
 		args = []string{"--help"}
