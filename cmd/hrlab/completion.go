@@ -37,6 +37,41 @@ func (s *completionCmd) Run(k *kong.Context) error {
 	return (&kongcompletion.Completion{Shell: s.Shell, Code: true}).Run(k)
 }
 
+// completed answers where a shell asks for completions, and says whether one does.
+func completed(ctx context.Context, parser *kong.Kong) bool {
+	line := os.Getenv("COMP_LINE")
+	if line == "" {
+		return false
+	}
+	command, err := kongcompletion.Command(parser, kongcompletion.WithPredictors(predictors(ctx)))
+	parser.FatalIfErrorf(err)
+	everyArgument(parser.Model.Node, command, len(strings.Fields(line)))
+	return complete.New(parser.Model.Name, command).Complete()
+}
+
+// everyArgument adds what kongcompletion leaves out: all arguments of a list are completed and not only the first, without those
+// that are there, and the value of a flag that a verb shares with others is no argument. A list has at most words arguments.
+func everyArgument(node *kong.Node, command complete.Command, words int) {
+	for _, child := range node.Children {
+		everyArgument(child, command.Sub[child.Name], words)
+	}
+	args := command.Args.(*kongcompletion.PositionalPredictor)
+	for above := node.Parent; above != nil; above = above.Parent {
+		for _, flag := range above.Flags {
+			if !flag.IsBool() {
+				args.ArgFlags = append(args.ArgFlags, "--"+flag.Name)
+			}
+		}
+	}
+	if n := len(node.Positional); n > 0 && node.Positional[n-1].IsCumulative() {
+		first := args.Predictors[n-1]
+		more := complete.PredictFunc(func(a complete.Args) []string {
+			return slices.DeleteFunc(first.Predict(a), func(value string) bool { return slices.Contains(a.Completed, value) })
+		})
+		args.Predictors = append(args.Predictors, slices.Repeat([]complete.Predictor{more}, words)...)
+	}
+}
+
 // predictors complete values, by the names that the tag predictor of a flag or argument has. What comes from the database comes
 // from its newest runs; where it cannot be read there is nothing.
 func predictors(ctx context.Context) map[string]complete.Predictor {
@@ -64,9 +99,9 @@ func predictors(ctx context.Context) map[string]complete.Predictor {
 			}
 			return distinct(names)
 		}),
-		"field": recorded(func(runs []tracker.Info) []string {
-			fields := []string{"id", "name", "status", "created"}
-			for _, i := range runs {
+		"field": complete.PredictFunc(func(a complete.Args) []string {
+			fields := []string{"id", "name", "experiment", "status", "created", "started", "ended"}
+			for _, i := range newestRuns(ctx, a.All) {
 				for name := range maps.Keys(i.Metrics) {
 					fields = append(fields, "metrics."+name)
 				}
@@ -74,7 +109,12 @@ func predictors(ctx context.Context) map[string]complete.Predictor {
 					fields = append(fields, "params."+name)
 				}
 			}
-			return distinct(fields)
+			before := a.Last[:strings.LastIndex(a.Last, ",")+1] // those of a list that are there
+			fields = distinct(fields)
+			for i := range fields {
+				fields[i] = before + fields[i]
+			}
+			return fields
 		}),
 	}
 }
@@ -96,6 +136,6 @@ func newestRuns(ctx context.Context, line []string) []tracker.Info {
 		return nil
 	}
 	defer store.Close() //nolint:errcheck // it was read
-	runs, _ := store.Runs(ctx, tracker.Query{Limit: 100})
+	runs, _ := store.Runs(ctx, tracker.Query{Limit: 1000})
 	return runs
 }

@@ -16,7 +16,6 @@ import (
 	"hrlab/tracker"
 
 	"github.com/alecthomas/kong"
-	kongcompletion "github.com/jotaen/kong-completion"
 )
 
 // verbs is the command line: one file per verb.
@@ -99,7 +98,9 @@ func run(args []string) int {
 	}
 	c := &console{out: os.Stdout, messages: os.Stderr, terminal: isTerminal(os.Stderr), width: terminalWidth(os.Stdout)}
 	parser := newParser(kong.BindTo(tracker.OnWait(ctx, c.waits()), (*context.Context)(nil)), kong.Bind(c))
-	kongcompletion.Register(parser, kongcompletion.WithPredictors(predictors(ctx))) // where a shell asks for completions, it answers and ends the program
+	if completed(ctx, parser) {
+		return 0
+	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

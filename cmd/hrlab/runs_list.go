@@ -19,7 +19,7 @@ type runsListCmd struct {
 	selection
 	Limit   *int   `placeholder:"N" help:"Only the first N runs."`
 	Deleted bool   `help:"Deleted runs too."`
-	Columns string `xor:"fields" placeholder:"FIELDS" help:"Comma-separated fields to show: id, name, experiment, status, created, started, ended, params.NAME, tags.NAME, metrics.NAME (or .min, .max)."`
+	Columns string `predictor:"field" xor:"fields" placeholder:"FIELDS" help:"Comma-separated fields to show: id, name, experiment, status, created, started, ended, params.NAME, tags.NAME, metrics.NAME (or .min, .max)."`
 	JSON    bool   `name:"json" xor:"as,fields" help:"Print a JSON array."`
 	CSV     bool   `name:"csv" xor:"as" help:"Print CSV, with one column per parameter, tag and metric."`
 }
