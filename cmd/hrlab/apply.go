@@ -28,7 +28,7 @@ type applyCmd struct {
 	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures, with a number where there is one. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
-	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" placeholder:"auto|cuda|cpu|go" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
 // Help has examples.
@@ -243,9 +243,6 @@ func (p *applyPace) left(pixels int) string {
 
 // outputs names a file for every picture.
 func (a *applyCmd) outputs(pictures []string) (outs []place, err error) {
-	if a.Out == "" {
-		return nil, errors.New("the name of a file to write is empty")
-	}
 	inputs := append([]string{a.Generator}, pictures...)
 	switch {
 	case isFolder(a.Out) || a.Out != "-" && filepath.Ext(a.Out) == "":

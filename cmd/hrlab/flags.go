@@ -82,7 +82,7 @@ func (d dbFlags) asFlag() string {
 
 // engineFlags choose what a verb runs on.
 type engineFlags struct {
-	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
+	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" placeholder:"auto|cuda|cpu|go" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 	VGG    string `default:"auto" predictor:"vgg" env:"HRLAB_VGG" name:"vgg" placeholder:"auto|random|FILE" help:"VGG19 weights; auto: those in the cache directory, which are fetched (52 MB) the first time."`
 }
 
@@ -192,13 +192,21 @@ func (f encodingFlags) check(path string) error {
 }
 
 // textFlag reads the value of a flag or argument as it is. Kong's own mapper changes names that are not UTF-8, and refuses
-// those that begin with a hyphen.
+// those that begin with a hyphen. An empty text, as that of a shell's variable which is not set, is refused where it is not the
+// default: it would count as left out.
 func textFlag(ctx *kong.DecodeContext, target reflect.Value) error {
 	text, err := popText(ctx)
-	if err == nil {
-		target.SetString(text)
+	if err != nil {
+		return err
 	}
-	return err
+	if value := ctx.Value; text == "" && !value.Passthrough && (!value.HasDefault || value.Default != "") {
+		if value.Flag == nil {
+			return errors.New("the value is empty")
+		}
+		return fmt.Errorf("the value is empty; allowed: %s", value.Flag.FormatPlaceHolder())
+	}
+	target.SetString(text)
+	return nil
 }
 
 // pairFlag adds KEY=VALUE to a map. The value is any text; kong's own mapper gives ; and \ a meaning.

@@ -33,9 +33,6 @@ func (*runsExportCmd) Help() string {
 
 // Run exports. The exit code is 1 where files are missing or damaged, which the export then lacks.
 func (e *runsExportCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
-	if e.Out == "" {
-		return errors.New("the name of a file to write is empty")
-	}
 	return r.with(ctx, func(s *tracker.Store) error {
 		runs, err := e.runs(ctx, s)
 		if err != nil {
@@ -125,9 +122,6 @@ func (*runsBackupCmd) Help() string {
 
 // Run copies. The exit code is 1 where files are missing or damaged, which the backup then lacks.
 func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
-	if b.Out == "" {
-		return errors.New("the name of a file to write is empty")
-	}
 	return r.with(ctx, func(s *tracker.Store) error {
 		out, err := newPlace(b.Out, filepath.Base(s.Path()))
 		if err != nil {

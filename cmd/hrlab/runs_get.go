@@ -33,9 +33,6 @@ func (*runsGetCmd) Help() string {
 
 // Run gets.
 func (g *runsGetCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
-	if g.Out == "" {
-		return errors.New("the name of a file to write is empty")
-	}
 	return r.with(ctx, func(s *tracker.Store) error {
 		i, err := s.Run(ctx, g.Which)
 		if err != nil {
