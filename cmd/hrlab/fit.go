@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -330,6 +331,9 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 		return nil, 0, err
 	}
 	track.store = store
+	if info.Status == tracker.Queued {
+		return nil, 0, fmt.Errorf("run %d is queued, for a worker: hrlab worker%s", info.ID, f.asFlag())
+	}
 	if own := info.Tags[outputFile]; f.Out == "" && own != "" {
 		if _, err := os.Stat(filepath.Dir(own)); err == nil { // the run may be of another machine
 			f.Out = own
@@ -343,7 +347,11 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 	if errors.Is(err, tracker.ErrNotFound) {
 		err = fmt.Errorf("run %d is %s and has no checkpoint to go on from", info.ID, info.Status)
 		if len(info.Metrics) == 0 {
-			err = fmt.Errorf("%w: it ended before its first step; begin again: %s", err, info.Command)
+			again := info.Command
+			if _, pairErr := experiments.LoadPair(ctx, store, info.ID); pairErr == nil { // a trial of the queue
+				again = fmt.Sprintf("hrlab queue retry %d%s", info.ID, f.asFlag())
+			}
+			err = fmt.Errorf("%w: it ended before its first step; begin again: %s", err, again)
 		}
 		return nil, 0, err
 	}
@@ -362,14 +370,40 @@ func (f *fitCmd) loadPair(ctx context.Context, c *console, store *tracker.Store,
 			return pair, err
 		}
 	}
-	f.Content, f.Style = cmp.Or(f.Content, start.Content), cmp.Or(f.Style, start.Style)
+	recorded := f.Content == "" && f.Style == ""
+	directory := ""
+	if resumed != 0 {
+		env, err := store.Environment(ctx, resumed)
+		if err != nil {
+			return pair, err
+		}
+		directory = env["directory"]
+	}
+	f.Content, f.Style = cmp.Or(f.Content, namedIn(directory, start.Content)), cmp.Or(f.Style, namedIn(directory, start.Style))
 	if f.Content == "" || f.Style == "" {
 		return pair, errors.New("--content FILE and --style FILE are needed: the picture to change and the picture whose look it gets")
 	}
 	if f.Content == "-" && f.Style == "-" {
 		return pair, errors.New("--content - and --style -: only one of them can be standard input")
 	}
-	return loadPair(c, f.Content, f.Style)
+	pair, err = loadPair(c, f.Content, f.Style)
+	if recorded && errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; say where the pictures of the fit are: --content FILE --style FILE", err)
+	}
+	return pair, err
+}
+
+// namedIn is a name for the file that somebody in directory called name: that itself, unless it only leads there from directory.
+func namedIn(directory, name string) string {
+	path := filepath.Join(directory, name)
+	here, err := os.Getwd()
+	if directory == "" || directory == here || err != nil || name == "" || name == "-" || filepath.IsAbs(name) {
+		return name
+	}
+	if _, err := os.Stat(path); err != nil { // the run may be of another machine
+		return name
+	}
+	return path
 }
 
 // pictureOf is the picture that the fit of a checkpoint file wrote: it has the same name. It is empty where there is none.
