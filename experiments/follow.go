@@ -97,6 +97,16 @@ func (f *following) tellWait(ctx context.Context) error {
 	return err
 }
 
+// WaitsFor is what a queued or lost run waits for, as "no worker: start hrlab worker"; empty where a worker takes it in a moment,
+// and where the run is no open trial of the queue.
+func (q *Queue) WaitsFor(ctx context.Context, run int64) (string, error) {
+	f := newFollowing(q.store, q, nil, []int64{run})
+	if _, err := f.unfit(ctx); err != nil {
+		return "", err
+	}
+	return f.waitsFor(ctx)
+}
+
 // waitsFor is what queued runs wait for; empty where one of them runs, or will in a moment.
 func (f *following) waitsFor(ctx context.Context) (string, error) {
 	open, err := f.queue.Open(ctx)

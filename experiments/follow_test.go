@@ -26,6 +26,9 @@ func (db suite) waits(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || got != want {
 			t.Errorf("told %q, want %q: %v", got, want, err)
 		}
+		if what, err := q.WaitsFor(t.Context(), ids[1]); err != nil || what != want {
+			t.Errorf("waits for %q, want %q: %v", what, want, err)
+		}
 	}
 	must := func(err error) {
 		t.Helper()
@@ -44,5 +47,13 @@ func (db suite) waits(t *testing.T) {
 	expect(fmt.Sprintf("waiting for run %d", ids[0]))
 	must(run.Finish(t.Context(), nil))
 	leave()
+	expect("no worker: start hrlab worker")
+	_, err = q.store.Take(t.Context(), ids[1])
+	must(err)
+	_, err = q.store.DB().ExecContext(t.Context(), "UPDATE run SET pid = 999999999")
+	must(err)
+	if info, err := q.store.Run(t.Context(), fmt.Sprint(ids[1])); err != nil || info.Status != tracker.Lost {
+		t.Errorf("%s, want lost: %v", info.Status, err)
+	}
 	expect("no worker: start hrlab worker")
 }

@@ -130,11 +130,18 @@ func Queue(vgg string, like int64, contentWeight, styleWeight float64) {
 	fmt.Println(ids[0])
 }
 
-// Follow prints as JSON how a run gets on: a line of text, and whether it is over; in the end also its weights, and its output as
+// Follow prints as JSON how a run gets on: a line of text, which says what a queued or lost one waits for, and whether it is over; in the end also its weights, and its output as
 // the address of a picture.
 func Follow(id int64) {
 	ctx := context.Background()
 	store := Tracker(ctx)
+	text := follow(ctx, store, id)
+	Check(store.Close())
+	fmt.Println(text)
+}
+
+// follow is what Follow prints.
+func follow(ctx context.Context, store *tracker.Store, id int64) string {
 	info := Must(store.Run(ctx, strconv.FormatInt(id, 10)))
 	run := report.Run{Info: info}
 	var state struct {
@@ -147,6 +154,10 @@ func Follow(id int64) {
 	state.Content, state.Style = info.Params["content_weight"].Number, info.Params["style_weight"].Number
 	state.Text = fmt.Sprintf("run %d: %s", id, info.Status)
 	switch info.Status {
+	case tracker.Queued, tracker.Lost:
+		if what := Must(Must(experiments.OpenQueue(ctx, store)).WaitsFor(ctx, id)); what != "" {
+			state.Text += "; " + what
+		}
 	case tracker.Running:
 		state.Text += fmt.Sprintf(", step %d of %s", info.Metrics["total"].LastStep, run.Param("steps"))
 	case tracker.Finished:
@@ -158,6 +169,5 @@ func Follow(id int64) {
 	case tracker.Failed, tracker.Stopped:
 		state.Over, state.Text = true, strings.TrimSuffix(state.Text+": "+info.Error, ": ")
 	}
-	Check(store.Close())
-	fmt.Println(string(Must(json.Marshal(state))))
+	return string(Must(json.Marshal(state)))
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"hrlab/experiments"
+	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
 )
@@ -51,6 +53,37 @@ func TestExplore(t *testing.T) {
 				t.Errorf("%d runs, begins at %v, content weights %v; suggested: %s", len(e.Runs), e.Start, e.Content, r.Pairs[0].Suggestion())
 			}
 		})
+	}
+}
+
+// A queued fit that is followed says what it waits for.
+func TestFollow(t *testing.T) {
+	ctx := t.Context()
+	store, err := tracker.Open(ctx, filepath.Join(t.TempDir(), "hrlab.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	vgg, err := hrstyle.OpenVGG("random")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := experiments.OpenQueue(ctx, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := queue.Enqueue(ctx, "e", vgg, Pair("", ""), experiments.List(hrstyle.Default), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := follow(ctx, store, ids[0]); !strings.Contains(got, `"text":"run 1: queued; no worker: start hrlab worker"`) {
+		t.Error(got)
+	}
+	if err := queue.Pause(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := follow(ctx, store, ids[0]); !strings.Contains(got, `"text":"run 1: queued; the queue is paused: hrlab queue resume"`) {
+		t.Error(got)
 	}
 }
 

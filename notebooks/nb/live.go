@@ -17,6 +17,7 @@ import (
 	"hrlab/report"
 
 	"github.com/janpfeifer/gonb/gonbui"
+	"github.com/janpfeifer/gonb/gonbui/protocol"
 )
 
 // live is one output of a cell that changes at most five times a second. The notebook is saved with its last state.
@@ -27,15 +28,16 @@ type live struct {
 
 const livePause = time.Second / 5
 
-// show shows what page returns, unless it is too early for a change that is not urgent.
-func (l *live) show(urgent bool, page func() string) {
+// show shows what page returns, as HTML and as plain text, unless it is too early for a change that is not urgent.
+func (l *live) show(urgent bool, page func() (html, text string)) {
 	if !gonbui.IsNotebook || !urgent && time.Since(l.last) < livePause {
 		return
 	}
 	if l.id == "" {
 		l.id = id()
 	}
-	gonbui.UpdateHtml(l.id, page())
+	html, text := page()
+	gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{protocol.MIMETextHTML: html, protocol.MIMETextPlain: text}, DisplayID: l.id})
 	gonbui.Sync()
 	l.last = time.Now()
 }
@@ -81,12 +83,11 @@ func (w *wait) again() {
 	w.tick.Reset(waitPause)
 }
 
-func (w *wait) page() string {
-	said := ""
+func (w *wait) page() (html, text string) {
 	if w.what != "" {
-		said = fmt.Sprintf("%s, %.0f s", w.what, time.Since(w.since).Seconds())
+		text = fmt.Sprintf("%s, %.0f s", w.what, time.Since(w.since).Seconds())
 	}
-	return render("wait", said)
+	return render("wait", text), text
 }
 
 const fitting = "fitting" // the state of a fit that goes on
@@ -98,7 +99,7 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 		var last hrstyle.Step
 		content, style := report.Curve{Label: "content loss"}, report.Curve{Label: "style loss"}
 		state := "starting; the first fit of a picture size is compiled first"
-		page := func() string {
+		page := func() (html, text string) {
 			data := struct {
 				State string
 				Step  hrstyle.Step
@@ -110,13 +111,15 @@ func Curves(fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 			if state == fitting {
 				data.At = time.Now().Format(time.TimeOnly)
 			}
+			text = state
 			if last.Ok() {
+				text += fmt.Sprintf(": step %d, total %.4g, content %.4g, style %.4g", last.N, last.Total, last.Content, last.Style)
 				data.JPEG, data.Chart = Must(picture.JPEG(last.Picture(), maxShown, 0)), chart(report.Curves("", content, style))
 				if saidStopped {
 					data.Width = shownWidth(last.Picture())
 				}
 			}
-			return render("curves", data)
+			return render("curves", data), text
 		}
 		l.show(true, page)
 		state = fitting
@@ -192,7 +195,7 @@ func Progress() func(experiments.Progress) {
 			left = (time.Since(began) * time.Duration(rest) / time.Duration(work)).Round(time.Second).String() + " left"
 		}
 		done := over == p.Trials
-		l.show(p.Ended, func() string {
+		l.show(p.Ended, func() (html, text string) {
 			data := struct {
 				State, Left             string
 				Done                    bool
@@ -203,7 +206,7 @@ func Progress() func(experiments.Progress) {
 			if p.Step.Ok() && !done {
 				data.JPEG = Must(picture.JPEG(p.Step.Picture(), maxShown, 0))
 			}
-			return render("progress", data)
+			return render("progress", data), fmt.Sprintf("%d of %d trials; %s", over, p.Trials, state)
 		})
 	}
 }

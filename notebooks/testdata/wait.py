@@ -28,11 +28,12 @@ nb.Must(hrstyle.Last(nb.Curves(lab.Fit(ctx, "wait", nb.Pair("", ""), second))))"
 
 
 def shown(client, pattern):
-    """Returns the first output that matches, as text."""
+    """Returns the first output that matches, in HTML and in plain text, as text."""
     while True:
         message = client.get_iopub_msg(timeout=TIMEOUT)
-        text = re.sub("<[^>]*>", "", message["content"].get("data", {}).get("text/html", "")).strip()
-        if re.search(pattern, text):
+        data = message["content"].get("data", {})
+        text, plain = re.sub("<[^>]*>", "", data.get("text/html", "")).strip(), data.get("text/plain", "")
+        if re.search(pattern, text) and re.search(pattern, plain):
             return text.splitlines()[0]
 
 
