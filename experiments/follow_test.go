@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"hrlab/tracker"
@@ -52,7 +53,7 @@ func (db suite) waits(t *testing.T) {
 	must(err)
 	_, err = q.store.DB().ExecContext(t.Context(), "UPDATE run SET pid = 999999999")
 	must(err)
-	if info, err := q.store.Run(t.Context(), fmt.Sprint(ids[1])); err != nil || info.Status != tracker.Lost {
+	if info, err := q.store.Run(t.Context(), strconv.FormatInt(ids[1], 10)); err != nil || info.Status != tracker.Lost {
 		t.Errorf("%s, want lost: %v", info.Status, err)
 	}
 	expect("no worker: start hrlab worker")
