@@ -58,8 +58,9 @@ func TestExplore(t *testing.T) {
 
 // A queued fit that is followed says what it waits for.
 func TestFollow(t *testing.T) {
+	t.Chdir(t.TempDir()) // Pair draws there
 	ctx := t.Context()
-	store, err := tracker.Open(ctx, filepath.Join(t.TempDir(), "hrlab.db"))
+	store, err := tracker.Open(ctx, "hrlab.db")
 	if err != nil {
 		t.Fatal(err)
 	}
