@@ -46,6 +46,8 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"SeriesInOrder", db.seriesInOrder},
 		{"WatchWriters", db.watchWriters},
 		{"DiffAndWatch", db.diffAndWatch},
+		{"Pages", db.pages},
+		{"Experiments", db.experiments},
 		{"Filter", db.filter},
 		{"Sort", db.sort},
 		{"ManyRuns", db.manyRuns},

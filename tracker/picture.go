@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 
 	"hrlab/picture"
 
@@ -105,6 +106,29 @@ func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, er
 		return err
 	})
 	return pictures, s.plain(err)
+}
+
+// PicturesOf are the pictures of several runs, by run, each in the order of steps and names.
+func (s *Store) PicturesOf(ctx context.Context, runs []int64) (map[int64][]Picture, error) {
+	const atOnce = 500
+	pictures := map[int64][]Picture{}
+	for chunk := range slices.Chunk(runs, atOnce) {
+		args := make([]any, len(chunk))
+		for i, id := range chunk {
+			args[i] = id
+		}
+		err := each(ctx, s.db.reader, fmt.Sprintf(sqlPicturesOf, list(1, len(chunk))), args, func(scan func(...any) error) error {
+			var run int64
+			var p Picture
+			err := scan(&run, &p.Name, &p.Step, &p.Digest, &p.Width, &p.Height)
+			pictures[run] = append(pictures[run], p)
+			return err
+		})
+		if err != nil {
+			return nil, s.plain(err)
+		}
+	}
+	return pictures, nil
 }
 
 // Thumbnail returns the thumbnail of the picture with this digest, a JPEG.

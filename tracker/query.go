@@ -37,6 +37,7 @@ type Query struct {
 	Sort       string // fields, comma-separated; - before one sorts in descending order
 	Experiment string // only runs of this experiment; empty: of all
 	Limit      int    // the largest number of runs; 0: no limit
+	After      int64  // only runs that come after the run of this id, which q selects too; 0: from the first on
 	Deleted    bool   // deleted runs too
 }
 
@@ -59,6 +60,11 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	sort, more, err := parseSort(q.Sort, len(args)+1)
 	if err != nil {
 		return nil, err
+	}
+	if q.After > 0 {
+		args = append(args, more...)
+		more = []any{q.After}
+		condition = fmt.Sprintf(sqlRunsAfter, condition, sort, len(args)+1)
 	}
 	condition += fmt.Sprintf(sqlRunsSort, sort)
 	if q.Limit > 0 {

@@ -125,3 +125,49 @@ func (db suite) watchWriters(t *testing.T) {
 		t.Errorf("seen twice: %v %v", changed, err)
 	}
 }
+
+// Pages after a run have every run once, in any order, with filters, and whatever comes meanwhile.
+func (db suite) pages(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	for i := range 23 {
+		r := start(t, s, NewRun{Experiment: []string{"a", "b"}[i%2], Params: map[string]any{"w": i % 5}})
+		if i%3 > 0 {
+			must(t, r.Log(ctx, 0, map[string]float64{"m": float64(i % 7)}))
+		}
+	}
+	for _, q := range []Query{{}, {Sort: "-metrics.m"}, {Sort: "params.w,metrics.m"}, {Sort: "id", Where: "params.w > 1"}, {Experiment: "b", Sort: "name"}} {
+		all, err := s.Runs(ctx, q)
+		must(t, err)
+		var paged []Info
+		for q.Limit = 4; ; {
+			page, err := s.Runs(ctx, q)
+			must(t, err)
+			if len(page) == 0 {
+				break
+			}
+			paged, q.After = append(paged, page...), page[len(page)-1].ID
+		}
+		if !slices.EqualFunc(all, paged, func(a, b Info) bool { return a.ID == b.ID }) {
+			t.Errorf("%+v: %d runs in pages, of %d", q, len(paged), len(all))
+		}
+	}
+	if runs, err := s.Runs(ctx, Query{After: 99}); err != nil || len(runs) != 0 {
+		t.Error(runs, err)
+	}
+}
+
+// What an experiment has, and the pictures of several runs, are found at once.
+func (db suite) experiments(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	a, b, c := start(t, s, NewRun{Experiment: "x"}), start(t, s, NewRun{Experiment: "x"}), start(t, s, NewRun{Experiment: "y"})
+	must(t, a.LogPicture(ctx, 3, "output", grey(1)), a.LogPicture(ctx, 1, "output", grey(2)), c.LogPicture(ctx, 0, "content", grey(3)),
+		a.Finish(ctx, nil), b.Finish(ctx, errors.New("failed")), s.Delete(ctx, c.ID))
+	list, err := s.Experiments(ctx)
+	if err != nil || len(list) != 1 || list[0].Name != "x" || list[0].Runs[Finished] != 1 || list[0].Runs[Failed] != 1 || list[0].Changed.Before(list[0].Created) {
+		t.Errorf("%+v %v", list, err)
+	}
+	pictures, err := s.PicturesOf(ctx, []int64{a.ID, b.ID, c.ID})
+	if err != nil || len(pictures) != 2 || len(pictures[a.ID]) != 2 || pictures[a.ID][0].Step != 1 || pictures[c.ID][0].Name != "content" {
+		t.Errorf("%+v %v", pictures, err)
+	}
+}

@@ -89,8 +89,9 @@ const (
 	sqlAddThumbnail = `INSERT INTO thumbnail (digest, width, height, jpeg) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
 	sqlAddPicture   = `INSERT INTO picture (run, name, step, digest) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (run, name, step) DO UPDATE SET digest = excluded.digest`
-	sqlPictures  = `SELECT p.name, p.step, p.digest, t.width, t.height FROM picture p JOIN thumbnail t ON t.digest = p.digest WHERE p.run = $1 ORDER BY p.step, p.name`
-	sqlThumbnail = `SELECT jpeg FROM thumbnail WHERE digest = $1`
+	sqlPictures   = `SELECT p.name, p.step, p.digest, t.width, t.height FROM picture p JOIN thumbnail t ON t.digest = p.digest WHERE p.run = $1 ORDER BY p.step, p.name`
+	sqlPicturesOf = `SELECT p.run, p.name, p.step, p.digest, t.width, t.height FROM picture p JOIN thumbnail t ON t.digest = p.digest WHERE p.run IN (%s) ORDER BY p.run, p.step, p.name`
+	sqlThumbnail  = `SELECT jpeg FROM thumbnail WHERE digest = $1`
 
 	sqlAddArtifact = `INSERT INTO artifact (run, name, digest, size, time) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, time = excluded.time`
@@ -108,8 +109,11 @@ const (
 	sqlRunsWithID       = ` AND r.id = $%d`
 	sqlRunsWithName     = ` AND r.name = $%d`
 	sqlRunsWhere        = ` AND (%s)`
-	sqlRunsSort         = ` ORDER BY %sr.id DESC`
-	sqlRunsLimit        = ` LIMIT %d`
+	// A page begins after a run, not at a number, so that runs that come meanwhile move nothing.
+	sqlRunsAfter = ` AND r.id IN (SELECT id FROM (SELECT id, place, max(CASE WHEN id = $%[3]d THEN place END) OVER () AS last FROM
+		(SELECT r.id, row_number() OVER (ORDER BY %[2]sr.id DESC) AS place FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)%[1]s) p) q WHERE place > last)`
+	sqlRunsSort  = ` ORDER BY %sr.id DESC`
+	sqlRunsLimit = ` LIMIT %d`
 
 	sqlFieldID         = `r.id`
 	sqlFieldName       = `r.name`
@@ -139,6 +143,9 @@ const (
 	sqlNotesOf     = `SELECT run, time, text FROM note WHERE run IN (%s) ORDER BY id`
 	sqlSummariesOf = `SELECT s.run, m.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
 		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
+
+	sqlExperiments = `SELECT e.name, r.status, count(*), min(r.created), max(COALESCE(r.ended, r.started, r.created))
+		FROM run r JOIN experiment e ON e.id = r.experiment WHERE r.deleted IS NULL GROUP BY e.name, r.status`
 
 	sqlDelete  = `UPDATE run SET deleted = $2, changed = (SELECT n FROM change) WHERE id = $1 AND deleted IS NULL`
 	sqlRestore = `UPDATE run SET deleted = NULL, changed = (SELECT n FROM change) WHERE id = $1`
