@@ -39,7 +39,7 @@ test: tools build ## set everything up and run every test
 TENSORBOARD := $(CURDIR)/.build/tensorboard
 
 # -race where no cgo device is involved.
-RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./report ./experiments
+RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...
@@ -65,8 +65,14 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./picture
 	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./picture
 
-build:
+# What draws curves in the tracker's page. Without npm the page says that it is missing.
+CHARTS := tracker/web/assets/dist/uPlot.esm.js
+
+build: $(CHARTS)
 	@go build -o $(HRLAB) ./cmd/hrlab
+
+$(CHARTS): tracker/web/assets/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tracker/web/assets --no-audit --no-fund --silent && touch $@ || echo "going on without curves in the page" >&2; fi
 
 tools:
 	@command -v go >/dev/null || { echo "Go 1.26 is missing: https://go.dev/dl" >&2; exit 2; }

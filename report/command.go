@@ -18,7 +18,19 @@ func (p *Pair) Command() string {
 	if p.Suggested == nil {
 		return ""
 	}
-	content, style := p.Suggested.Param("content"), p.Suggested.Param("style")
+	if p.Suggested.Param("gram") == "sum" {
+		return p.Suggested.command("size")
+	}
+	return p.Suggested.command()
+}
+
+// Command is the command line that makes the run again. It is empty where the pictures are not in files, whose names are as the
+// run has them.
+func (r *Run) Command() string { return r.command("size", "steps") }
+
+// command is the command line of a fit with the run's settings, those named by more too.
+func (r *Run) command(more ...string) string {
+	content, style := r.Param("content"), r.Param("style")
 	if content == "" || content == "-" || style == "" || style == "-" {
 		return ""
 	}
@@ -36,17 +48,17 @@ func (p *Pair) Command() string {
 	}
 	add("content", content)
 	add("style", style)
-	add("content_weight", p.Suggested.Param("content_weight"))
-	add("style_weight", p.Suggested.Param("style_weight"))
+	add("content_weight", r.Param("content_weight"))
+	add("style_weight", r.Param("style_weight"))
 	for _, name := range flags {
-		if value := p.Suggested.Param(name); value != "" && value != plain[name] {
+		if value := r.Param(name); value != "" && value != plain[name] {
 			add(name, strings.Trim(value, "[]"))
 		}
 	}
-	if p.Suggested.Param("gram") == "sum" {
-		add("size", p.Suggested.Param("size"))
+	for _, name := range more {
+		add(name, r.Param(name))
 	}
-	if strings.HasPrefix(p.Suggested.Param("vgg"), "random") {
+	if strings.HasPrefix(r.Param("vgg"), "random") {
 		add("vgg", "random")
 	}
 	return strings.Join(words, " ")

@@ -59,9 +59,6 @@ var comparePage string
 // more, with weights and measures below.
 func (c *Comparison) HTML(path string) error {
 	t, err := template.New("compare").Funcs(pageFuncs).Parse(comparePage)
-	if err == nil {
-		_, err = t.Parse(slider)
-	}
 	if err != nil {
 		return err
 	}

@@ -11,13 +11,11 @@ import (
 	"strings"
 
 	"hrlab/picture"
+	"hrlab/tracker/web/slider"
 )
 
 //go:embed report.html
 var page string
-
-//go:embed slider.html
-var slider string
 
 // pageFuncs are what pages call.
 var pageFuncs = template.FuncMap{
@@ -28,21 +26,21 @@ var pageFuncs = template.FuncMap{
 		c, _, _ := image.DecodeConfig(bytes.NewReader(jpeg))
 		return template.HTMLAttr(fmt.Sprintf(`width="%d" height="%d"`, c.Width, c.Height)) //nolint:gosec // numbers
 	},
-	"svg":      SVG,
-	"measures": func() any { return measures },
-	"gainNote": func() string { return gainNote },
-	"number":   func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
-	"title":    measureTitle,
-	"sentence": sentence,
-	"words":    func(name string) string { return strings.ReplaceAll(name, "_", " ") },
+	"svg":         SVG,
+	"slider":      func() template.HTML { return template.HTML(slider.Elements) }, //nolint:gosec // a constant
+	"sliding":     func() template.JS { return template.JS(slider.Script) },       //nolint:gosec // a constant
+	"sliderStyle": func() template.CSS { return template.CSS(slider.Style) },      //nolint:gosec // a constant
+	"measures":    func() any { return measures },
+	"gainNote":    func() string { return gainNote },
+	"number":      func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
+	"title":       measureTitle,
+	"sentence":    sentence,
+	"words":       func(name string) string { return strings.ReplaceAll(name, "_", " ") },
 }
 
 // HTML writes the report as one file, which needs no other file and no network.
 func (r *Report) HTML(path string) error {
 	t, err := template.New("report").Funcs(pageFuncs).Parse(page)
-	if err == nil {
-		_, err = t.Parse(slider)
-	}
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"WatchWriters", db.watchWriters},
 		{"DiffAndWatch", db.diffAndWatch},
 		{"Pages", db.pages},
+		{"PointsAfter", db.pointsAfter},
 		{"Experiments", db.experiments},
 		{"Filter", db.filter},
 		{"Sort", db.sort},

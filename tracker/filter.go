@@ -51,8 +51,22 @@ type token struct {
 	column int    // from 1, in characters
 }
 
+// QueryError says what is wrong with a filter, an order or a list of columns.
+type QueryError struct {
+	What    string // filter, sort or columns
+	Column  int    // from 1, in characters; 0 where it is about the whole text
+	Problem string
+}
+
+func (e *QueryError) Error() string {
+	if e.Column == 0 {
+		return e.What + ": " + e.Problem
+	}
+	return fmt.Sprintf("%s, column %d: %s", e.What, e.Column, e.Problem)
+}
+
 func (p *parser) fail(t token, format string, args ...any) error {
-	return fmt.Errorf("%s, column %d: %s", p.what, t.column, fmt.Sprintf(format, args...))
+	return &QueryError{p.what, t.column, fmt.Sprintf(format, args...)}
 }
 
 // parseFilter returns the condition that a filter stands for, and its parameters, the first of which is $first.
@@ -110,7 +124,7 @@ func wordRune(r rune) bool {
 // split cuts the text into tokens.
 func (p *parser) split() error {
 	if len(p.text) > maxFilter {
-		return fmt.Errorf("%s: %d bytes; allowed: %d", p.what, len(p.text), maxFilter)
+		return &QueryError{p.what, 0, fmt.Sprintf("%d bytes; allowed: %d", len(p.text), maxFilter)}
 	}
 	text := []rune(clean(p.text))
 	for i := 0; i < len(text); {

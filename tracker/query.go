@@ -73,6 +73,34 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	return s.runs(ctx, condition, append(args, more...))
 }
 
+// RunsByID are the runs with these ids, in this order, deleted ones too.
+func (s *Store) RunsByID(ctx context.Context, ids []int64) ([]Info, error) {
+	const atOnce = 500
+	found := map[int64]Info{}
+	for chunk := range slices.Chunk(ids, atOnce) {
+		args := []any{true}
+		for _, id := range chunk {
+			args = append(args, id)
+		}
+		runs, err := s.runs(ctx, fmt.Sprintf(sqlRunsWithIDs, list(2, len(chunk))), args)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			found[r.ID] = r
+		}
+	}
+	runs := make([]Info, len(ids))
+	for i, id := range ids {
+		r, ok := found[id]
+		if !ok {
+			return nil, fmt.Errorf("%s: run %d: %w", s.db.name, id, ErrNotFound)
+		}
+		runs[i] = r
+	}
+	return runs, nil
+}
+
 // Run finds a run by its id, or by its name. It is an error if several runs have the name; deleted ones count only if
 // there is no other.
 func (s *Store) Run(ctx context.Context, idOrName string) (Info, error) {
@@ -230,6 +258,12 @@ func (s *Store) Diff(ctx context.Context, a, b int64) ([]Difference, error) {
 		}
 	}
 	return out, nil
+}
+
+// Cursor is what [Store.Watch] takes to wait for what changes from now on.
+func (s *Store) Cursor(ctx context.Context) (cursor int64, err error) {
+	err = value(ctx, s.db.reader, []any{&cursor}, sqlChange)
+	return cursor, s.plain(err)
 }
 
 // Watch waits until any run has changed since an earlier call returned cursor. It returns the runs that have changed,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +154,32 @@ func (db suite) pages(t *testing.T) {
 	}
 	if runs, err := s.Runs(ctx, Query{After: 99}); err != nil || len(runs) != 0 {
 		t.Error(runs, err)
+	}
+	if runs, err := s.RunsByID(ctx, []int64{7, 3, 20}); err != nil || len(runs) != 3 || runs[0].ID != 7 || runs[2].ID != 20 || runs[0].Params["w"].Text != "1" {
+		t.Error(runs, err)
+	}
+	if _, err := s.RunsByID(ctx, []int64{7, 99}); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	var fault *QueryError
+	if _, err := s.Runs(ctx, Query{Sort: "id,"}); !errors.As(err, &fault) || fault.What != "sort" || fault.Column != 4 {
+		t.Error(err)
+	}
+}
+
+// What is new of a run is read without what is known.
+func (db suite) pointsAfter(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	before, err := s.Cursor(ctx)
+	must(t, err, r.Log(ctx, 0, map[string]float64{"a": 1, "b": 2}), r.Log(ctx, 5, map[string]float64{"a": 3}), r.Log(ctx, 9, map[string]float64{"b": math.Inf(1)}))
+	for step, want := range map[int64][]Point{-1: {{"a", 0, 1}, {"a", 5, 3}, {"b", 0, 2}, {"b", 9, math.Inf(1)}}, 0: {{"a", 5, 3}, {"b", 9, math.Inf(1)}}, 9: nil} {
+		if points, err := s.PointsAfter(ctx, r.ID, step); err != nil || !slices.Equal(points, want) {
+			t.Errorf("after %d: %v %v", step, points, err)
+		}
+	}
+	if now, err := s.Cursor(ctx); err != nil || now <= before {
+		t.Errorf("cursor %d, then %d %v", before, now, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -56,6 +57,19 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 		}
 	}
 	return out, nil
+}
+
+// PointsAfter are the values of a run at the steps after one, in the order of metrics and steps; -1 is before the first.
+func (s *Store) PointsAfter(ctx context.Context, run, step int64) (points []Point, err error) {
+	err = each(ctx, s.db.reader, sqlPointsAfter, []any{run, step}, func(scan func(...any) error) error {
+		var p Point
+		var value sql.NullFloat64
+		err := scan(&p.Metric, &p.Step, &value)
+		p.Value = fromNull(value)
+		points = append(points, p)
+		return err
+	})
+	return points, s.plain(err)
 }
 
 // curve is a series being read.

@@ -81,6 +81,8 @@ const (
 	sqlRunSummaries = `SELECT m.name, s.name, s.count, s.last, s.last_step, s.min, s.min_step, s.max, s.max_step
 		FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run = $1`
 	sqlMetricSteps = `SELECT step, value FROM metric WHERE run = $1 AND name = $2 ORDER BY step`
+	sqlPointsAfter = `SELECT n.name, m.step, m.value FROM summary s JOIN metric_name n ON n.id = s.name
+		JOIN metric m ON m.run = s.run AND m.name = s.name AND m.step > $2 WHERE s.run = $1 ORDER BY n.name, m.step`
 	sqlSeries      = `SELECT s.run, m.id, m.name, s.count, s.last_step FROM summary s JOIN metric_name m ON m.id = s.name WHERE s.run IN (%s)`
 	sqlSeriesOf    = ` AND m.name IN (%s)`
 	sqlSeriesOrder = ` ORDER BY s.run, m.name`
@@ -107,6 +109,7 @@ const (
 	sqlRunsChanged      = ` AND r.changed > $2 ORDER BY +r.id DESC` // by the index of changed: + keeps SQLite from reading all in the order of ids
 	sqlRunsOfExperiment = ` AND e.name = $%d`
 	sqlRunsWithID       = ` AND r.id = $%d`
+	sqlRunsWithIDs      = ` AND r.id IN (%s)`
 	sqlRunsWithName     = ` AND r.name = $%d`
 	sqlRunsWhere        = ` AND (%s)`
 	// A page begins after a run, not at a number, so that runs that come meanwhile move nothing.

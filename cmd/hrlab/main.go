@@ -30,6 +30,7 @@ type verbs struct {
 	Queue   queueCmd   `cmd:"" help:"Show the queue of trials, pause it, cancel and retry."`
 	Report  reportCmd  `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Compare compareCmd `cmd:"" help:"Show the outputs of runs beside each other, under a slider or side by side."`
+	Serve   serveCmd   `cmd:"" help:"Show the runs in a browser, live while fits run."`
 	Apply   applyCmd   `cmd:"" help:"Apply a fitted generator to other pictures."`
 	Bench   benchCmd   `cmd:"" help:"Time whole steps, beside PyTorch's where peer.py is given."`
 

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hrlab/experiments/pages"
+	"hrlab/tracker"
+	"hrlab/tracker/web"
+)
+
+// serveCmd are the page and its token.
+type serveCmd struct {
+	Page  servePageCmd  `cmd:"" default:"withargs" hidden:"" help:"Show the runs in a browser."`
+	Token serveTokenCmd `cmd:"" help:"Make the token that --auth asks for, and print it. Only a digest of it is kept; an earlier token ends."`
+}
+
+// Help has examples.
+func (*serveCmd) Help() string {
+	return `Examples:
+
+	hrlab serve
+	hrlab serve --db demo/hrlab.db --worker        # and does the fits that are started from the page
+	hrlab serve token                              # for other machines:
+	hrlab serve --auth --addr 192.168.1.10:8765`
+}
+
+type servePageCmd struct {
+	Addr string `default:"127.0.0.1:8765" placeholder:"HOST:PORT" help:"Where the page is. Port 0 takes a free one."`
+	Auth bool   `help:"Ask for the token that hrlab serve token made. Addresses that other machines reach need it."`
+	dbFlags
+	engineFlags
+}
+
+// Run serves the pages until Ctrl-C.
+func (s *servePageCmd) Run(ctx context.Context, c *console) (err error) {
+	host, _, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return fmt.Errorf("--addr %s: allowed: HOST:PORT, such as 127.0.0.1:8765", s.Addr)
+	}
+	store, err := tracker.Open(ctx, s.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	options := pages.Options(store, s.VGG)
+	if ip := net.ParseIP(host); s.Auth {
+		if options.TokenHash, err = tokenHash(); err != nil {
+			return err
+		}
+		if ip == nil {
+			options.Hosts = append(options.Hosts, strings.ToLower(host))
+		}
+		if name, err := os.Hostname(); err == nil {
+			options.Hosts = append(options.Hosts, strings.ToLower(name))
+		}
+	} else if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--addr %s: other machines may reach it; allowed without --auth: 127.0.0.1, localhost. hrlab serve token makes the token that --auth asks for", s.Addr)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("--addr %s: %w", s.Addr, err)
+	}
+	fmt.Fprintf(c.messages, "http://%s shows %s; Ctrl-C ends\n", listener.Addr(), s.DB)
+	if err := web.New(store, options).Serve(ctx, listener); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+type serveTokenCmd struct{}
+
+// Run makes a token.
+func (*serveTokenCmd) Run(c *console) error {
+	path, err := tokenFile()
+	if err != nil {
+		return err
+	}
+	token := rand.Text()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(web.TokenHash(token)+"\n"), 0o600); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.out, token)
+	return err
+}
+
+// tokenFile is the file with the digest of the token.
+func tokenFile() (string, error) {
+	dir, err := os.UserConfigDir()
+	return filepath.Join(dir, "hrlab", "serve.token"), err
+}
+
+func tokenHash() (string, error) {
+	path, err := tokenFile()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", errors.New("--auth: there is no token yet: hrlab serve token makes one")
+	}
+	return strings.TrimSpace(string(text)), err
+}
