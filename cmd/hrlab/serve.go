@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"hrlab/experiments/pages"
 	"hrlab/tracker"
@@ -32,8 +35,9 @@ func (*serveCmd) Help() string {
 }
 
 type servePageCmd struct {
-	Addr string `default:"127.0.0.1:8765" placeholder:"HOST:PORT" help:"Where the page is. Port 0 takes a free one."`
-	Auth bool   `help:"Ask for the token that hrlab serve token made. Addresses that other machines reach need it."`
+	Addr   string `default:"127.0.0.1:8765" placeholder:"HOST:PORT" help:"Where the page is. Port 0 takes a free one."`
+	Auth   bool   `help:"Ask for the token that hrlab serve token made. Addresses that other machines reach need it."`
+	Worker bool   `help:"Do the fits that are started from the page, in a process beside it; or start hrlab worker yourself, anywhere."`
 	dbFlags
 	engineFlags
 }
@@ -67,11 +71,41 @@ func (s *servePageCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return fmt.Errorf("--addr %s: %w", s.Addr, err)
 	}
+	if s.Worker {
+		end, err := s.work(ctx, c)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	fmt.Fprintf(c.messages, "http://%s shows %s; Ctrl-C ends\n", listener.Addr(), s.DB)
 	if err := web.New(store, options).Serve(ctx, listener); ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// work starts a worker, which ends with this process. end waits until it has given its trial back.
+func (s *servePageCmd) work(ctx context.Context, c *console) (end func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	worker := exec.CommandContext(ctx, self, "worker", "--db", s.DB, "--device", s.Device, "--vgg", s.VGG, "--while", strconv.Itoa(os.Getpid())) //nolint:gosec // itself
+	worker.Cancel = func() error { return worker.Process.Signal(os.Interrupt) }
+	worker.WaitDelay = time.Minute
+	worker.Stderr = c.messages
+	if err := worker.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := worker.Wait(); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(c.messages, "the worker has ended:", err)
+		}
+	}()
+	return func() { <-ended }, nil
 }
 
 type serveTokenCmd struct{}

@@ -33,7 +33,8 @@ type table struct {
 	Here        string // the address of the page
 }
 
-type column struct{ Field, Sort, Arrow string } // Sort is the address with the order by this column
+// column is a field; Label is it without params. and the like, and Sort the address with the order by it.
+type column struct{ Field, Label, Sort, Arrow string }
 
 type choice struct {
 	Field string
@@ -122,7 +123,7 @@ func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	sorted := strings.TrimSpace(strings.Split(q.Sort, ",")[0])
 	for _, f := range fields {
-		c := column{Field: f.Name, Sort: with(r.URL, "sort", "-"+f.Name)}
+		c := column{Field: f.Name, Label: f.Name[strings.IndexByte(f.Name, '.')+1:], Sort: with(r.URL, "sort", "-"+f.Name)}
 		switch sorted {
 		case f.Name:
 			c.Arrow = "↑"

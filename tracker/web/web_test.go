@@ -98,7 +98,7 @@ func TestPages(t *testing.T) {
 	must(t, a.Finish(t.Context(), nil), b.Finish(t.Context(), errors.New("out of memory")))
 	s := New(store, Options{Columns: []string{"params.w", "metrics.total"}, Picture: "output"})
 	get(t, s, "/", 200, "boat &amp; sea", "1 finished", "1 failed", "/runs?experiment=boat%20%26%20sea", "/thumbs/")
-	get(t, s, "/runs", 200, "first", "second", "params.w", ">8<")
+	get(t, s, "/runs", 200, "first", "second", `title="params.w"`, ">8<")
 	if text := get(t, s, "/runs?where=params.w+%3E+3", 200, "second"); strings.Contains(text, "first<") {
 		t.Error("the filter does nothing")
 	}
