@@ -77,7 +77,7 @@ func (r *Run) beat(ctx context.Context) {
 		}
 		now := r.now()
 		var load *Sample
-		if self != nil {
+		if self != nil && !r.remote {
 			load = r.store.sample(self, now)
 		}
 		// If a beat cannot be written, the next will do. Whoever logs something learns what is wrong.

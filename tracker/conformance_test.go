@@ -74,6 +74,9 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"ImportDoesNotBeat", db.importDoesNotBeat},
 		{"ExportCSV", db.exportCSV},
 		{"TensorBoard", db.tensorBoard},
+		{"Batch", db.batch},
+		{"Remote", db.remote},
+		{"AddExperiment", db.addExperiment},
 	} {
 		t.Run(test.name, test.run)
 	}

@@ -17,6 +17,33 @@ type Experiment struct {
 	Changed time.Time      `json:"changed"` // when a run was last made, begun or ended
 }
 
+// AddExperiment makes an experiment that has no runs yet, and returns its id. made is false if there is one of that name.
+// As long as it has no run, [Store.GC] removes it.
+func (s *Store) AddExperiment(ctx context.Context, name string) (id int64, made bool, err error) {
+	err = s.write(ctx, func(t tx) error {
+		n, err := t.exec(sqlAddExperiment, clean(name))
+		made = n > 0
+		if err != nil {
+			return err
+		}
+		return t.value([]any{&id}, sqlExperimentID, clean(name))
+	})
+	return id, made, err
+}
+
+// ExperimentNames are the names of all experiments by their ids, also of those that have no runs.
+func (s *Store) ExperimentNames(ctx context.Context) (map[int64]string, error) {
+	names := map[int64]string{}
+	err := each(ctx, s.db.reader, sqlExperimentNames, nil, func(scan func(...any) error) error {
+		var id int64
+		var name string
+		err := scan(&id, &name)
+		names[id] = name
+		return err
+	})
+	return names, s.plain(err)
+}
+
 // Experiments lists the experiments that have runs, the latest first.
 func (s *Store) Experiments(ctx context.Context) ([]Experiment, error) {
 	if err := s.findLost(ctx, false); err != nil {

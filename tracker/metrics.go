@@ -90,16 +90,35 @@ func (r *Run) Log(ctx context.Context, step int64, values map[string]float64) er
 // LogBatch records many values in one transaction: either all of them, or none and an error. It is far quicker than one
 // call of [Run.Log] for each.
 func (r *Run) LogBatch(ctx context.Context, points []Point) error {
-	for _, p := range points {
+	return r.Record(ctx, Batch{Points: points})
+}
+
+// Batch is what [Run.Record] records: points as [Run.LogBatch] does, parameters as [Run.SetParams], tags as [Run.Tag].
+type Batch struct {
+	Points []Point
+	Params any
+	Tags   map[string]string
+}
+
+// Record records a batch in one transaction: either all of it, or nothing and an error.
+func (r *Run) Record(ctx context.Context, b Batch) error {
+	params, err := flatten(b.Params)
+	if err != nil {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	for _, p := range b.Points {
 		if p.Step < 0 {
 			return fmt.Errorf("metric %s: step %d; allowed: 0 or more", p.Metric, p.Step)
 		}
 	}
-	points = unique(named(points))
+	points := unique(named(b.Points))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := map[string]*summary{}
-	if err := r.write(ctx, func(t tx) error { return r.log(t, points, changed) }); err != nil {
+	err = r.write(ctx, func(t tx) error {
+		return errors.Join(r.log(t, points, changed), t.setParams(r.ID, params), t.setTags(r.ID, b.Tags))
+	})
+	if err != nil {
 		return err
 	}
 	maps.Copy(r.metrics, changed)

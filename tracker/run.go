@@ -25,6 +25,9 @@ type NewRun struct {
 	Inputs map[string]string
 	// Environment is added to what the tracker finds out by itself, see [Store.Environment]: the device, for example.
 	Environment map[string]string
+	// Remote is whether another program computes the run and this process only writes what it is sent. Command,
+	// environment and load of this process are not the run's then, and are not recorded.
+	Remote bool
 }
 
 // Run is a run that this process writes, and no other. Its methods may be called by several goroutines at once.
@@ -34,6 +37,8 @@ type Run struct {
 	store *Store
 	token int64
 	stop  context.CancelFunc // of the beats
+
+	remote bool // see NewRun.Remote
 
 	began time.Time     // when this process took the run
 	up    time.Duration // what uptime was then
@@ -180,7 +185,7 @@ func (s *Store) start(ctx context.Context, prepare func(t tx) (int64, error), fr
 		var deleted bool
 		var o owner
 		var beat, token int64
-		err = t.value([]any{&status, &deleted, &o.host, &o.pid, &o.start, &beat, &token}, sqlState, r.ID)
+		err = t.value([]any{&status, &deleted, &o.host, &o.pid, &o.start, &beat, &token, &r.remote}, sqlState, r.ID)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return fmt.Errorf("run %d: %w", r.ID, ErrNotFound)
@@ -229,6 +234,9 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 		return 0, err
 	}
 	all := map[string]string{}
+	if n.Remote {
+		env, command = nil, ""
+	}
 	maps.Copy(all, env)
 	maps.Copy(all, n.Environment)
 	for name, digest := range n.Inputs {

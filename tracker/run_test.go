@@ -598,3 +598,58 @@ func (db suite) locked(t *testing.T) {
 	}
 	must(t, other.Locked(t.Context(), func() error { return nil }))
 }
+
+// A batch is recorded as a whole or not at all.
+func (db suite) batch(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	r := start(t, s, NewRun{})
+	b := Batch{[]Point{{"a", 0, 1}, {"a", 1, 2}}, map[string]string{"p": "x"}, map[string]string{"k": "v"}}
+	must(t, r.Record(ctx, b))
+	if i := info(t, s, r.ID); i.Metrics["a"].Last != 2 || i.Params["p"].Text != "x" || i.Tags["k"] != "v" {
+		t.Errorf("%+v", i)
+	}
+	execute(t, s, `CREATE TRIGGER full BEFORE INSERT ON tag BEGIN SELECT RAISE(FAIL, 'disk full'); END`)
+	b.Points[1].Value, b.Params = 3, map[string]string{"p": "y", "q": "z"}
+	if err := r.Record(ctx, b); err == nil {
+		t.Error("recorded")
+	}
+	if i := info(t, s, r.ID); i.Metrics["a"].Last != 2 || len(i.Params) != 1 || i.Params["p"].Text != "x" {
+		t.Errorf("%+v", i)
+	}
+	execute(t, s, `DROP TRIGGER full`)
+	must(t, r.Log(ctx, 2, map[string]float64{"a": 5}))
+	if m := info(t, s, r.ID).Metrics["a"]; m != (Metric{5, 1, 5, 2, 0, 2}) {
+		t.Errorf("%+v", m)
+	}
+}
+
+// What another program computes has neither command nor environment nor load of this process.
+func (db suite) remote(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	r := start(t, s, NewRun{Remote: true, Environment: map[string]string{"device": "d"}})
+	env, err := s.Environment(ctx, r.ID)
+	must(t, err)
+	if i := info(t, s, r.ID); i.Command != "" || len(env) != 1 || !r.remote {
+		t.Errorf("%q %v %v", i.Command, env, r.remote)
+	}
+	must(t, r.Finish(ctx, nil))
+	again, err := s.Resume(ctx, r.ID)
+	must(t, err)
+	if other := start(t, s, NewRun{}); !again.remote || other.remote {
+		t.Error(again.remote, other.remote)
+	}
+}
+
+// An experiment may be there before its runs.
+func (db suite) addExperiment(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	id, made, err := s.AddExperiment(ctx, "e\x00")
+	must(t, err)
+	again, madeAgain, err := s.AddExperiment(ctx, "e\x00")
+	must(t, err)
+	names, err := s.ExperimentNames(ctx)
+	must(t, err)
+	if id != again || !made || madeAgain || len(names) != 1 || names[id] != "e\uFFFD" {
+		t.Error(id, again, made, madeAgain, names)
+	}
+}

@@ -42,7 +42,7 @@ const (
 	sqlGiveBack = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'queued' ELSE 'stopped' END,
 		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE $2 END, error = '', cancelled = NULL WHERE id = $1`
 	sqlBeat  = `UPDATE run SET beat = $2 WHERE id = $1`
-	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token FROM run WHERE id = $1`
+	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token, command = '' FROM run WHERE id = $1` // no command: see NewRun.Remote
 	sqlAlive = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
 	sqlLost  = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n + 1 FROM change)
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
@@ -149,6 +149,9 @@ const (
 
 	sqlExperiments = `SELECT e.name, r.status, count(*), min(r.created), max(COALESCE(r.ended, r.started, r.created))
 		FROM run r JOIN experiment e ON e.id = r.experiment WHERE r.deleted IS NULL GROUP BY e.name, r.status`
+
+	sqlExperimentNames = `SELECT id, name FROM experiment`
+	sqlExperimentID    = `SELECT id FROM experiment WHERE name = $1`
 
 	sqlDelete  = `UPDATE run SET deleted = $2, changed = (SELECT n FROM change) WHERE id = $1 AND deleted IS NULL`
 	sqlRestore = `UPDATE run SET deleted = NULL, changed = (SELECT n FROM change) WHERE id = $1`
