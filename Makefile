@@ -29,17 +29,24 @@ notebooks: tools build ## install JupyterLab with a Go kernel and open the noteb
 
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
-	@cmp -s tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt || { rm -rf $(TENSORBOARD) && \
-		python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
-		--target $(TENSORBOARD) -r tracker/testdata/tensorboard.txt && cp tracker/testdata/tensorboard.txt $(TENSORBOARD)/requirements.txt; }
-	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) go test -timeout 30m ./...
+	@$(call pip,tracker/testdata/tensorboard.txt,$(TENSORBOARD))
+	@$(call pip,tracker/mlflow/testdata/requirements.txt,$(MLFLOW))
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 
 # What the tests of exports read event files by; 45 MB, by pip, with pinned hashes.
 TENSORBOARD := $(CURDIR)/.build/tensorboard
 
+# MLflow's client, which logs to tracker/mlflow in its test; 210 MB.
+MLFLOW := $(CURDIR)/.build/mlflow
+
+# pip installs what a file of requirements pins in a folder, unless that is there already.
+pip = cmp -s $(1) $(2)/requirements.txt || { rm -rf $(2) && \
+	python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
+	--target $(2) -r $(1) && cp $(1) $(2)/requirements.txt; }
+
 # -race where no cgo device is involved.
-RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./report ./experiments
+RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...
@@ -61,6 +68,7 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|SQLite/AtOnce' ./tracker
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
+	go test -fuzz FuzzHandler -fuzztime 10m -fuzzminimizetime 5s ./tracker/mlflow
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./picture
 	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./picture
