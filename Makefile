@@ -59,6 +59,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 	@$(HRLAB) notebook install
 	@cd notebooks && ../.venv/bin/python testdata/bench.py ../$(HRLAB)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
+	go test -run xxx -bench . -benchtime 1x ./tracker/mlflow | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
