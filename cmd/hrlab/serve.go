@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"hrlab/experiments/pages"
 	"hrlab/tracker"
+	"hrlab/tracker/mlflow"
 	"hrlab/tracker/web"
 )
 
@@ -30,6 +32,7 @@ func (*serveCmd) Help() string {
 
 	hrlab serve
 	hrlab serve --db demo/hrlab.db --worker        # and does the fits that are started from the page
+	MLFLOW_TRACKING_URI=http://127.0.0.1:8765 python train.py   # programs that use MLflow's client record their runs here
 	hrlab serve token                              # for other machines:
 	hrlab serve --auth --addr 192.168.1.10:8765`
 }
@@ -54,6 +57,7 @@ func (s *servePageCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	options := pages.Options(store, s.VGG)
+	options.Handlers = map[string]http.Handler{"/api/2.0/": mlflow.Handler(store)}
 	if ip := net.ParseIP(host); s.Auth {
 		if options.TokenHash, err = tokenHash(); err != nil {
 			return err

@@ -83,6 +83,11 @@ func Handler(store *tracker.Store) http.Handler {
 			refuse(w, &failure{http.StatusNotFound, "ENDPOINT_NOT_FOUND", r.Method + " " + r.URL.Path + " is not offered: the tracker keeps runs with metrics, parameters, tags and artifacts"})
 		},
 	} {
+		if err := store.ReadOnly(); err != nil && !strings.HasPrefix(pattern, "GET ") && !strings.HasSuffix(pattern, "/search") && pattern != "/" {
+			f = func(w http.ResponseWriter, _ *http.Request) {
+				refuse(w, &failure{http.StatusForbidden, "PERMISSION_DENIED", err.Error()})
+			}
+		}
 		mux.HandleFunc(pattern, f)
 	}
 	return mux
