@@ -67,6 +67,7 @@ async function main() {
   const bar = page.locator("input.hrlab-content"), shown = page.locator("img.hrlab-shown")
   await bar.scrollIntoViewIfNeeded()
   const src = () => shown.getAttribute("src")
+  check((await bar.boundingBox()).x === (await page.locator("input.hrlab-style").boundingBox()).x, "one slider is below the other")
   const box = await bar.boundingBox(), y = box.y + box.height / 2
   await page.mouse.move(box.x + box.width * 0.03, y)
   await page.mouse.down()
