@@ -110,6 +110,13 @@ async function main() {
     }
   }
 
+  // Opened again without the kernel that showed the sliders.
+  await menu("File", "Save Notebook")
+  await menu("Kernel", "Shut Down Kernel")
+  await open("02_weight_ranges.ipynb")
+  await page.locator("input.hrlab-content-number").fill("77")
+  check(/^no output with 77 : 1 is on this page; execute the cell/.test(await wish.textContent()) && !await button.isVisible(), "without a kernel the sliders say what to do")
+
   // The stop button: fits of a hundred thousand steps, one by the worker, one in the cell.
   await open("stop.ipynb")
   for (const [i, where] of ["by the worker", "in the cell"].entries()) {
