@@ -414,6 +414,19 @@ func TestErrors(t *testing.T) {
 	if n, _ := read(t, out); fmt.Sprint(n.Cells[0].Outputs[0].Text) != "[42\n]" {
 		t.Errorf("output %v", n.Cells[0].Outputs)
 	}
+	// The last line says where the outputs are: in a folder under a number where the name is taken, or nowhere.
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--out", out}, "x.ipynb: outputs are in " + out},
+		{[]string{"--out", dir}, "x.ipynb: outputs are in " + filepath.Join(dir, "x_2.ipynb")},
+		{nil, "x.ipynb: outputs are not kept: --out FILE keeps them"},
+	} {
+		if text, err := inCheckout(t, dir, append([]string{"notebook", "run", path}, c.args...)...); err != nil || !strings.HasSuffix(text, c.want+"\n") {
+			t.Errorf("%v: %v\n%s\nwant %s", c.args, err, text, c.want)
+		}
+	}
 	outside := command(t.Context(), dir, hrlab, "notebook", "install")
 	if text, err := outside.CombinedOutput(); err == nil || !strings.Contains(string(text), "no checkout of hrlab here or above") {
 		t.Errorf("outside of a checkout: %v\n%s", err, text)

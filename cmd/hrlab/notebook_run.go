@@ -330,6 +330,10 @@ func (r *notebookRunCmd) execute(ctx context.Context, c *console, o checkout, fi
 		return errors.New(lastLine(failure))
 	case err != nil:
 		return fmt.Errorf("%s: %w: %s", file, errCell, lastLine(failure))
+	case out == "":
+		fmt.Fprintf(c.messages, "%s: outputs are not kept: --out FILE keeps them\n", file)
+	default:
+		fmt.Fprintf(c.messages, "%s: outputs are in %s\n", file, out)
 	}
 	return nil
 }
