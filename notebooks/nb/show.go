@@ -157,7 +157,8 @@ func chart(p *plot.Plot) template.URL {
 	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg))) //nolint:gosec // base64
 }
 
-// Matrix shows the outputs of an experiment by content weight (down) and style weight (across).
+// Matrix shows the outputs of an experiment by content weight (down) and style weight (across). Where there is only one style
+// weight, content weights are across.
 func Matrix(r *report.Report) {
 	var text strings.Builder
 	for _, p := range r.Pairs {
