@@ -39,6 +39,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"Unfit", db.unfit},
 		{"UnfitOfSeveral", db.unfitOfSeveral},
 		{"FollowDeleted", db.followDeleted},
+		{"FollowRetried", db.followRetried},
 		{"Waits", db.waits},
 		{"StopWorker", db.stopWorker},
 		{"Panics", db.panics},

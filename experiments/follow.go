@@ -261,16 +261,18 @@ func errGone(id int64) error { return fmt.Errorf("run %d was deleted", id) }
 
 // Follow tells progress how queued trials get on, until all are over. ids are their runs, as Enqueue returns them. It returns
 // runs and error as [Fitter] says of a sweep, without runs that were deleted. A trial that a worker has left to others is told
-// with Skipped, before its end. When ctx is done the trials stay queued.
+// with Skipped, before its end. One that failed or was stopped, and is retried before the last is over, is told anew.
+// When ctx is done the trials stay queued.
 func (q *Queue) Follow(ctx context.Context, ids []int64, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
 	return newFollowing(q.store, q, nil, ids).follow(ctx, trials, progress)
 }
 
 func (f *following) follow(ctx context.Context, trials []Trial, progress func(Progress)) ([]tracker.Info, error) {
 	defer tracker.Tell(ctx, "")
-	open := map[int64]*Progress{}
+	all, open := map[int64]*Progress{}, map[int64]*Progress{}
 	for i, id := range f.ids {
-		open[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}
+		all[id] = &Progress{Trial: i + 1, Trials: len(trials), Run: id, Config: trials[i].Config}
+		open[id] = all[id]
 	}
 	began := time.Now()
 	failed := map[int]error{} // by the trials' places
@@ -309,8 +311,12 @@ func (f *following) follow(ctx context.Context, trials []Trial, progress func(Pr
 			}
 		}
 		for _, info := range c.runs {
-			p := open[info.ID]
-			if p == nil {
+			p := all[info.ID]
+			if p.Err != nil && failure(info) == nil { // somebody has retried it
+				p.Ended, p.Err, open[p.Run] = false, nil, p
+				delete(failed, p.Trial-1)
+			}
+			if p.Ended {
 				continue
 			}
 			ended := over(info)

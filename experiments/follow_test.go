@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -57,4 +58,35 @@ func (db suite) waits(t *testing.T) {
 		t.Errorf("%s, want lost: %v", info.Status, err)
 	}
 	expect("no worker: start hrlab worker")
+}
+
+// A trial that was cancelled, and is queued again, is followed to its new end.
+func (db suite) followRetried(t *testing.T) {
+	q, ids := db.queue(t, 2)
+	if n, err := q.Cancel(t.Context(), infos(t, q.store, ids[:1])); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	finish := func(id int64) {
+		run, err := q.store.Take(t.Context(), id)
+		if err == nil {
+			err = run.Finish(t.Context(), nil)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var told []string
+	runs, err := q.Follow(t.Context(), ids, manyTrials(2), func(p Progress) {
+		if told = append(told, fmt.Sprint(p.Trial, p.Ended, p.Err)); p.Err != nil {
+			if n, err := q.Retry(t.Context(), infos(t, q.store, ids[:1])); n != 1 || err != nil {
+				t.Error(n, err)
+			}
+			finish(ids[0])
+			finish(ids[1])
+		}
+	})
+	slices.Sort(told)
+	if want := []string{"1 true <nil>", "1 true run 1 was stopped", "2 true <nil>"}; !slices.Equal(told, want) || err != nil || len(runs) != 2 {
+		t.Errorf("told %q, want %q: %v", told, want, err)
+	}
 }

@@ -240,8 +240,8 @@ type Progress struct {
 	Config        hrstyle.Config
 	Step          hrstyle.Step // the trial's latest; not Ok where the trial was skipped
 	Skipped       string       // why the trial was skipped; empty where it was not
-	Ended         bool
-	Err           error // why a trial failed that ended
+	Ended         bool         // where somebody retries the trial it may go on, and end again
+	Err           error        // why a trial failed that ended
 }
 
 // ErrTrials says that trials of a sweep failed.

@@ -16,12 +16,13 @@ import (
 // sweepProgress shows how far a sweep is: on a terminal as two bars, otherwise as one line per trial and every half minute.
 type sweepProgress struct {
 	c                       *console
-	unhook                  func() bool   // takes back what newSweepProgress asked of the context
-	mu                      sync.Mutex    // guards what follows, which another goroutine draws
-	trials                  int           // of all pairs
-	all, over               int           // steps: of all trials, and of those that have ended
-	at                      map[int64]int // the current step of each running run
-	work                    int           // steps made since began, which the time left is estimated from
+	unhook                  func() bool    // takes back what newSweepProgress asked of the context
+	mu                      sync.Mutex     // guards what follows, which another goroutine draws
+	trials                  int            // of all pairs
+	all, over               int            // steps: of all trials, and of those that have ended
+	at                      map[int64]int  // the current step of each running run
+	unfitted                map[int64]bool // runs that failed, and may be retried
+	work                    int            // steps made since began, which the time left is estimated from
 	began                   time.Time
 	fitted, skipped, failed int
 	gains, rates, seeds     bool // trials differ in style gain, in learning rate, in seed
@@ -37,7 +38,7 @@ type sweepProgress struct {
 
 // newSweepProgress begins to show a sweep. state is what it does until the first step. When ctx is cancelled it says that the current step is the last.
 func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial, state string) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: state, at: map[int64]int{}, ended: make(chan struct{})}
+	p := &sweepProgress{c: c, trials: pairs * len(trials), text: state, at: map[int64]int{}, unfitted: map[int64]bool{}, ended: make(chan struct{})}
 	for _, t := range trials {
 		p.all += pairs * t.Config.Steps
 		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
@@ -191,6 +192,11 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	weights := p.settings(e.Config)
+	if p.unfitted[e.Run] { // somebody has retried it
+		delete(p.unfitted, e.Run)
+		p.failed--
+		p.over -= e.Config.Steps
+	}
 	switch {
 	case !e.Ended:
 		if n, ok := p.at[e.Run]; ok {
@@ -207,6 +213,7 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 		switch {
 		case e.Err != nil:
 			p.failed++
+			p.unfitted[e.Run] = e.Run != 0
 			line += oneLine(e.Err)
 		case e.Skipped != "":
 			p.skipped++

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,4 +32,26 @@ func TestSweepLines(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", log.String(), want)
 		}
 	})
+}
+
+// A trial that was cancelled and queued again counts once.
+func TestSweepRetried(t *testing.T) {
+	var log bytes.Buffer
+	config := hrstyle.Default
+	config.Steps = 100
+	p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: config}, {Config: config}}, inQueue)
+	stopped := experiments.Progress{Run: 1, Config: config, Ended: true, Err: errors.New("run 1 was stopped")}
+	p.report(stopped)
+	p.report(experiments.Progress{Run: 1, Config: config, Step: hrstyle.Step{N: 10}})
+	if p.failed != 0 || p.done() != 10 {
+		t.Errorf("again at work: %d failed, %d steps done", p.failed, p.done())
+	}
+	p.report(stopped)
+	p.report(experiments.Progress{Run: 1, Config: config, Ended: true})
+	p.report(experiments.Progress{Config: config, Ended: true, Err: errors.New("no run")})
+	p.report(experiments.Progress{Config: config, Ended: true, Err: errors.New("no run")})
+	p.close()
+	if p.failed != 2 || p.fitted != 1 || p.done() != 300 {
+		t.Errorf("finished: %d failed, %d fitted, %d steps done", p.failed, p.fitted, p.done())
+	}
 }

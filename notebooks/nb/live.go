@@ -166,7 +166,8 @@ func ended(err error, begun bool) (state string, stopped bool) {
 func Progress() func(experiments.Progress) {
 	var l live
 	var fitted, skipped, failed, over, work int
-	at := map[int]int{} // step by trial
+	at := map[int]int{}        // step by trial
+	unfitted := map[int]bool{} // trials that failed, and may be retried
 	began := time.Time{}
 	return func(p experiments.Progress) {
 		state := fmt.Sprintf("content weight %g, style weight %g: step %d of %d", p.Config.ContentWeight, p.Config.StyleWeight, p.Step.N, p.Config.Steps)
@@ -178,11 +179,17 @@ func Progress() func(experiments.Progress) {
 			}
 			at[p.Trial] = p.Step.N
 		}
+		if unfitted[p.Trial] { // somebody has retried it
+			delete(unfitted, p.Trial)
+			over--
+			failed--
+		}
 		if p.Ended {
 			over++
 			switch {
 			case p.Err != nil:
 				failed++
+				unfitted[p.Trial] = true
 				fmt.Fprintln(os.Stderr, "hrlab:", p.Err)
 			case p.Skipped != "":
 				skipped++
