@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/tracker"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -214,7 +216,11 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 		case e.Err != nil:
 			p.failed++
 			p.unfitted[e.Run] = e.Run != 0
-			line += oneLine(e.Err)
+			if errors.Is(e.Err, context.Canceled) {
+				line += string(tracker.Stopped)
+			} else {
+				line += oneLine(e.Err)
+			}
 		case e.Skipped != "":
 			p.skipped++
 			line += e.Skipped

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,5 +55,16 @@ func TestSweepRetried(t *testing.T) {
 	p.close()
 	if p.failed != 2 || p.fitted != 1 || p.done() != 300 {
 		t.Errorf("finished: %d failed, %d fitted, %d steps done", p.failed, p.fitted, p.done())
+	}
+}
+
+// Where Ctrl-C ends a sweep its trial is stopped, as runs list has it.
+func TestSweepStopped(t *testing.T) {
+	var log bytes.Buffer
+	p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: hrstyle.Default}}, compiling)
+	p.report(experiments.Progress{Run: 1, Config: hrstyle.Default, Ended: true, Err: fmt.Errorf("interrupt signal received: %w", context.Canceled)})
+	p.close()
+	if want := "1 trials; compiling\nrun 1, content 150, style 1: stopped\n"; log.String() != want {
+		t.Errorf("%s\nwant\n%s", log.String(), want)
 	}
 }
