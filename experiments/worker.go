@@ -68,7 +68,8 @@ const (
 
 // Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
 // graphs stay from one trial to the next. When ctx is done the worker gives its trial back: it is queued again, with a
-// checkpoint for the next worker.
+// checkpoint for the next worker. progress is told of a trial when it is taken, with the step that it goes on from and no
+// picture, at every report, and at its end.
 //
 // A trial that this worker cannot do stays in the queue for others: it is for other weights or another device, the files of
 // artifacts are not here, or memory is short. progress is told once for each reason, with Skipped. With drain the error then
@@ -403,6 +404,10 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	if start == nil && w.init != nil {
 		start = &from{w.init.Start(t.job.Config), tracker.Metric{Min: math.Inf(1)}}
 	}
+	if start != nil {
+		p.Step.N = start.Step
+	}
+	w.progress(*p) // the first step may have to wait for the compiler
 	err = w.lab.run(fitting, run, start, w.pair, t.job.Config, t.job.Patience, p, w.progress)
 	if errors.Is(err, errOpen) {
 		err = errors.Join(err, w.end(ctx, run, err))
