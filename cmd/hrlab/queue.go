@@ -213,6 +213,14 @@ func (r queuedRuns) find(ctx context.Context, s *tracker.Store, states ...tracke
 	return runs, nil
 }
 
+// rest says of n runs why nothing was done to them: they are in these states, or the queue does not know them.
+func rest(n int, states string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d left as they are: %s, or no trials of the queue", n, states)
+}
+
 type queueCancelCmd struct{ queuedRuns }
 
 // Help has examples.
@@ -234,7 +242,7 @@ func (d *queueCancelCmd) Run(ctx context.Context, c *console, q *queueCmd) error
 		}
 		n, err := queue.Cancel(ctx, runs)
 		if err == nil {
-			fmt.Fprintf(c.messages, "%d cancelled\n", n)
+			fmt.Fprintf(c.messages, "%d cancelled%s\n", n, rest(len(runs)-n, "over"))
 		}
 		return err
 	})
@@ -259,7 +267,7 @@ func (d *queueRetryCmd) Run(ctx context.Context, c *console, q *queueCmd) error 
 		}
 		n, err := queue.Retry(ctx, runs)
 		if err == nil {
-			fmt.Fprintf(c.messages, "%d queued again\n", n)
+			fmt.Fprintf(c.messages, "%d queued again%s\n", n, rest(len(runs)-n, "queued, running or finished"))
 		}
 		return err
 	})
