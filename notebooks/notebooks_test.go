@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"hrlab/hrstyle/sample"
+	"hrlab/notebooks/browser"
 	"hrlab/picture"
 )
 
@@ -42,7 +43,7 @@ func run(m *testing.M) (int, error) {
 	if venv, err = filepath.Abs("../.venv"); err != nil {
 		return 0, err
 	}
-	if _, err := os.Stat(filepath.Join(venv, "hrlab")); err != nil && !required() {
+	if _, err := os.Stat(filepath.Join(venv, "hrlab")); err != nil && !browser.Required() {
 		fmt.Println("skipped: notebooks are not installed: hrlab notebook install")
 		return 0, nil
 	}
@@ -60,8 +61,6 @@ func run(m *testing.M) (int, error) {
 	}
 	return m.Run(), nil
 }
-
-func required() bool { return os.Getenv("HRLAB_TEST_REQUIRE_NOTEBOOKS") != "" }
 
 // copied is a folder with copies of notebooks, so that nothing is written beside the originals.
 func copied(t *testing.T, names ...string) string {
@@ -567,39 +566,8 @@ func TestKernel(t *testing.T) {
 	}
 }
 
-// missing skips where a program is not there, or installs it where the tests must run.
-func missing(t *testing.T, install ...string) {
-	t.Helper()
-	if !required() {
-		t.Skipf("needs %s", strings.Join(install, " "))
-	}
-	out, err := exec.Command(install[0], install[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(install, " "), err, out)
-	}
-}
-
-// browser is Chromium, for which node_modules has what drives it.
-func browser(t *testing.T) (chromium string) {
-	t.Helper()
-	for program, debian := range map[string]string{"chromium": "chromium", "node": "nodejs", "npm": "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, "sh", "-c", "apt-get update && apt-get install --yes --no-install-recommends "+debian)
-		}
-	}
-	if _, err := os.Stat("testdata/browser/node_modules/playwright-core"); err != nil {
-		missing(t, "npm", "ci", "--prefix", "testdata/browser", "--no-audit", "--no-fund")
-	}
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return chromium
-}
-
-// JupyterLab in Chromium: testdata/browser/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
+// JupyterLab in Chromium: testdata/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
 func TestBrowser(t *testing.T) {
-	chromium := browser(t)
 	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "testdata/stop.ipynb")
 	// JupyterLab leaves cells that are out of sight out of the page: the test looks at all.
 	settings := filepath.Join(dir, "config", "lab", "user-settings", "@jupyterlab", "notebook-extension")
@@ -643,11 +611,7 @@ func TestBrowser(t *testing.T) {
 	case <-time.After(10 * time.Minute):
 		t.Fatal("JupyterLab does not start")
 	}
-	out, err := exec.CommandContext(t.Context(), "node", "testdata/browser/lab.js", url, chromium, screenshots(t)).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
+	browser.Run(t, "testdata/lab.js", url, browser.Screenshots(t))
 	var runs []struct {
 		ID json.Number `json:"id"`
 	}

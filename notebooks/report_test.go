@@ -7,11 +7,10 @@ import (
 	"image/color"
 	"image/png"
 	"math"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"hrlab/notebooks/browser"
 	"hrlab/report"
 	"hrlab/tracker"
 )
@@ -70,27 +69,13 @@ func sweep(t *testing.T, contents, styles int, size image.Point) *report.Report 
 	return r
 }
 
-// The report's page in Chromium: testdata/browser/report.js says what is done.
+// The report's page in Chromium: testdata/report.js says what is done.
 func TestReportPage(t *testing.T) {
-	chromium := browser(t)
-	dir := screenshots(t)
+	dir := browser.Screenshots(t)
 	for name, r := range map[string]*report.Report{"few": sweep(t, 5, 1, image.Pt(160, 120)), "grid": sweep(t, 4, 3, image.Pt(160, 120)), "many": sweep(t, 25, 20, image.Pt(160, 120))} {
 		if err := r.HTML(filepath.Join(dir, name+".html")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), "node", "testdata/browser/report.js", chromium, dir).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// screenshots is a folder for pictures of pages: HRLAB_TEST_SCREENSHOTS, or one that goes with the test.
-func screenshots(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("HRLAB_TEST_SCREENSHOTS"); dir != "" {
-		return dir
-	}
-	return t.TempDir()
+	browser.Run(t, "testdata/report.js", dir)
 }

@@ -1,7 +1,7 @@
 // JupyterLab in Chromium, as a user has it: run all cells of 02, drag the slider, queue a fit by the button, stop a fit.
-// Usage: node lab.js ADDRESS CHROMIUM FOLDER, where ADDRESS is JupyterLab's with its token. Screenshots go to FOLDER.
+// Usage: node lab.js CHROMIUM ADDRESS FOLDER, where ADDRESS is JupyterLab's with its token. Screenshots go to FOLDER.
 const {chromium} = require("playwright-core")
-const [url, executablePath, folder] = process.argv.slice(2)
+const [executablePath, url, folder] = process.argv.slice(2)
 const address = new URL(url)
 const minutes = n => ({timeout: n * 60_000})
 
