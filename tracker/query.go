@@ -61,16 +61,34 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.After > 0 {
-		args = append(args, more...)
-		more = []any{q.After}
-		condition = fmt.Sprintf(sqlRunsAfter, condition, sort, len(args)+1)
-	}
 	condition += fmt.Sprintf(sqlRunsSort, sort)
+	if q.After > 0 {
+		return s.runsAfter(ctx, condition, append(args, more...), q.After, q.Limit)
+	}
 	if q.Limit > 0 {
 		condition += fmt.Sprintf(sqlRunsLimit, q.Limit)
 	}
 	return s.runs(ctx, condition, append(args, more...))
+}
+
+// runsAfter reads the runs that come after one among those that meet a condition, limit of them. A page begins after a run, not
+// at a number, so that runs that come meanwhile move nothing.
+func (s *Store) runsAfter(ctx context.Context, condition string, args []any, after int64, limit int) ([]Info, error) {
+	var ids []int64
+	found := false
+	err := each(ctx, s.db.reader, sqlRunIDs+condition, args, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		if found && (limit == 0 || len(ids) < limit) {
+			ids = append(ids, id)
+		}
+		found = found || id == after
+		return err
+	})
+	if err != nil {
+		return nil, s.plain(err)
+	}
+	return s.RunsByID(ctx, ids)
 }
 
 // RunsByID are the runs with these ids, in this order, deleted ones too.

@@ -106,17 +106,15 @@ const (
 	// Runs, with what a filter (filter.go) makes of its fields.
 	sqlRuns = `SELECT r.id, r.name, e.name, r.status, r.error, r.command, r.created, r.started, r.ended, r.deleted, r.changed
 		FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)`
+	sqlRunIDs           = `SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)`
 	sqlRunsChanged      = ` AND r.changed > $2 ORDER BY +r.id DESC` // by the index of changed: + keeps SQLite from reading all in the order of ids
 	sqlRunsOfExperiment = ` AND e.name = $%d`
 	sqlRunsWithID       = ` AND r.id = $%d`
 	sqlRunsWithIDs      = ` AND r.id IN (%s)`
 	sqlRunsWithName     = ` AND r.name = $%d`
 	sqlRunsWhere        = ` AND (%s)`
-	// A page begins after a run, not at a number, so that runs that come meanwhile move nothing.
-	sqlRunsAfter = ` AND r.id IN (SELECT id FROM (SELECT id, place, max(CASE WHEN id = $%[3]d THEN place END) OVER () AS last FROM
-		(SELECT r.id, row_number() OVER (ORDER BY %[2]sr.id DESC) AS place FROM run r JOIN experiment e ON e.id = r.experiment WHERE (r.deleted IS NULL OR $1)%[1]s) p) q WHERE place > last)`
-	sqlRunsSort  = ` ORDER BY %sr.id DESC`
-	sqlRunsLimit = ` LIMIT %d`
+	sqlRunsSort         = ` ORDER BY %sr.id DESC`
+	sqlRunsLimit        = ` LIMIT %d`
 
 	sqlFieldID         = `r.id`
 	sqlFieldName       = `r.name`
