@@ -166,19 +166,23 @@ func (d *demoCmd) table(ctx context.Context, w io.Writer, store *tracker.Store, 
 	if comparison.Random {
 		fmt.Fprintln(w, "These losses are of random filters, not of VGG19.")
 	}
-	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: %s\n",
-		files[0], files[1], files[2], d.sweepCommand(pair, run.Param("size")))
+	_, err = fmt.Fprintf(w, "\n%s   content, style, output\n%s\n%s   all six, compared\n\nOther weights: %s\nChoose by looking: %s\n",
+		files[0], files[1], files[2], d.sweepCommand(pair, run.Param("size")), strings.Join(d.withEngine("hrlab serve --worker", option("db", d.file("hrlab.db"))), " "))
 	return err
 }
 
 // sweepCommand is a command line that tries other weights with the settings of this demo.
 func (d *demoCmd) sweepCommand(pair hrstyle.Pair, size string) string {
-	command := []string{"hrlab sweep", option("content", pair.Content.Name), option("style", pair.Style.Name), option("size", size), "--content-weight 10,100,1000"}
+	return strings.Join(d.withEngine("hrlab sweep", option("content", pair.Content.Name), option("style", pair.Style.Name), option("size", size), "--content-weight 10,100,1000"), " ")
+}
+
+// withEngine is a command line with the device and the weights of this demo.
+func (d *demoCmd) withEngine(command ...string) []string {
 	if d.VGG != "auto" {
 		command = append(command, option("vgg", d.VGG))
 	}
 	if d.Device != "auto" {
 		command = append(command, option("device", d.Device))
 	}
-	return strings.Join(command, " ")
+	return command
 }
