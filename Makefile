@@ -59,6 +59,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 	@$(HRLAB) notebook install
 	@cd notebooks && ../.venv/bin/python testdata/bench.py ../$(HRLAB)
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
+	go test -run xxx -bench . -benchtime 1s ./tracker/web | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./tracker/mlflow | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
@@ -68,6 +69,7 @@ PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/refere
 soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|SQLite/AtOnce' ./tracker
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
+	go test -fuzz FuzzHandlers -fuzztime 10m -fuzzminimizetime 5s ./tracker/web
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
 	go test -fuzz FuzzHandler -fuzztime 10m -fuzzminimizetime 5s ./tracker/mlflow
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors

@@ -20,24 +20,8 @@ import (
 	"hrlab/tracker/web"
 )
 
-// serveCmd are the page and its token.
 type serveCmd struct {
-	Page  servePageCmd  `cmd:"" default:"withargs" hidden:"" help:"Show the runs in a browser."`
-	Token serveTokenCmd `cmd:"" help:"Make the token that --auth asks for, and print it. Only a digest of it is kept; an earlier token ends."`
-}
-
-// Help has examples.
-func (*serveCmd) Help() string {
-	return `Examples:
-
-	hrlab serve
-	hrlab serve --db demo/hrlab.db --worker        # and does the fits that are started from the page
-	MLFLOW_TRACKING_URI=http://127.0.0.1:8765 python train.py   # programs that use MLflow's client record their runs here
-	hrlab serve token                              # for other machines:
-	hrlab serve --auth --addr 192.168.1.10:8765`
-}
-
-type servePageCmd struct {
+	What   string `arg:"" optional:"" default:"page" enum:"page,token" help:"page, or token: make the token that --auth asks for, and print it. Only a digest of it is kept; an earlier token ends."`
 	Addr   string `default:"127.0.0.1:8765" placeholder:"HOST:PORT" help:"Where the page is. Port 0 takes a free one."`
 	Auth   bool   `help:"Ask for the token that hrlab serve token made. Addresses that other machines reach need it."`
 	Worker bool   `help:"Do the fits that are started from the page, in a process beside it; or start hrlab worker yourself, anywhere."`
@@ -45,8 +29,23 @@ type servePageCmd struct {
 	engineFlags
 }
 
-// Run serves the pages until Ctrl-C.
-func (s *servePageCmd) Run(ctx context.Context, c *console) (err error) {
+// Help has examples.
+func (*serveCmd) Help() string {
+	return `Programs that use MLflow's client record their runs here with MLFLOW_TRACKING_URI=http://127.0.0.1:8765.
+
+Examples:
+
+	hrlab serve
+	hrlab serve --db demo/hrlab.db --worker        # and does the fits that are started from the page
+	hrlab serve token                              # for other machines:
+	hrlab serve --auth --addr 192.168.1.10:8765`
+}
+
+// Run serves the pages until Ctrl-C, or makes a token.
+func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
+	if s.What == "token" {
+		return makeToken(c)
+	}
 	host, _, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		return fmt.Errorf("--addr %s: allowed: HOST:PORT, such as 127.0.0.1:8765", s.Addr)
@@ -90,7 +89,7 @@ func (s *servePageCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 // work starts a worker, which ends with this process. end waits until it has given its trial back.
-func (s *servePageCmd) work(ctx context.Context, c *console) (end func(), err error) {
+func (s *serveCmd) work(ctx context.Context, c *console) (end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -112,10 +111,8 @@ func (s *servePageCmd) work(ctx context.Context, c *console) (end func(), err er
 	return func() { <-ended }, nil
 }
 
-type serveTokenCmd struct{}
-
-// Run makes a token.
-func (*serveTokenCmd) Run(c *console) error {
+// makeToken makes a token and prints it.
+func makeToken(c *console) error {
 	path, err := tokenFile()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"image/png"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -121,10 +122,7 @@ func TestFitsRefused(t *testing.T) {
 	good := map[string]string{"content_weight": "10", "style_weight": "1", "size": "64", "steps": "5"}
 	for field, values := range map[string][]string{"content_weight": {"x", "-1", "lin:1:1000:1000", "NaN"}, "size": {"1", "99999", "big"}, "steps": {"-1", "many"}} {
 		for _, value := range values {
-			fields := map[string]string{}
-			for name, v := range good {
-				fields[name] = v
-			}
+			fields := maps.Clone(good)
 			fields[field] = value
 			kind, body := upload(t, content.Bytes(), fields)
 			if status, _, text := send(t, s, http.MethodPost, "/fits/", kind, body); status != http.StatusBadRequest || !strings.Contains(text, "fault") {

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,7 +26,7 @@ var many = sync.OnceValues(func() (*tracker.Store, error) {
 	for i := 0; i < 10_000 && err == nil; i++ {
 		err = func() error {
 			run, err := store.Start(ctx, tracker.NewRun{
-				Experiment: fmt.Sprint("e", i%20), Name: fmt.Sprint("run ", i), Tags: map[string]string{"pair": fmt.Sprint(i % 7)},
+				Experiment: fmt.Sprint("e", i%20), Name: fmt.Sprint("run ", i), Tags: map[string]string{"pair": strconv.Itoa(i % 7)},
 				Params: map[string]any{"content_weight": i % 101, "style_weight": i % 11, "size": 128, "steps": 100, "seed": i, "gram": "mean"},
 			})
 			if err != nil {
@@ -53,10 +55,11 @@ func BenchmarkPages(b *testing.B) {
 		b.Fatal(err)
 	}
 	s := New(store, Options{Columns: []string{"created", "params.content_weight", "params.style_weight", "metrics.style_match", "metrics.total"}, Rank: "-metrics.style_match"})
-	compare := "/compare?run=1"
-	for id := 2; id <= maxCompared; id++ {
-		compare += fmt.Sprint(",", id*100)
+	var chosen []string
+	for i := range maxCompared {
+		chosen = append(chosen, strconv.Itoa(100+i*100))
 	}
+	compare := "/compare?run=" + strings.Join(chosen, ",")
 	for name, target := range map[string]string{
 		"Experiments": "/", "Runs": "/runs", "Filter": "/runs?where=params.content_weight+%3E+50+and+metrics.style_match+%3E+0.5", "Sort": "/runs?sort=-metrics.style_match",
 		"Next": "/runs?sort=-metrics.style_match&after=5000", "Run": "/runs/500", "Compare50": compare, "Curves50": "/api/series?points=200&" + compare[len("/compare?"):],
