@@ -72,6 +72,7 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 		{"ImportsOnce", db.importsOnce},
 		{"ExportsOnce", db.exportsOnce},
 		{"ImportDoesNotBeat", db.importDoesNotBeat},
+		{"Choices", db.choices},
 		{"ExportCSV", db.exportCSV},
 		{"TensorBoard", db.tensorBoard},
 		{"Batch", db.batch},

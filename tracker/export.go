@@ -18,7 +18,7 @@ import (
 	"strconv"
 )
 
-// line is a line of an export: a run, or one of the other fields and the run that it belongs to.
+// line is a line of an export: a run, or one of the other fields and the run that it belongs to. Choices come after all runs.
 type line struct {
 	Run      *exported     `json:"run,omitempty"`
 	Of       int64         `json:"of,omitempty"` // the id of the run, as exported
@@ -26,6 +26,7 @@ type line struct {
 	Samples  []Sample      `json:"samples,omitempty"`
 	Picture  *pictureLine  `json:"picture,omitempty"`
 	Artifact *artifactLine `json:"artifact,omitempty"`
+	Choice   *Choice       `json:"choice,omitempty"` // between runs by their ids, as exported
 }
 
 type exported struct {
@@ -51,8 +52,8 @@ type artifactLine struct {
 	Data []byte `json:"data,omitempty"`
 }
 
-// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads. Files and
-// pictures that several runs share are written once. What is missing or damaged is left out, and named by an
+// ExportJSON writes runs and everything they have as JSON Lines, one object per line, which [Store.Import] reads; and the
+// choices between them where all of their runs are among these. Files and pictures that several runs share are written once. What is missing or damaged is left out, and named by an
 // [IncompleteError].
 func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error {
 	out := json.NewEncoder(w)
@@ -127,7 +128,38 @@ func (s *Store) ExportJSON(ctx context.Context, w io.Writer, runs []Info) error 
 			}
 		}
 	}
+	if err := s.exportChoices(ctx, out, runs); err != nil {
+		return err
+	}
 	return incomplete(missing)
+}
+
+// exportChoices writes the choices between runs that are all exported.
+func (s *Store) exportChoices(ctx context.Context, out *json.Encoder, runs []Info) error {
+	exported := map[int64]bool{}
+	for _, r := range runs {
+		exported[r.ID] = true
+	}
+	const atOnce = 500
+	for chunk := range slices.Chunk(runs, atOnce) {
+		ids := make([]any, len(chunk))
+		for i, r := range chunk {
+			ids[i] = r.ID
+		}
+		choices, err := s.choices(ctx, sqlChoices+fmt.Sprintf(sqlChoicesFrom, list(1, len(ids))), ids...)
+		if err != nil {
+			return err
+		}
+		for _, c := range choices {
+			if slices.ContainsFunc(c.Runs, func(id int64) bool { return !exported[id] }) {
+				continue
+			}
+			if err := out.Encode(line{Choice: &c}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // eachPicture calls f for the pictures of a run. It returns what is wrong with thumbnails that are damaged.
@@ -169,7 +201,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (ids, there []int64, er
 	if err := s.ReadOnly(); err != nil {
 		return nil, nil, err
 	}
-	m := &importing{store: s, files: map[string][]byte{}, pictures: map[string][]byte{}}
+	m := &importing{store: s, became: map[int64]int64{}, files: map[string][]byte{}, pictures: map[string][]byte{}}
 	defer func() {
 		ids, there = m.ids, m.there
 		if m.run != nil {
@@ -205,6 +237,8 @@ type importing struct {
 	of  *exported // the run that lines belong to; nil before the first
 	run *Run      // what becomes of it; nil if it is there already
 
+	became map[int64]int64 // the ids of runs here, by those they were exported with
+
 	// What lines had that later ones may share, by digest: nil where the store has it, else the content.
 	files, pictures map[string][]byte
 }
@@ -222,6 +256,8 @@ func (m *importing) line(ctx context.Context, l line) (err error) {
 		}
 		m.run, err = m.store.importRun(ctx, m.of)
 		return err
+	case l.Choice != nil:
+		return m.choice(ctx, *l.Choice)
 	case m.of == nil || l.Of != m.of.ID:
 		return errors.New("belongs to no run before it")
 	case l.Picture != nil:
@@ -244,7 +280,7 @@ func (m *importing) known(ctx context.Context, q querier, other int64) (id int64
 		return scan(&id)
 	})
 	if id != 0 {
-		m.there = append(m.there, id)
+		m.there, m.became[of.ID] = append(m.there, id), id
 	}
 	return id, m.store.plain(err)
 }
@@ -272,10 +308,32 @@ func (m *importing) finish(ctx context.Context) error {
 	case same != 0:
 		err = m.store.discard(ctx, id)
 	default:
-		m.ids = append(m.ids, id)
+		m.ids, m.became[of.ID] = append(m.ids, id), id
 	}
 	m.run = nil
 	return err
+}
+
+// choice imports a choice. It belongs to no run, so the run before it is complete.
+func (m *importing) choice(ctx context.Context, c Choice) error {
+	if err := m.finish(ctx); err != nil {
+		return err
+	}
+	m.of = nil
+	if err := c.validate(); err != nil {
+		return err
+	}
+	for i, exported := range c.Runs {
+		id, ok := m.became[exported]
+		if !ok {
+			return fmt.Errorf("a choice with run %d, which no line before it has", exported)
+		}
+		c.Runs[i] = id
+	}
+	if c.Best != 0 {
+		c.Best = m.became[c.Best]
+	}
+	return m.store.write(ctx, func(t tx) error { return t.addChoice(c) })
 }
 
 // picture imports a picture.

@@ -98,6 +98,8 @@ func TestUpgrade(t *testing.T) {
 		s.environment = func() map[string]string { return map[string]string{"go": "go1.26"} }
 		r := start(t, s, NewRun{Experiment: "e", Name: "old", Params: map[string]any{"w": 3}, Tags: map[string]string{"a": "b"}})
 		must(t, r.Log(t.Context(), 5, map[string]float64{"m": 2, "nan": math.NaN()}), r.LogPicture(t.Context(), 5, "output", grey(9)), r.Note(t.Context(), "n"), r.Finish(t.Context(), nil))
+		other := start(t, s, NewRun{Experiment: "e", Name: "other"})
+		must(t, other.Finish(t.Context(), nil), s.Choose(t.Context(), []int64{r.ID, other.ID}, r.ID))
 		execute(t, s, "UPDATE run SET command = 'hrlab fit', host = 'host'")
 		execute(t, s, sqliteBackup, newest)
 		must(t, s.Close())
@@ -117,6 +119,9 @@ func TestUpgrade(t *testing.T) {
 		i, err := s.Run(t.Context(), "old")
 		if err != nil || version != schema || i.Params["w"].Number != 3 || i.Metrics["m"].Last != 2 || !math.IsNaN(i.Metrics["nan"].Last) || i.Tags["a"] != "b" || len(i.Notes) != 1 || i.Status != Finished {
 			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
+		}
+		if choices, err := s.Choices(t.Context(), "e"); err != nil || filepath.Base(file) == "4.db" && len(choices) != 1 {
+			t.Errorf("%s: %v, %v", file, choices, err)
 		}
 		whole(t, s)
 	}

@@ -67,8 +67,15 @@ const (
 	sqlRemoveTag = `DELETE FROM tag WHERE run = $1 AND key = $2`
 	sqlAddNote   = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
 	sqlAddNoteTo = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
+	sqlAddChoice = `INSERT INTO choice (time, first, second, third, fourth, best) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (first, second, time) DO NOTHING`
 	sqlAddSample = `INSERT INTO sample (run, time, cpu, memory, gpu, gpu_memory) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, time) DO NOTHING`
 	sqlSamples   = `SELECT time, cpu, memory, gpu, gpu_memory FROM sample WHERE run = $1 ORDER BY time`
+
+	sqlExperimentsOf = `SELECT count(DISTINCT experiment) FROM run WHERE id IN (%s)`
+	sqlChoices       = `SELECT c.time, c.first, c.second, c.third, c.fourth, c.best FROM choice c JOIN run r ON r.id = c.first JOIN experiment e ON e.id = r.experiment`
+	sqlChoicesOf     = ` WHERE e.name = $1`
+	sqlChoicesFrom   = ` WHERE c.first IN (%s)`
+	sqlChoicesOrder  = ` ORDER BY c.time, c.id`
 
 	sqlAddMetricName = `INSERT INTO metric_name (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`
 	sqlMetricName    = `SELECT id FROM metric_name WHERE name = $1`

@@ -54,7 +54,7 @@ const (
 var migrations embed.FS
 
 // schema is the version that the newest migration makes.
-const schema = 3
+const schema = 4
 
 // busyTimeout is how long a statement waits for the writers of other processes.
 const busyTimeout = time.Minute
