@@ -1,0 +1,157 @@
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+
+	"hrlab/report/prefer"
+	"hrlab/tracker"
+)
+
+// Liking is what a person's choices tell about runs on one pair of pictures, and what they are to look at next.
+type Liking struct {
+	Runs    []Liked // best first
+	Choices int     // how many choices it learned from
+	Show    []Liked // those to choose from next
+	Next    Weights // to fit next
+	Better  float64 // by how much Next is expected to be better than the best run, see Liked.Utility
+}
+
+// Liked is a run and how much it is liked.
+type Liked struct {
+	tracker.Info
+	Utility float64 // expected; of two runs the one with 1 more is chosen 73 times of 100
+	Sure    float64 // how probable it is that it is the best of all, 0 to 1
+	Shown   int     // in how many choices it was
+}
+
+// Weights are what the look of an output depends on.
+type Weights struct{ Content, Style, Gain float64 }
+
+// String is the weights as "content weight 30, style weight 1, style gain 2".
+func (w Weights) String() string {
+	text := "content weight " + short(w.Content) + ", style weight " + short(w.Style)
+	if w.Gain != 1 {
+		text += ", style gain " + short(w.Gain)
+	}
+	return text
+}
+
+func short(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+
+// WeightsOf are the weights of a run.
+func WeightsOf(run tracker.Info) Weights {
+	gain, _ := param(run, "style_gain")
+	return Weights{run.Params["content_weight"].Number, run.Params["style_weight"].Number, gain.Number}
+}
+
+// point is where the preference model has the weights: only the ratio of the two weights counts, since Adam divides by the
+// size of the gradient.
+func (w Weights) point() []float64 { return []float64{math.Log(w.Content / w.Style), math.Log(w.Gain)} }
+
+// finite says whether the weights have logarithms, with room around them.
+func (w Weights) finite() bool {
+	const least, most = 1e-12, 1e12
+	return min(w.Content, w.Style, w.Gain) >= least && max(w.Content, w.Style, w.Gain) <= most // NaN is neither
+}
+
+// Like learns from choices which runs a person likes, by the model of package prefer over the logarithms of the weights, and
+// proposes show runs to choose from next. It leaves out runs with a weight of 0, which has no logarithm, and choices with a run
+// that is not among the others. It is nil where fewer than two runs are left.
+func Like(runs []tracker.Info, choices []tracker.Choice, show int) *Liking {
+	l := &Liking{}
+	var points [][]float64
+	at := map[int64]int{}
+	for _, run := range runs {
+		w := WeightsOf(run)
+		if !w.finite() {
+			continue
+		}
+		at[run.ID] = len(points)
+		l.Runs, points = append(l.Runs, Liked{Info: run}), append(points, w.point())
+	}
+	if len(points) < 2 {
+		return nil
+	}
+	var of []prefer.Choice
+	for _, c := range choices {
+		one := prefer.Choice{Best: -1}
+		for _, id := range c.Runs {
+			if i, ok := at[id]; ok {
+				one.Shown = append(one.Shown, i)
+			}
+		}
+		if len(one.Shown) < len(c.Runs) {
+			continue
+		}
+		if c.Best != 0 {
+			one.Best = at[c.Best]
+		}
+		for _, i := range one.Shown {
+			l.Runs[i].Shown++
+		}
+		of = append(of, one)
+	}
+	l.Choices = len(of)
+	candidates := l.candidates()
+	var there [][]float64
+	for _, w := range candidates {
+		there = append(there, w.point())
+	}
+	model := prefer.Fit(points, of, there)
+	utilities, sure := model.Utilities(), model.Sure()
+	for i := range l.Runs {
+		l.Runs[i].Utility, l.Runs[i].Sure = utilities[i], sure[i]
+	}
+	for _, i := range model.Show(show) {
+		l.Show = append(l.Show, l.Runs[i])
+	}
+	i, better := model.Next()
+	l.Next, l.Better = candidates[i], better
+	slices.SortStableFunc(l.Runs, func(a, b Liked) int { return cmp.Compare(b.Utility, a.Utility) })
+	return l
+}
+
+// candidates are weights that no run has, from half to twice those of the runs. The style weight stays that of the first
+// run, and the gain where it does not vary. Numbers are rounded to two digits.
+func (l *Liking) candidates() (list []Weights) {
+	first := WeightsOf(l.Runs[0].Info)
+	low, high := first, first // content weights for the first run's style weight
+	known := map[Weights]bool{}
+	for _, run := range l.Runs {
+		w := WeightsOf(run.Info)
+		w = Weights{rounded(w.Content / w.Style * first.Style), first.Style, rounded(w.Gain)}
+		low.Content, high.Content = min(low.Content, w.Content), max(high.Content, w.Content)
+		low.Gain, high.Gain = min(low.Gain, w.Gain), max(high.Gain, w.Gain)
+		known[w] = true
+	}
+	gains := []float64{low.Gain}
+	if low.Gain < high.Gain {
+		gains = between(low.Gain/2, high.Gain*2, 7)
+	}
+	for _, content := range between(low.Content/2, high.Content*2, 24) {
+		for _, gain := range gains {
+			if w := (Weights{content, first.Style, gain}); !known[w] {
+				known[w] = true
+				list = append(list, w)
+			}
+		}
+	}
+	return list
+}
+
+// between are n numbers from low to high at equal distances of their logarithms.
+func between(low, high float64, n int) (list []float64) {
+	for i := range n {
+		list = append(list, rounded(low*math.Pow(high/low, float64(i)/float64(n-1))))
+	}
+	return list
+}
+
+// rounded is v with two digits.
+func rounded(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'e', 1, 64), 64)
+	return v
+}
