@@ -28,6 +28,7 @@ func Again(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.P
 		pair, err = LoadPair(ctx, store, run)
 	} else {
 		pair, err = hrstyle.LoadPair(j.Content, j.Style)
+		pair.Content.Name, pair.Style.Name = info.Params["content"].Text, info.Params["style"].Text // as the run has them
 	}
 	if err != nil {
 		return pair, config, err
@@ -38,4 +39,32 @@ func Again(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.P
 		}
 	}
 	return pair, j.Config, nil
+}
+
+// Vary queues a trial of a run's pair in the run's experiment, with the run's weights of VGG19 and its settings as change has
+// changed them, and returns its run: one that is there already if the experiment has the same fit. See [Again] for errors.
+func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Config)) (int64, error) {
+	pair, config, err := Again(ctx, q.store, run)
+	if err != nil {
+		return 0, err
+	}
+	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return 0, err
+	}
+	environment, err := q.store.Environment(ctx, run)
+	if err != nil {
+		return 0, err
+	}
+	change(&config)
+	trials := []Trial{{config}}
+	if err := Validate(trials); err != nil {
+		return 0, err
+	}
+	vgg := &hrstyle.VGG{Label: info.Params["vgg"].Text, Digest: inputsOf(environment)["vgg"]}
+	ids, err := q.Enqueue(ctx, info.Experiment, vgg, pair, trials, int(info.Params["patience"].Number))
+	if err != nil {
+		return 0, err
+	}
+	return ids[0], nil
 }
