@@ -152,7 +152,7 @@ func (p *Pair) Pareto() *plot.Plot {
 	names := map[plotter.XY]string{}
 	for i := range p.Runs {
 		run := &p.Runs[i]
-		point := plotter.XY{X: measure(run.Info, ContentKept), Y: measure(run.Info, StyleMatch)}
+		point := plotter.XY{X: Measured(run.Info, ContentKept), Y: Measured(run.Info, StyleMatch)}
 		if run.Status != "finished" || math.IsNaN(point.X+point.Y) || math.IsInf(point.X+point.Y, 0) {
 			continue
 		}
@@ -172,7 +172,7 @@ func (p *Pair) Pareto() *plot.Plot {
 	slices.SortFunc(front, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
 	labelled := slices.Clone(front) // the suggested run first, so that it has its label
 	if p.Suggested != nil {
-		suggested := plotter.XY{X: measure(p.Suggested.Info, ContentKept), Y: measure(p.Suggested.Info, StyleMatch)}
+		suggested := plotter.XY{X: Measured(p.Suggested.Info, ContentKept), Y: Measured(p.Suggested.Info, StyleMatch)}
 		dots(plotter.XYs{suggested}, accent, 7)
 		labelled = append(plotter.XYs{suggested}, labelled...)
 	}

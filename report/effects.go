@@ -20,8 +20,8 @@ func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
 		for _, m := range measures {
 			sums, counts := map[string]float64{}, map[string]float64{}
 			for _, r := range runs {
-				if v := measure(r, m); !math.IsNaN(v) {
-					value, _ := param(r, axis)
+				if v := Measured(r, m); !math.IsNaN(v) {
+					value, _ := Param(r, axis)
 					sums[value.Text] += v
 					counts[value.Text]++
 				}
@@ -43,7 +43,7 @@ func Effects(runs []tracker.Info, measures ...string) (effects []Effect) {
 func Spread(runs []tracker.Info, name string) float64 {
 	groups := map[string][]float64{}
 	for _, r := range runs {
-		if v := measure(r, name); !math.IsNaN(v) {
+		if v := Measured(r, name); !math.IsNaN(v) {
 			groups[settings(r)] = append(groups[settings(r)], v)
 		}
 	}

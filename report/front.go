@@ -8,20 +8,27 @@ import (
 	"hrlab/tracker"
 )
 
-// Front is the Pareto front of [ContentKept] against [StyleMatch], from the most content kept to the best style match: the
-// runs for which no other run is better in one measure and at least as good in the other. Of equal runs it has the first. Runs
-// that lack one of the measures are left out.
-func Front(runs []tracker.Info) (front []tracker.Info) {
+// Front is the Pareto front of [ContentKept] against [StyleMatch], from the most content kept to the best style match.
+func Front(runs []tracker.Info) []tracker.Info {
+	return FrontOf(runs, func(r tracker.Info) (x, y float64) { return Measured(r, ContentKept), Measured(r, StyleMatch) })
+}
+
+// FrontOf is the Pareto front of two numbers of runs, from the highest x to the highest y: the runs for which no other run is
+// higher in one and at least as high in the other. Of equal runs it has the first. Runs of which a number is NaN are left out.
+func FrontOf(runs []tracker.Info, of func(r tracker.Info) (x, y float64)) (front []tracker.Info) {
 	sorted := slices.DeleteFunc(slices.Clone(runs), func(r tracker.Info) bool {
-		return math.IsNaN(measure(r, ContentKept)) || math.IsNaN(measure(r, StyleMatch))
+		x, y := of(r)
+		return math.IsNaN(x + y)
 	})
 	slices.SortStableFunc(sorted, func(a, b tracker.Info) int {
-		return cmp.Or(cmp.Compare(measure(b, ContentKept), measure(a, ContentKept)), cmp.Compare(measure(b, StyleMatch), measure(a, StyleMatch)))
+		ax, ay := of(a)
+		bx, by := of(b)
+		return cmp.Or(cmp.Compare(bx, ax), cmp.Compare(by, ay))
 	})
 	best := math.Inf(-1)
 	for _, r := range sorted {
-		if s := measure(r, StyleMatch); s > best {
-			front, best = append(front, r), s
+		if _, y := of(r); y > best {
+			front, best = append(front, r), y
 		}
 	}
 	return front
@@ -47,12 +54,12 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 // distances are how far each run of a front is above the line between the front's ends, with both measures scaled to 0 to 1.
 func distances(front []tracker.Info) []float64 {
 	first, last := front[0], front[len(front)-1]
-	content := measure(first, ContentKept) - measure(last, ContentKept)
-	style := measure(last, StyleMatch) - measure(first, StyleMatch)
+	content := Measured(first, ContentKept) - Measured(last, ContentKept)
+	style := Measured(last, StyleMatch) - Measured(first, StyleMatch)
 	far := make([]float64, len(front))
 	for i, r := range front {
 		// on the line the two scaled measures add up to 1
-		far[i] = (measure(r, ContentKept)-measure(last, ContentKept))/content + (measure(r, StyleMatch)-measure(first, StyleMatch))/style - 1
+		far[i] = (Measured(r, ContentKept)-Measured(last, ContentKept))/content + (Measured(r, StyleMatch)-Measured(first, StyleMatch))/style - 1
 	}
 	return far
 }

@@ -37,9 +37,9 @@ func TestFront(t *testing.T) {
 		runs = append(runs, made(99, math.NaN(), 1, 1, "0"), tracker.Info{ID: 100})
 		want := map[[2]float64]bool{}
 		for _, r := range runs[:len(runs)-2] {
-			c, s := measure(r, ContentKept), measure(r, StyleMatch)
+			c, s := Measured(r, ContentKept), Measured(r, StyleMatch)
 			if !slices.ContainsFunc(runs[:len(runs)-2], func(o tracker.Info) bool {
-				oc, os := measure(o, ContentKept), measure(o, StyleMatch)
+				oc, os := Measured(o, ContentKept), Measured(o, StyleMatch)
 				return oc >= c && os >= s && (oc > c || os > s)
 			}) {
 				want[[2]float64{c, s}] = true
@@ -47,10 +47,10 @@ func TestFront(t *testing.T) {
 		}
 		front := Front(runs)
 		for i, r := range front {
-			if !want[[2]float64{measure(r, ContentKept), measure(r, StyleMatch)}] {
+			if !want[[2]float64{Measured(r, ContentKept), Measured(r, StyleMatch)}] {
 				t.Fatalf("run %d is dominated", r.ID)
 			}
-			if i > 0 && measure(r, StyleMatch) <= measure(front[i-1], StyleMatch) {
+			if i > 0 && Measured(r, StyleMatch) <= Measured(front[i-1], StyleMatch) {
 				t.Fatal("not in order")
 			}
 		}
@@ -187,7 +187,7 @@ func TestCharts(t *testing.T) {
 			for i, v := range append(values, nan) {
 				info := made(int64(i), v, v, 1, "0")
 				info.Status = tracker.Finished
-				p.Runs = append(p.Runs, Run{Info: info, OnFront: i == 0 && measure(info, ContentKept) == v})
+				p.Runs = append(p.Runs, Run{Info: info, OnFront: i == 0 && Measured(info, ContentKept) == v})
 			}
 			p.Suggested = &p.Runs[0]
 			for _, chart := range []string{"losses", "pareto"} {

@@ -43,7 +43,7 @@ func short(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
 // WeightsOf are the weights of a run.
 func WeightsOf(run tracker.Info) Weights {
-	gain, _ := param(run, "style_gain")
+	gain, _ := Param(run, "style_gain")
 	return Weights{run.Params["content_weight"].Number, run.Params["style_weight"].Number, gain.Number}
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 
 	"hrlab/tracker"
 )
@@ -47,8 +48,17 @@ const (
 // NotDefined is a suffix: the tag NAME_not_defined of a run says why the measure NAME is not defined for its pair.
 const NotDefined = "_not_defined"
 
-// measures are what a report shows, in its order: name, title, and which values are best.
-var measures = []struct{ Name, Title, Best string }{
+// Measure is what outputs are compared by.
+type Measure struct {
+	Name  string // of the metric
+	Title string // for people
+	Best  string // which values are best: high or low
+}
+
+// Measures are the measures in the order of a report.
+func Measures() []Measure { return slices.Clone(measures) }
+
+var measures = []Measure{
 	{ContentKept, "content kept", "high"},
 	{StyleMatch, "style match", "high"},
 	{SSIM, "SSIM", "high"},
@@ -68,9 +78,9 @@ func measureTitle(name string) string {
 	return name
 }
 
-// measure is the last value of a run's measure; NaN where it is missing or not defined. Earlier versions recorded measures
+// Measured is the last value of a run's measure; NaN where it is missing or not defined. Earlier versions recorded measures
 // that are not defined too: they are infinite, or far below what pictures can have.
-func measure(run tracker.Info, name string) float64 {
+func Measured(run tracker.Info, name string) float64 {
 	const possible = -1e9
 	if m, ok := run.Metrics[name]; ok && m.Last > possible && !math.IsInf(m.Last, 0) {
 		return m.Last

@@ -120,7 +120,7 @@ func (p *Pair) gather(ctx context.Context, store *tracker.Store) (err error) {
 // within says whether a measure differs from the suggested run's by no more than two standard deviations of the seed.
 func (p *Pair) within(run *Run, name string) bool {
 	spread, ok := p.Spread[name]
-	return ok && p.Suggested != nil && run.ID != p.Suggested.ID && math.Abs(measure(run.Info, name)-measure(p.Suggested.Info, name)) <= 2*spread
+	return ok && p.Suggested != nil && run.ID != p.Suggested.ID && math.Abs(Measured(run.Info, name)-Measured(p.Suggested.Info, name)) <= 2*spread
 }
 
 // Shown is a measure of the i-th run as text. It is marked by ≈ where it differs from the suggested run's no more than other

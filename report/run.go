@@ -22,7 +22,7 @@ type Run struct {
 func (r *Run) Measures() string {
 	var list []string
 	for _, m := range measures {
-		if !math.IsNaN(measure(r.Info, m.Name)) {
+		if !math.IsNaN(Measured(r.Info, m.Name)) {
 			list = append(list, m.Title+" "+r.Measure(m.Name))
 		}
 	}
@@ -31,7 +31,7 @@ func (r *Run) Measures() string {
 
 // Measure is the last value of a measure as text, with three digits after the point; – where it is not defined.
 func (r *Run) Measure(name string) string {
-	v := measure(r.Info, name)
+	v := Measured(r.Info, name)
 	if math.IsNaN(v) {
 		return "–"
 	}
@@ -40,7 +40,7 @@ func (r *Run) Measure(name string) string {
 
 // Param is the text of a parameter; empty where the run has none.
 func (r *Run) Param(name string) string {
-	v, _ := param(r.Info, name)
+	v, _ := Param(r.Info, name)
 	return v.Text
 }
 

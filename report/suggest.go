@@ -34,7 +34,7 @@ func (p *Pair) suggest(front []tracker.Info) {
 			continue
 		}
 		finished[settings(run.Info)] = true
-		if !math.IsNaN(measure(run.Info, ContentKept) + measure(run.Info, StyleMatch)) {
+		if !math.IsNaN(Measured(run.Info, ContentKept) + Measured(run.Info, StyleMatch)) {
 			different[ratio(run.Info)] = true
 		}
 		if run.Param("init") == "" && !p.pastFall(run.Info) { // what begins with a fitted generator is past it already
@@ -93,8 +93,8 @@ func (p *Pair) howSure(front []tracker.Info) string {
 		return "sure, since no other run is better in either measure"
 	}
 	// The distances of two runs from the line differ by chance with this standard deviation.
-	spread := math.Sqrt2 * math.Hypot(content/(measure(front[0], ContentKept)-measure(front[len(front)-1], ContentKept)),
-		style/(measure(front[len(front)-1], StyleMatch)-measure(front[0], StyleMatch)))
+	spread := math.Sqrt2 * math.Hypot(content/(Measured(front[0], ContentKept)-Measured(front[len(front)-1], ContentKept)),
+		style/(Measured(front[len(front)-1], StyleMatch)-Measured(front[0], StyleMatch)))
 	far := distances(front)
 	best := slices.Max(far)
 	var rivals []string

@@ -10,8 +10,8 @@ import (
 	"hrlab/tracker"
 )
 
-// param is a parameter of a run; ok is false where it has none. Runs from before the style gain was introduced have one of 1.
-func param(run tracker.Info, name string) (v tracker.Value, ok bool) {
+// Param is a parameter of a run; ok is false where it has none. Runs from before the style gain was introduced have one of 1.
+func Param(run tracker.Info, name string) (v tracker.Value, ok bool) {
 	v, ok = run.Params[name]
 	if !ok && name == "style_gain" {
 		return tracker.Value{Text: "1", Number: 1, IsNumber: true}, true
@@ -34,7 +34,7 @@ func Varied(runs []tracker.Info) []string {
 	}
 	for _, r := range runs {
 		for name := range values {
-			if v, ok := param(r, name); ok {
+			if v, ok := Param(r, name); ok {
 				values[name][v.Text] = true
 			}
 		}
@@ -53,7 +53,7 @@ func rank(name string) int {
 
 // settings is a key made of the parameters of a run that make its result, apart from the seed and those left out.
 func settings(r tracker.Info, leaveOut ...string) string {
-	gain, _ := param(r, "style_gain")
+	gain, _ := Param(r, "style_gain")
 	parts := []string{gain.Text}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
 		if name == "style_gain" || name != "init" && slices.Contains(unvaried, name) || slices.Contains(leaveOut, name) {
