@@ -114,8 +114,8 @@ func Like(runs []tracker.Info, choices []tracker.Choice, show int) *Liking {
 	return l
 }
 
-// candidates are weights that no run has, from half to twice those of the runs. The style weight stays that of the first
-// run, and the gain where it does not vary. Numbers are rounded to two digits.
+// candidates are weights that no run has: content weights from half to twice those of the runs, style gains between theirs, and the
+// style weight of the first run. Numbers are rounded to two digits.
 func (l *Liking) candidates() (list []Weights) {
 	first := WeightsOf(l.Runs[0].Info)
 	low, high := first, first // content weights for the first run's style weight
@@ -129,7 +129,7 @@ func (l *Liking) candidates() (list []Weights) {
 	}
 	gains := []float64{low.Gain}
 	if low.Gain < high.Gain {
-		gains = between(low.Gain/2, high.Gain*2, 7)
+		gains = between(low.Gain, high.Gain, 7)
 	}
 	for _, content := range between(low.Content/2, high.Content*2, 24) {
 		for _, gain := range gains {

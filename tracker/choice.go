@@ -60,7 +60,8 @@ func (s *Store) choices(ctx context.Context, query string, args ...any) (list []
 	return list, s.plain(err)
 }
 
-func (c Choice) validate() error {
+// Validate says what is wrong with a choice, whatever runs there are.
+func (c Choice) Validate() error {
 	different := slices.Compact(slices.Sorted(slices.Values(c.Runs)))
 	switch n := len(c.Runs); {
 	case n < 2 || n > 4 || len(different) != n:
@@ -75,7 +76,7 @@ func (c Choice) validate() error {
 
 // addChoice adds a choice, unless it is there already.
 func (t tx) addChoice(c Choice) error {
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
 	args := []any{micros(c.Time), nil, nil, nil, nil, nil}

@@ -320,7 +320,7 @@ func (m *importing) choice(ctx context.Context, c Choice) error {
 		return err
 	}
 	m.of = nil
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
 	for i, exported := range c.Runs {

@@ -1,5 +1,9 @@
-// Package pages has what knows style transfer of the tracker's pages: starting fits and ending them, and the command that makes a
-// run again.
+// Package pages has what knows style transfer of the tracker's pages: starting fits and ending them, the command that makes a
+// run again, and three pages that compare:
+//
+//   - the matrix: outputs by any two settings, coloured by a measure; empty cells can be queued,
+//   - which is better: a person chooses between outputs, and [report.Like] learns what they like,
+//   - the map: runs by any measures and settings, with their Pareto front.
 package pages
 
 import (
@@ -11,7 +15,7 @@ import (
 // Options are those of a server that shows fits.
 func Options(store *tracker.Store, vgg string) web.Options {
 	return web.Options{
-		Extensions: []web.Extension{fits(store, vgg)},
+		Extensions: append(looking(), fits(store, vgg)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
 		Rank:       "-metrics." + report.StyleMatch,
 		Picture:    report.Output,
