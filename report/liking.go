@@ -15,7 +15,7 @@ type Liking struct {
 	Runs    []Liked // best first
 	Choices int     // how many choices it learned from
 	Show    []Liked // those to choose from next
-	Next    Weights // to fit next
+	Next    Weights // to fit next; zero where all that lie near are fitted
 	Better  float64 // by how much Next is expected to be better than the best run, see Liked.Utility
 }
 
@@ -58,15 +58,20 @@ func (w Weights) finite() bool {
 }
 
 // Like learns from choices which runs a person likes, by the model of package prefer over the logarithms of the weights, and
-// proposes show runs to choose from next. It leaves out runs with a weight of 0, which has no logarithm, and choices with a run
-// that is not among the others. It is nil where fewer than two runs are left.
+// proposes show runs to choose from next. It leaves out runs that are not finished, those with a weight of 0, which has no
+// logarithm, and choices with a run that is not among the others. It is nil where fewer than two runs are left.
 func Like(runs []tracker.Info, choices []tracker.Choice, show int) *Liking {
 	l := &Liking{}
+	known := map[Weights]bool{} // which need no other fit
 	var points [][]float64
 	at := map[int64]int{}
 	for _, run := range runs {
 		w := WeightsOf(run)
-		if !w.finite() {
+		if !w.finite() || run.Status == tracker.Failed {
+			continue
+		}
+		known[w.rounded(1)] = true
+		if run.Status != tracker.Finished {
 			continue
 		}
 		at[run.ID] = len(points)
@@ -95,7 +100,7 @@ func Like(runs []tracker.Info, choices []tracker.Choice, show int) *Liking {
 		of = append(of, one)
 	}
 	l.Choices = len(of)
-	candidates := l.candidates()
+	candidates := l.candidates(known)
 	var there [][]float64
 	for _, w := range candidates {
 		there = append(there, w.point())
@@ -108,24 +113,23 @@ func Like(runs []tracker.Info, choices []tracker.Choice, show int) *Liking {
 	for _, i := range model.Show(show) {
 		l.Show = append(l.Show, l.Runs[i])
 	}
-	i, better := model.Next()
-	l.Next, l.Better = candidates[i], better
+	if len(candidates) > 0 {
+		i, better := model.Next()
+		l.Next, l.Better = candidates[i], better
+	}
 	slices.SortStableFunc(l.Runs, func(a, b Liked) int { return cmp.Compare(b.Utility, a.Utility) })
 	return l
 }
 
-// candidates are weights that no run has: content weights from half to twice those of the runs, style gains between theirs, and the
-// style weight of the first run. Numbers are rounded to two digits.
-func (l *Liking) candidates() (list []Weights) {
+// candidates are weights that are not known: content weights from half to twice those of the runs, style gains between theirs,
+// and the style weight of the first run.
+func (l *Liking) candidates(known map[Weights]bool) (list []Weights) {
 	first := WeightsOf(l.Runs[0].Info)
 	low, high := first, first // content weights for the first run's style weight
-	known := map[Weights]bool{}
 	for _, run := range l.Runs {
-		w := WeightsOf(run.Info)
-		w = Weights{rounded(w.Content / w.Style * first.Style), first.Style, rounded(w.Gain)}
+		w := WeightsOf(run.Info).rounded(first.Style)
 		low.Content, high.Content = min(low.Content, w.Content), max(high.Content, w.Content)
 		low.Gain, high.Gain = min(low.Gain, w.Gain), max(high.Gain, w.Gain)
-		known[w] = true
 	}
 	gains := []float64{low.Gain}
 	if low.Gain < high.Gain {
@@ -133,13 +137,18 @@ func (l *Liking) candidates() (list []Weights) {
 	}
 	for _, content := range between(low.Content/2, high.Content*2, 24) {
 		for _, gain := range gains {
-			if w := (Weights{content, first.Style, gain}); !known[w] {
-				known[w] = true
+			if w := (Weights{content, first.Style, gain}); !known[w.rounded(1)] {
+				known[w.rounded(1)] = true
 				list = append(list, w)
 			}
 		}
 	}
 	return list
+}
+
+// rounded are the same weights for this style weight, with two digits.
+func (w Weights) rounded(style float64) Weights {
+	return Weights{rounded(w.Content / w.Style * style), style, rounded(w.Gain)}
 }
 
 // between are n numbers from low to high at equal distances of their logarithms.

@@ -13,7 +13,7 @@ func weighted(id int64, content, style, gain float64) tracker.Info {
 	number := func(v float64) tracker.Value {
 		return tracker.Value{Text: fmt.Sprint(v), Number: v, IsNumber: true}
 	}
-	return tracker.Info{ID: id, Params: map[string]tracker.Value{"content_weight": number(content), "style_weight": number(style), "style_gain": number(gain)}}
+	return tracker.Info{ID: id, Status: tracker.Finished, Params: map[string]tracker.Value{"content_weight": number(content), "style_weight": number(style), "style_gain": number(gain)}}
 }
 
 // The run that was chosen comes first, runs with the same ratio of weights near it, and what is proposed lies near.
@@ -44,6 +44,11 @@ func TestLike(t *testing.T) {
 	}
 	if w := l.Next; w.Style != 1 || w.Gain != 1 || w.Content < 20 || w.Content > 500 || w.Content == 100 || l.Better <= 0 {
 		t.Errorf("next %v, better by %g", w, l.Better)
+	}
+	waits := weighted(10, l.Next.Content, 1, 1)
+	waits.Status = tracker.Queued
+	if again := Like(append(runs, waits), choices, 2); len(again.Runs) != 5 || again.Next == l.Next {
+		t.Errorf("%d runs, next %v, which is queued", len(again.Runs), again.Next)
 	}
 	if l := Like(runs[3:], nil, 2); l.Choices != 0 || len(l.Show) != 2 {
 		t.Errorf("%+v", l)

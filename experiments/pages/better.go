@@ -58,7 +58,7 @@ func (s site) better(w http.ResponseWriter, r *http.Request) error {
 	}
 	var runs []tracker.Info
 	for _, run := range b.Runs {
-		if run.Status == tracker.Finished && b.last(run.ID).Digest != "" {
+		if run.Status != tracker.Finished || b.last(run.ID).Digest != "" {
 			runs = append(runs, run)
 		}
 	}
