@@ -28,7 +28,11 @@ type Liked struct {
 }
 
 // Weights are what the look of an output depends on.
-type Weights struct{ Content, Style, Gain float64 }
+type Weights struct {
+	Content float64 `json:"content_weight"`
+	Style   float64 `json:"style_weight"`
+	Gain    float64 `json:"style_gain"`
+}
 
 // String is the weights as "content weight 30, style weight 1, style gain 2".
 func (w Weights) String() string {

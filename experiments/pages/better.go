@@ -46,14 +46,64 @@ type liked struct {
 const topRuns = 12
 
 func (s site) better(w http.ResponseWriter, r *http.Request) error {
-	about, err := s.subject(r)
+	b, _, err := s.liking(r)
 	if err != nil {
 		return err
 	}
-	b := better{subject: about, Number: 2, Here: r.URL.RequestURI()}
+	if b.Liking != nil {
+		if err := b.fill(); err != nil {
+			return err
+		}
+	}
+	s.Show(w, r, web.Page{
+		Title: "Which is better?", Experiment: b.Experiment, Template: betterBody, Data: b,
+		Scripts: []string{"/better/better.js"}, Styles: []string{"/better/pages.css"},
+	})
+	return nil
+}
+
+// order answers with what the page shows as JSON: the choices, the runs from the best on, those to choose from and the weights to
+// fit next.
+func (s site) order(w http.ResponseWriter, r *http.Request) error {
+	b, choices, err := s.liking(r)
+	if err != nil {
+		return err
+	}
+	type run struct {
+		ID      int64   `json:"id"`
+		Utility float64 `json:"utility"`
+		Sure    float64 `json:"sure"`
+		Shown   int     `json:"shown"`
+	}
+	answer := struct {
+		Choices []tracker.Choice `json:"choices"`
+		Runs    []run            `json:"runs"`
+		Show    []int64          `json:"show"`
+		Next    *report.Weights  `json:"next"`
+	}{Choices: choices}
+	if l := b.Liking; l != nil {
+		for _, of := range l.Runs {
+			answer.Runs = append(answer.Runs, run{of.ID, of.Utility, of.Sure, of.Shown})
+		}
+		for _, of := range l.Show {
+			answer.Show = append(answer.Show, of.ID)
+		}
+		answer.Next = &l.Next
+	}
+	s.JSON(w, r, answer, nil)
+	return nil
+}
+
+// liking is what the choices tell about the runs that a request names.
+func (s site) liking(r *http.Request) (*better, []tracker.Choice, error) {
+	about, err := s.subject(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &better{subject: about, Number: 2, Here: r.URL.RequestURI()}
 	if text := r.URL.Query().Get("number"); text != "" {
 		if b.Number, err = strconv.Atoi(text); err != nil || b.Number < 2 || b.Number > 4 {
-			return web.Bad(fmt.Errorf("number %q; allowed: 2 to 4", text))
+			return nil, nil, web.Bad(fmt.Errorf("number %q; allowed: 2 to 4", text))
 		}
 	}
 	var runs []tracker.Info
@@ -64,18 +114,10 @@ func (s site) better(w http.ResponseWriter, r *http.Request) error {
 	}
 	choices, err := s.Store().Choices(r.Context(), b.Experiment)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if b.Liking = report.Like(runs, choices, b.Number); b.Liking != nil {
-		if err := b.fill(); err != nil {
-			return err
-		}
-	}
-	s.Show(w, r, web.Page{
-		Title: "Which is better?", Experiment: b.Experiment, Template: betterBody, Data: &b,
-		Scripts: []string{"/better/better.js"}, Styles: []string{"/better/pages.css"},
-	})
-	return nil
+	b.Liking = report.Like(runs, choices, b.Number)
+	return b, choices, nil
 }
 
 func (b *better) fill() error {

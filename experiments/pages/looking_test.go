@@ -197,6 +197,7 @@ func TestBetter(t *testing.T) {
 		t.Error(choices, err)
 	}
 	body := has(t, server, "/better/", "after 8 choices", "content weight 800", "Worth a fit", "Queue it", "%")
+	has(t, server, "/better/order.json?number=3", `{"choices":[{"time":"`, `"runs":[{"id":`, `"sure":0.`, `"show":[`, `"next":{"content_weight":`)
 	if status, _ := get(t, server, "/matrix/queue", form(t, body, `action="/matrix/queue">`)); status != http.StatusSeeOther {
 		t.Errorf("queued: %d", status)
 	}
