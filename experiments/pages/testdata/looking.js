@@ -7,7 +7,7 @@ const [executablePath, url, screenshots] = process.argv.slice(2)
 async function main() {
   const browser = await chromium.launch({executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu']})
   const page = await browser.newPage({viewport: {width: 1280, height: 1000}})
-  page.setDefaultTimeout(20_000)
+  page.setDefaultTimeout(60_000)
   const faults = []
   page.on('pageerror', e => faults.push(e.message))
   page.on('console', m => { if (m.type() === 'error') faults.push(m.text()) })
@@ -45,6 +45,7 @@ async function main() {
     assert.equal(await count('#matrix tbody form'), 1)
     await page.click('#matrix tbody form button')
     await page.waitForSelector('a[data-run="12"]')
+    await page.waitForLoadState('load') // scripts are there
     assert.equal(await count('.badge.queued'), 1)
     await page.selectOption('select[name=colour]', 'colour_distance') // without a button
     await page.waitForURL(/colour=colour_distance/)
@@ -57,10 +58,11 @@ async function main() {
       const runs = await shown(), best = runs.indexOf(Math.max(...runs)) // the highest content weight
       if (i % 2) await page.keyboard.press(String(best + 1))
       else await page.locator('#options .options button').nth(best).click()
-      await wait(`choice ${i}`, n => document.querySelector('h2:not(#help-title)')?.textContent.includes(`after ${n} choice`), i)
+      await wait(`choice ${i}`, n => document.readyState === 'complete' && document.querySelector('h2:not(#help-title)')?.textContent.includes(`after ${n} choice`), i) // with its keys
     }
     await page.keyboard.press('0')
     await wait('the same', () => document.querySelector('h2:not(#help-title)').textContent.includes('after 9 choices'))
+    await page.waitForLoadState('load')
     assert.match(await page.locator('#verdict').textContent(), /content weight 800/)
     await page.selectOption('select[name=number]', '4')
     await page.waitForURL(/number=4/)
