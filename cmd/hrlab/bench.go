@@ -35,8 +35,20 @@ func (*benchCmd) Help() string {
 	hrlab bench --sizes 96,256 --steps 5 --vgg random`
 }
 
+// peers are the ways in which PyTorch is timed: as it comes, with the allocator set as hrlab sets its own, and as one who
+// cares for speed sets it.
+var peers = []struct {
+	name      string
+	env, args []string
+}{
+	{"PyTorch s/step", nil, nil},
+	{"tuned malloc", []string{"GLIBC_TUNABLES=glibc.malloc.hugetlb=1"}, nil},
+	{"channels last", nil, []string{"--channels-last"}},
+	{"bfloat16", nil, []string{"--channels-last", "--bf16"}},
+}
+
 // Run times whole steps of each size in a process of its own, with nothing compiled before, then the first loss of a second
-// process, and then the peer's steps where there is one.
+// process, and then the peer's steps where there is one, in all of its ways, as ratios.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	dir, err := temporaryFolder()
 	if err != nil {
@@ -47,7 +59,13 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "%6s %14s %14s %14s %12s %14s %8s\n", "px", "first loss, s", "second start", "s/step", "peak, MB", "PyTorch s/step", "ratio")
+	fmt.Fprintf(c.out, "%6s %14s %14s %14s %12s", "px", "first loss, s", "second start", "s/step", "peak, MB")
+	if b.Peer != "" {
+		for _, p := range peers {
+			fmt.Fprintf(c.out, " %14s %8s", p.name, "ratio")
+		}
+	}
+	fmt.Fprintln(c.out)
 	for _, size := range b.Sizes {
 		content, style := filepath.Join(dir, "content.png"), filepath.Join(dir, "style.png")
 		if err := errors.Join(picture.Save(content, sample.Content(size, size), picture.Encoding{}), picture.Save(style, sample.Style(size, size), picture.Encoding{})); err != nil {
@@ -74,19 +92,28 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		}
 		row := fmt.Sprintf("%6d %14.1f %14.1f %14.3f %12d", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20)
 		if b.Peer != "" {
-			args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
-			if b.VGG != "random" {
-				args = append(args, "--vgg", b.VGG)
+			for _, p := range peers {
+				args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
+				if b.VGG != "random" {
+					args = append(args, "--vgg", b.VGG)
+				}
+				command := exec.CommandContext(ctx, "python3", append(args, p.args...)...)
+				command.Env = append(peerEnvironment(), p.env...)
+				peer, err := timeSteps(command)
+				if err != nil {
+					return err
+				}
+				row += fmt.Sprintf(" %14.3f %8.2f", peer.step, ours.step/peer.step)
 			}
-			peer, err := timeSteps(exec.CommandContext(ctx, "python3", args...))
-			if err != nil {
-				return err
-			}
-			row += fmt.Sprintf(" %14.3f %8.2f", peer.step, ours.step/peer.step)
 		}
 		fmt.Fprintln(c.out, row)
 	}
 	return nil
+}
+
+// peerEnvironment is this process's environment as the person set it: without hrlab's own tunables of the allocator.
+func peerEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return v == device.LargePages })
 }
 
 // timing is the time and memory that a process took which reports every step.
