@@ -90,7 +90,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		row := fmt.Sprintf("%6d %14.1f %14.1f %14.3f %12d", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20)
+		fmt.Fprintf(c.out, "%6d %14.1f %14.1f %14.3f %12d", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20)
 		if b.Peer != "" {
 			for _, p := range peers {
 				args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
@@ -103,10 +103,10 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 				if err != nil {
 					return err
 				}
-				row += fmt.Sprintf(" %14.3f %8.2f", peer.step, ours.step/peer.step)
+				fmt.Fprintf(c.out, " %14.3f %8.2f", peer.step, ours.step/peer.step)
 			}
 		}
-		fmt.Fprintln(c.out, row)
+		fmt.Fprintln(c.out)
 	}
 	return nil
 }
