@@ -131,6 +131,9 @@ func (q queueState) print(w io.Writer) error {
 	if len(q.Trials) == 0 {
 		fmt.Fprintln(&text, "empty")
 	}
+	if len(q.Workers) == 0 && q.Trials[tracker.Queued] > 0 && !q.Paused {
+		fmt.Fprintln(&text, "no worker: start hrlab worker")
+	}
 	for _, p := range q.Workers {
 		fmt.Fprintf(&text, "process %d on %s: ", p.PID, printable(p.Host))
 		if p.Silent {
@@ -169,8 +172,17 @@ Examples:
 }
 
 // Run pauses.
-func (*queuePauseCmd) Run(ctx context.Context, q *queueCmd) error {
-	return q.with(ctx, func(_ *tracker.Store, queue *experiments.Queue) error { return queue.Pause(ctx) })
+func (*queuePauseCmd) Run(ctx context.Context, c *console, q *queueCmd) error {
+	return q.with(ctx, func(_ *tracker.Store, queue *experiments.Queue) error {
+		if err := queue.Pause(ctx); err != nil {
+			return err
+		}
+		trials, _, err := queue.State(ctx)
+		if err == nil {
+			fmt.Fprintf(c.messages, "paused; %d running go on to their end, %d queued wait for hrlab queue resume\n", trials[tracker.Running], trials[tracker.Queued])
+		}
+		return err
+	})
 }
 
 type queueResumeCmd struct{}
