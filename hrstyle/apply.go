@@ -1,7 +1,10 @@
 package hrstyle
 
 import (
+	"context"
 	"image"
+	"math"
+	"slices"
 
 	"hrlab/picture"
 
@@ -10,51 +13,124 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// Apply runs a generator on any picture of at least 16x16 px, at the picture's own size, and returns its output. Where the
-// free memory would not be enough it fails at once, and names the largest size that fits.
+// Applying says how a generator is applied. The zero value is good for most.
+type Applying struct {
+	Memory   float64            // bytes that the process may take in all; 0 means what is free
+	Progress func(done, of int) // called after every tile, with pixels; may be nil
+}
+
+// statisticsPixels are the pixels of the copy of a picture that the instance norms' statistics are measured on: 1024x683.
+// tileSide is the side of a tile in pixels. It weighs the margins against the memory.
+const statisticsPixels, tileSide = 700_000, 512
+
+// margin is how far from a pixel of the output the generator looks, in pixels, rounded up to a multiple of 4: the furthest way is
+// 8_1, 7_1, 6_1 and 5_1 with 1 px each, an upsampling by 4 with 7, and 3_5, 2_2 and 1_1 with 4.
+const margin = 16
+
+// leastTile is the smallest side of a tile in pixels.
+const leastTile = 4 * margin
+
+// Apply runs a generator on any picture of at least 16x16 px, at the picture's own size, and returns its output.
 //
-// A generator is fitted to one pair at one size. On other pictures and sizes it carries the look over as well as it can.
-func (e *Engine) Apply(g *Generator, p picture.Picture) (*image.NRGBA64, error) {
-	w, h := p.Bounds().Dx(), p.Bounds().Dy()
+// A generator is fitted to one pair at one size. On other pictures and sizes it carries the look over as well as it can. Its
+// instance norms take the means and deviations of a copy of the picture with at most 700,000 pixels. So a picture of so many
+// is done as in a fit. A larger one is done in tiles that overlap by as much as the network sees, and that equal the
+// picture done as a whole with the same statistics, to the rounding of float32.
+//
+// Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
+// names the largest size that fits. It returns the cause of ctx, after the current tile, when that is cancelled.
+func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
 	if err := checkSides(p); err != nil {
 		return nil, err
 	}
-	if err := e.checkMemory(p.Name, w, h, applyMemory); err != nil {
-		return nil, err
-	}
-	padded := pad(p)
-	var values []float32
-	err := try(p.Name, func() {
-		b := padded.Bounds()
-		flat, x := upload(e, g.flat, parameterCount), upload(e, normalised(padded), 1, b.Dy(), b.Dx(), 3)
-		out := e.call("apply", func(in []*Node) []*Node {
-			out, _ := e.newGenerator(in[0]).generate(in[1])
-			return []*Node{out}
-		}, flat, x)
-		values = download[float32](out[0])
-		free([]*tensors.Tensor{flat, x, out[0]}...)
-	})
+	copied, tile, err := e.applySizes(p, how.Memory)
 	if err != nil {
 		return nil, err
 	}
-	out := denormalised(values, padded.Bounds().Dx(), padded.Bounds().Dy())
-	return out.SubImage(image.Rect(0, 0, w, h)).(*image.NRGBA64), nil
+	pixels := picture.Flatten(p.Image)
+	var out *image.NRGBA64
+	tryErr := try(p.Name, func() {
+		flat := upload(e, g.flat, parameterCount)
+		defer free(flat)
+		w, h := pixels.Rect.Dx(), pixels.Rect.Dy()
+		scale := math.Sqrt(copied / (float64(w) * float64(h)))
+		if scale >= 1 {
+			out, err = e.applyTiles(ctx, "apply", pixels, max(fours(w), fours(h)), how.Progress, flat)
+			return
+		}
+		w, h = max(fours(int(float64(w)*scale)), minSide), max(fours(int(float64(h)*scale)), minSide)
+		statistics := e.statistics(flat, picture.Scale(pixels, w, h, draw.BiLinear))
+		defer free(statistics)
+		out, err = e.applyTiles(ctx, "tile", pixels, tile, how.Progress, flat, statistics)
+	})
+	if tryErr != nil {
+		return nil, tryErr
+	}
+	return out, err
 }
 
-// pad repeats the last row and column until both sides are multiples of 4.
-func pad(p picture.Picture) picture.Picture {
-	b := p.Bounds()
-	w, h := (b.Dx()+3)/4*4, (b.Dy()+3)/4*4
-	if w == b.Dx() && h == b.Dy() {
-		return p
-	}
-	out := image.NewRGBA(image.Rect(0, 0, w, h))
-	for y := range h { // a row or column past the edge shows the edge: draw from a point clamped to the picture
-		row := b.Min.Y + min(y, b.Dy()-1)
-		draw.Draw(out, image.Rect(0, y, b.Dx(), y+1), p.Image, image.Pt(b.Min.X, row), draw.Src)
-		for x := b.Dx(); x < w; x++ {
-			draw.Draw(out, image.Rect(x, y, x+1, y+1), p.Image, image.Pt(b.Max.X-1, row), draw.Src)
+// statistics measures the statistics of a generator's instance norms on a picture whose sides are multiples of 4.
+func (e *Engine) statistics(flat *tensors.Tensor, p *image.RGBA) *tensors.Tensor {
+	x := upload(e, window(p, p.Rect), 1, p.Rect.Dy(), p.Rect.Dx(), 3)
+	defer free(x)
+	return e.call("statistics", func(in []*Node) []*Node {
+		g := e.newGenerator(in[0])
+		g.generate(in[1])
+		return []*Node{g.norms.all()}
+	}, flat, x)[0]
+}
+
+// applyTiles runs the generator of the flat vector fixed[0] on tiles of p. The statistics of its norms are fixed[1]; without them
+// they are those of the tile, which then must be the whole picture. All tiles have one shape, so that the graph called name is
+// compiled once. Those at an edge end there, because the network's own padding is right at edges of the picture only.
+func (e *Engine) applyTiles(ctx context.Context, name string, p *image.RGBA, side int, progress func(done, of int), fixed ...any) (*image.NRGBA64, error) {
+	w, h := p.Rect.Dx(), p.Rect.Dy()
+	out := image.NewNRGBA64(p.Rect)
+	done := 0
+	for _, y := range tiles(fours(h), side) {
+		for _, x := range tiles(fours(w), side) {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+			r := image.Rect(x.begin, y.begin, x.end, y.end)
+			in := upload(e, window(p, r), 1, r.Dy(), r.Dx(), 3)
+			result := e.call(name, func(in []*Node) []*Node {
+				g := e.newGenerator(in[0])
+				if len(in) > 2 {
+					g.norms.given = in[1]
+				}
+				y, _ := g.generate(in[len(in)-1])
+				return []*Node{y}
+			}, append(slices.Clip(fixed), in)...)[0]
+			core := image.Rect(x.first, y.first, x.last, y.last).Intersect(p.Rect)
+			denormalise(out, core, download[float32](result), r)
+			free(in, result)
+			if done += core.Dx() * core.Dy(); progress != nil {
+				progress(done, w*h)
+			}
 		}
 	}
-	return picture.Picture{Name: p.Name, Image: out}
+	return out, nil
 }
+
+// span is the part of an axis that a tile covers, and the part from first to last in which its result is that of the whole.
+type span struct{ begin, end, first, last int }
+
+// tiles covers an axis of n pixels by tiles of so many pixels, or by one where n is not more. All are multiples of 4.
+func tiles(n, side int) (list []span) {
+	if n <= side {
+		return []span{{0, n, 0, n}}
+	}
+	for first := 0; first < n; {
+		begin := min(max(0, first-margin), n-side)
+		t := span{begin, begin + side, first, begin + side - margin}
+		if t.end == n {
+			t.last = n
+		}
+		list, first = append(list, t), t.last
+	}
+	return list
+}
+
+// fours rounds up to a multiple of 4, which the generator's maps of a quarter of the size need.
+func fours(n int) int { return (n + 3) / 4 * 4 }

@@ -20,7 +20,7 @@ func TestCompiledGraphsAreBounded(t *testing.T) {
 	g := want[len(want)-1].Generator()
 	apply := func(n int) *image.NRGBA64 {
 		t.Helper()
-		out, err := e.Apply(g, picture.Picture{Name: "odd", Image: sample.Content(16+4*n, 16)})
+		out, err := e.Apply(t.Context(), g, picture.Picture{Name: "odd", Image: sample.Content(16+4*n, 16)}, Applying{})
 		if err != nil {
 			t.Fatal(err)
 		}

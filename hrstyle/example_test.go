@@ -94,7 +94,7 @@ func ExampleEngine_Apply() {
 		fmt.Println(err)
 		return
 	}
-	out, err := engine.Apply(generator, picture.Picture{Name: "any size", Image: sample.Content(50, 33)})
+	out, err := engine.Apply(ctx, generator, picture.Picture{Name: "any size", Image: sample.Content(50, 33)}, hrstyle.Applying{})
 	fmt.Println(out.Bounds().Size(), err)
 	// Output: (50,33) <nil>
 }

@@ -91,12 +91,13 @@ type generator struct {
 	parameters map[string]*Node
 	gradients  map[string]*Node // of the loss with respect to parameters, once the backward has run
 	layers     map[string]*Node // every layer's output
-	native     bool             // see Engine.native
+	norms      *norms
+	native     bool // see Engine.native
 }
 
 // newGenerator splits the flat vector [parameterCount] into parameters.
 func (e *Engine) newGenerator(flat *Node) *generator {
-	g := &generator{map[string]*Node{}, map[string]*Node{}, map[string]*Node{}, e.native()}
+	g := &generator{map[string]*Node{}, map[string]*Node{}, map[string]*Node{}, &norms{}, e.native()}
 	for _, p := range parameters {
 		g.parameters[p.name] = Reshape(SliceAxis(flat, 0, AxisRange(p.begin, p.end)), p.shape...)
 	}
@@ -177,7 +178,7 @@ func (g *generator) block(name string, maps ...*Node) (y *Node, back func(d *Nod
 	}
 	z, backReduced := relu(z)
 	z, backSpatial := g.conv(name+".spatial", z, 1)
-	z, backNorm := instanceNorm(z)
+	z, backNorm := instanceNorm(z, g.norms)
 	z, backReLU := relu(z)
 	z, backExpand := g.convNorm([]string{name + ".expand"}, z)
 	z, backExpanded := relu(z)
@@ -206,7 +207,7 @@ func (g *generator) convNorm(names []string, maps ...*Node) (n *Node, back func(
 	}
 	kernel := Transpose(Concatenate(rows, 0), 0, 1) // [in,out]
 	if len(maps) == 1 {
-		n, backNorm := pointwiseNorm(maps[0], kernel)
+		n, backNorm := pointwiseNorm(maps[0], kernel, g.norms)
 		return n, func(d *Node) []*Node {
 			dx, dkernel := backNorm(d)
 			g.keep(names, dkernel)
@@ -225,7 +226,7 @@ func (g *generator) convNorm(names []string, maps ...*Node) (n *Node, back func(
 		}
 		n, kernels, ups, begin = plus(n, part), append(kernels, k), append(ups, up), end
 	}
-	n, backNorm := instanceNorm(n)
+	n, backNorm := instanceNorm(n, g.norms)
 	return n, func(d *Node) []*Node {
 		d = backNorm(d)
 		var dmaps, dkernels []*Node

@@ -42,7 +42,7 @@ func TestBackward(t *testing.T) {
 		"strided 2, native": convolved(2, true),
 		"strided 4, native": convolved(4, true),
 		"max pool":          func(x, _ *Node) (*Node, both) { return ofX(maxPool(x)) },
-		"instance norm":     func(x, _ *Node) (*Node, both) { return ofX(instanceNorm(x)) },
+		"instance norm":     func(x, _ *Node) (*Node, both) { return ofX(instanceNorm(x, &norms{})) },
 		"ReLU":              func(x, _ *Node) (*Node, both) { return ofX(relu(x)) },
 		"max pool, odd side": func(x, _ *Node) (*Node, both) {
 			y, back := maxPool(odd(x))
@@ -58,7 +58,7 @@ func TestBackward(t *testing.T) {
 			}
 		},
 		"1x1 convolution and instance norm": func(x, w *Node) (*Node, both) {
-			n, back := pointwiseNorm(x, first(w))
+			n, back := pointwiseNorm(x, first(w), &norms{})
 			return n, func(d *Node) (*Node, *Node) {
 				dx, dkernel := back(d)
 				return dx, firstBackward(w, dkernel)
@@ -127,13 +127,13 @@ func TestNormOfLowContrast(t *testing.T) {
 	}
 	want := run(openTest(t, device.Go, dtypes.Float64, nil), func(x, kernel, d *Node) []*Node {
 		y := pointwise(x, kernel)
-		n, back := instanceNorm(y)
+		n, back := instanceNorm(y, &norms{})
 		dx, dkernel := pointwiseBackward(x, kernel, back(d))
 		return []*Node{n, dx, dkernel}
 	})
 	for _, kind := range []device.Kind{device.CPU, device.Go} {
 		got := run(openTest(t, kind, dtypes.Float32, nil), func(x, kernel, d *Node) []*Node {
-			n, back := pointwiseNorm(x, kernel)
+			n, back := pointwiseNorm(x, kernel, &norms{})
 			dx, dkernel := back(d)
 			return []*Node{n, dx, dkernel}
 		})

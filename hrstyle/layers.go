@@ -95,11 +95,45 @@ func patches(x *Node, stride int) *Node {
 // normEps is added to the variance by an instance norm.
 const normEps = 1e-5
 
+// norms are the statistics of a generator's instance norms, in the order in which they are taken: of every norm the means and
+// 1/√(variance + eps) of its channels. They are those of the norms' own inputs, unless they are given. With given ones every output
+// depends only on what is near it, so that a picture can be done in tiles. That has no backward: fits are done without.
+type norms struct {
+	given *Node   // all of them, one after the other, or nil
+	taken []*Node // so far, [channels] each
+	next  int     // where the next begins in given
+}
+
+// statistic returns the next statistic of so many channels, [1,channels]: what measure returns, or the one given.
+func (s *norms) statistic(channels int, measure func() *Node) *Node {
+	var value *Node
+	if s.given == nil {
+		value = Reshape(measure(), channels)
+	} else {
+		value = SliceAxis(s.given, 0, AxisRange(s.next, s.next+channels))
+	}
+	s.taken, s.next = append(s.taken, value), s.next+channels
+	return Reshape(value, 1, channels)
+}
+
+// all are the statistics taken, one after the other.
+func (s *norms) all() *Node { return Concatenate(s.taken, 0) }
+
+// centred takes the mean off every channel of a map [1,H,W,C].
+func (s *norms) centred(x *Node) *Node {
+	mean := s.statistic(x.Shape().Dim(3), func() *Node { return pixelMean(x) })
+	return Sub(x, Reshape(mean, 1, 1, 1, -1))
+}
+
+// inverseDeviation is 1/√(variance + eps), against a division by zero.
+func inverseDeviation(variance *Node) *Node { return Inverse(Sqrt(AddScalar(variance, normEps))) }
+
 // instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels (Ulyanov, Vedaldi, Lempitsky,
 // arXiv 1607.08022), without an affine part.
-func instanceNorm(x *Node) (n *Node, back backward) {
-	x = Sub(x, Reshape(pixelMean(x), 1, 1, 1, -1))
-	r := Inverse(Sqrt(AddScalar(Reshape(pixelMean(Square(x)), 1, 1, 1, -1), normEps)))
+func instanceNorm(x *Node, s *norms) (n *Node, back backward) {
+	x = s.centred(x)
+	r := s.statistic(x.Shape().Dim(3), func() *Node { return inverseDeviation(pixelMean(Square(x))) })
+	r = Reshape(r, 1, 1, 1, -1)
 	n = Mul(x, r)
 	return n, func(d *Node) *Node { // dx = r·(d − mean(d) − n·mean(d·n))
 		m, t := Reshape(pixelMean(d), 1, 1, 1, -1), Reshape(pixelMean(Mul(d, n)), 1, 1, 1, -1)
@@ -111,12 +145,14 @@ func instanceNorm(x *Node) (n *Node, back backward) {
 // c = x − mean(x) and r [1,out] = 1/√(variance of x·w + eps). That variance follows from the covariance K [in,in] of x: it is wᵀKw.
 // So the norm is a scale of the kernel, k = w·r. Neither x·w is stored nor a sum over it made. K is made of c, because x·x minus
 // the product of means has no digits left where there is little contrast.
-func pointwiseNorm(x, w *Node) (n *Node, back func(d *Node) (dx, dw *Node)) {
-	x = Sub(x, Reshape(pixelMean(x), 1, 1, 1, -1))
+func pointwiseNorm(x, w *Node, s *norms) (n *Node, back func(d *Node) (dx, dw *Node)) {
+	x = s.centred(x)
 	c, p := pixels(x), float64(x.Shape().Dim(1)*x.Shape().Dim(2))
 	covariance := DivScalar(Einsum("pi,pj->ij", c, c), p)
-	variance := ReduceAndKeep(Mul(w, Einsum("ij,jo->io", covariance, w)), ReduceSum, 0)
-	r := Inverse(Sqrt(AddScalar(Where(positive(variance), variance, ZerosLike(variance)), normEps))) // rounding may leave it below 0
+	r := s.statistic(w.Shape().Dim(1), func() *Node {
+		variance := ReduceAndKeep(Mul(w, Einsum("ij,jo->io", covariance, w)), ReduceSum, 0)
+		return inverseDeviation(Where(positive(variance), variance, ZerosLike(variance))) // rounding may leave it below 0
+	})
 	k := Mul(w, r)
 	return pointwise(x, k), func(d *Node) (dx, dw *Node) {
 		// dx = dy·wᵀ and dw = cᵀ·dy with dy = r·(d − s − n·t), s = mean(d), t = mean(d·n) and n = c·k.

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"hrlab/hrstyle/device"
+	"hrlab/picture"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/shirou/gopsutil/v4/mem"
@@ -31,6 +32,39 @@ func (e *Engine) Fits(pair Pair, c Config) error {
 	return e.checkMemory(pair.Style.Name+" as style picture", sizes[1].X, sizes[1].Y, styleMemory)
 }
 
+// What a picture takes in bytes per pixel, however it is done: itself, and in the end with it the output in 16 bits and that as encoded.
+const pictureBytes, heldBytes = 4, 20
+
+// applySizes are the pixels of the copy that statistics are measured on, and the side of a tile, for picture p and so many
+// bytes of memory in all, or what is free where that is 0. The copy has all pixels where the picture may be done as a whole.
+func (e *Engine) applySizes(p picture.Picture, memory float64) (copied float64, tile int, err error) {
+	w, h := p.Bounds().Dx(), p.Bounds().Dy()
+	area := float64(w) * float64(h)
+	copied, tile = min(area, statisticsPixels), tileSide
+	need, known := applyMemory[e.Device.Kind]
+	available, err := availableMemory()
+	if err != nil || !known {
+		return copied, tile, nil //nolint:nilerr // not knowing is no reason to refuse
+	}
+	if memory > 0 {
+		available = min(available, memory)
+	}
+	room := func(held float64) float64 { return max(0, available-need.base-held*area) / need.pixel } // pixels at once
+	copied = min(copied, room(pictureBytes))
+	if tile = min(tile, int(math.Sqrt(room(heldBytes)))/4*4); tile < leastTile {
+		bytes := need.base + need.pixel*leastTile*leastTile + heldBytes*area
+		scale := math.Sqrt(max(0, available-need.base-need.pixel*leastTile*leastTile) / heldBytes / area)
+		return 0, 0, tooLarge(p.Name, w, h, bytes, available, scale)
+	}
+	return copied, tile, nil
+}
+
+// tooLarge says that a w x h picture needs more memory than there is, and names the size that does not, scale times that.
+func tooLarge(what string, w, h int, bytes, available, scale float64) error {
+	return fmt.Errorf("%s: %dx%d takes about %.1f GB of memory and %.1f are free; the largest size that fits is %dx%d",
+		what, w, h, bytes/1e9, available/1e9, int(float64(w)*scale), int(float64(h)*scale))
+}
+
 // checkMemory refuses a w x h picture that the memory that is free now cannot hold, and names the largest that it can. A
 // GPU's memory is not known beforehand: there XLA itself refuses.
 func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memoryNeed) error {
@@ -45,8 +79,7 @@ func (e *Engine) checkMemory(what string, w, h int, needs map[device.Kind]memory
 		return nil
 	}
 	scale := math.Sqrt(max(available-need.base, 0) / need.pixel / area)
-	return fmt.Errorf("%s: %dx%d takes about %.1f GB of memory and %.1f are free; the largest size that fits is %dx%d",
-		what, w, h, bytes/1e9, available/1e9, int(float64(w)*scale), int(float64(h)*scale))
+	return tooLarge(what, w, h, bytes, available, scale)
 }
 
 // availableMemory is the memory that this process may still take, in bytes: what is free on the machine, or less where a

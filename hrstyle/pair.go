@@ -93,20 +93,30 @@ func (p Pair) fittedSizes(c Config) (sizes [2]image.Point) {
 
 // normalised returns the picture as values of a [1,H,W,3] tensor.
 func normalised(p picture.Picture) []float32 {
-	rgba, ok := p.Image.(*image.RGBA)
-	if w, h := p.Bounds().Dx(), p.Bounds().Dy(); !ok || len(rgba.Pix) != 4*w*h { // or a part of another
-		rgba = image.NewRGBA(image.Rect(0, 0, w, h))
-		draw.Draw(rgba, rgba.Bounds(), p.Image, p.Bounds().Min, draw.Src)
-	}
-	var table [3][256]float32
+	pixels := picture.Flatten(p.Image)
+	return window(pixels, pixels.Rect)
+}
+
+// normalisedLevel is the value of a level of 8 bits in a channel.
+var normalisedLevel = func() (table [3][256]float32) {
 	for c := range table {
 		for v := range table[c] {
 			table[c][v] = float32((float64(v)/255 - mean[c]) / std[c])
 		}
 	}
-	values := make([]float32, 0, len(rgba.Pix)/4*3)
-	for i := 0; i < len(rgba.Pix); i += 4 {
-		values = append(values, table[0][rgba.Pix[i]], table[1][rgba.Pix[i+1]], table[2][rgba.Pix[i+2]])
+	return table
+}()
+
+// window returns a part of a picture as values of a [1,H,W,3] tensor. Past its right and lower edge the picture repeats its last
+// column and row.
+func window(p *image.RGBA, r image.Rectangle) []float32 {
+	values := make([]float32, 0, 3*r.Dx()*r.Dy())
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		row := p.Pix[p.PixOffset(0, min(y, p.Rect.Max.Y-1)):]
+		for x := r.Min.X; x < r.Max.X; x++ {
+			i := 4 * min(x, p.Rect.Max.X-1)
+			values = append(values, normalisedLevel[0][row[i]], normalisedLevel[1][row[i+1]], normalisedLevel[2][row[i+2]])
+		}
 	}
 	return values
 }
@@ -114,15 +124,23 @@ func normalised(p picture.Picture) []float32 {
 // denormalised is the inverse of normalised, clamped to what a picture can show, in 16 bits.
 func denormalised(values []float32, w, h int) *image.NRGBA64 {
 	img := image.NewNRGBA64(image.Rect(0, 0, w, h))
-	for i := range w * h {
-		pixel := img.Pix[8*i:][:8]
-		for c := range 3 {
-			v := float64(values[3*i+c])*std[c] + mean[c]
-			binary.BigEndian.PutUint16(pixel[2*c:], uint16(math.Round(math.MaxUint16*min(max(v, 0), 1))))
-		}
-		pixel[6], pixel[7] = 255, 255
-	}
+	denormalise(img, img.Rect, values, img.Rect)
 	return img
+}
+
+// denormalise sets the pixels of part from the values of window, which has part in it.
+func denormalise(img *image.NRGBA64, part image.Rectangle, values []float32, window image.Rectangle) {
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		row := values[3*((y-window.Min.Y)*window.Dx()+part.Min.X-window.Min.X):]
+		for x := range part.Dx() {
+			pixel := img.Pix[img.PixOffset(part.Min.X+x, y):][:8]
+			for c := range 3 {
+				v := float64(row[3*x+c])*std[c] + mean[c]
+				binary.BigEndian.PutUint16(pixel[2*c:], uint16(math.Round(math.MaxUint16*min(max(v, 0), 1))))
+			}
+			pixel[6], pixel[7] = 255, 255
+		}
+	}
 }
 
 func (p Pair) sizes() [2]image.Point {

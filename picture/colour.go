@@ -190,14 +190,19 @@ func checkProfile(data []byte) error {
 	return nil
 }
 
-// encodedSRGB gives sRGB's value, in [0,1], of each of 65,536 linear ones (IEC 61966-2-1).
+// fromLinear is sRGB's value of a linear one, both in [0,1] (IEC 61966-2-1); srgbCurve is its inverse.
+func fromLinear(v float64) float64 {
+	if v > 0.0031308 {
+		return 1.055*math.Pow(v, 1/2.4) - 0.055
+	}
+	return 12.92 * v
+}
+
+// encodedSRGB gives sRGB's value, in [0,1], of each of 65,536 linear ones.
 var encodedSRGB = sync.OnceValue(func() []float64 {
 	values := make([]float64, math.MaxUint16+1)
 	for i := range values {
-		v := float64(i) / math.MaxUint16
-		if values[i] = 12.92 * v; v > 0.0031308 {
-			values[i] = 1.055*math.Pow(v, 1/2.4) - 0.055
-		}
+		values[i] = fromLinear(float64(i) / math.MaxUint16)
 	}
 	return values
 })

@@ -43,6 +43,21 @@ func (e Encoding) Check(path string) error {
 	return CheckWritable(path)
 }
 
+// CheckSize says why a picture of this size could not be saved to path: some formats have a longest side.
+func (Encoding) CheckSize(path string, size image.Point) error {
+	if err := checkFormat(Format(path), size); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func checkFormat(format string, size image.Point) error {
+	if limit := maxSide[format]; limit > 0 && max(size.X, size.Y) > limit {
+		return fmt.Errorf("%dx%d does not go into %s, whose sides are at most %d px", size.X, size.Y, format, limit)
+	}
+	return nil
+}
+
 func (e Encoding) validate(path string) error {
 	format := Format(path)
 	switch {
@@ -146,8 +161,8 @@ func (e Encoding) Encode(extension string, img image.Image) (data []byte, err er
 	if err := checkSides(b.Dx(), b.Dy()); err != nil {
 		return nil, err
 	}
-	if limit := maxSide[format]; limit > 0 && max(b.Dx(), b.Dy()) > limit {
-		return nil, fmt.Errorf("%dx%d does not go into %s, whose sides are at most %d px", b.Dx(), b.Dy(), format, limit)
+	if err := checkFormat(format, b.Size()); err != nil {
+		return nil, err
 	}
 	e.Exif, _ = upright(e.Exif, b.Dx(), b.Dy())
 	e.Comment = strings.ToValidUTF8(strings.ReplaceAll(e.Comment, "\x00", "\uFFFD"), "\uFFFD")

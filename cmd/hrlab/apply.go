@@ -8,16 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"hrlab/picture"
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 )
 
 type applyCmd struct {
@@ -28,6 +23,7 @@ type applyCmd struct {
 	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures, with a number where there is one. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
+	applyFlags
 	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" placeholder:"auto|cuda|cpu|go" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
@@ -44,6 +40,9 @@ var errPictures = errors.New("failed")
 
 // Run applies the generator to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
+	if err := a.valid(); err != nil {
+		return err
+	}
 	pictures, skipped, err := inFolders(a.Pictures, a.Out)
 	if err != nil {
 		return err
@@ -71,12 +70,11 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	named := len(pictures) == 1 && pictures[0] == a.Pictures[0] // the only one, and in no folder
 	bar := c.newCounter(len(pictures))
 	var failed []error
-	var pace applyPace
 	for i, path := range pictures {
 		if ctx.Err() != nil {
 			break
 		}
-		err := a.one(engine, g, path, outs[i], &pace, bar)
+		err := a.one(ctx, engine, g, path, outs[i], bar)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -115,7 +113,7 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 }
 
 // one applies the generator to one picture, and tells the user of anything odd.
-func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, pace *applyPace, bar *counter) error {
+func (a *applyCmd) one(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, bar *counter) error {
 	p, err := picture.Load(path)
 	if err != nil {
 		return err
@@ -123,21 +121,14 @@ func (a *applyCmd) one(engine *hrstyle.Engine, g *hrstyle.Generator, path string
 	for _, note := range p.Notes {
 		bar.say(path + " " + note)
 	}
-	if text := farLarger(g, path, p.Bounds().Dx(), p.Bounds().Dy()); text != "" {
+	if text := farLarger(g.Config.Size, path, p.Bounds().Size()); text != "" {
 		bar.say(text)
 	}
-	if size := p.Bounds().Size(); size.X*size.Y > large { // it is one execution on the device, which tells nothing until its end
-		bar.say(fmt.Sprintf("%s: applying to %dx%d px%s", path, size.X, size.Y, pace.left(size.X*size.Y)))
-	}
-	began := time.Now()
-	stop := bar.applying(path)
-	img, err := engine.Apply(g, p)
-	stop()
-	pace.note(p.Bounds().Dx()*p.Bounds().Dy(), time.Since(began))
+	img, err := a.apply(ctx, engine, g, p, bar)
 	if err != nil {
 		return err
 	}
-	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG, p)
+	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG+a.describe(), p)
 	err = where.write(func(out string) error { return picture.Save(out, img, how) })
 	out := where.path
 	if err != nil || out == "-" {
@@ -220,27 +211,6 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 	return pictures, skipped, nil
 }
 
-// large is the number of pixels from which apply says that it has begun.
-const large = 1_000_000
-
-// applyPace is how long the pictures so far took, from which the time of the next is estimated.
-type applyPace struct {
-	pixels int
-	took   time.Duration
-}
-
-func (p *applyPace) note(pixels int, took time.Duration) {
-	p.pixels, p.took = p.pixels+pixels, p.took+took
-}
-
-// left is the time that a picture is going to take, as text; empty where nothing is known yet.
-func (p *applyPace) left(pixels int) string {
-	if p.pixels == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", about %v", (p.took * time.Duration(pixels) / time.Duration(p.pixels)).Round(time.Second))
-}
-
 // outputs names a file for every picture.
 func (a *applyCmd) outputs(pictures []string) (outs []place, err error) {
 	inputs := append([]string{a.Generator}, pictures...)
@@ -308,81 +278,4 @@ func (a *applyCmd) prepare(outs []place) error {
 		}
 	}
 	return nil
-}
-
-// counter shows how many of several pictures are done, and how long the current one takes: on a terminal a bar and a line.
-type counter struct {
-	c    *console
-	n    int           // pictures that are done or failed
-	bars *mpb.Progress // nil where messages is no terminal, or where there is only one picture
-	bar  *mpb.Bar
-}
-
-func (c *console) newCounter(total int) *counter {
-	k := &counter{c: c}
-	if c.terminal && total > 1 {
-		k.bars = mpb.New(mpb.WithOutput(c.messages), mpb.WithWidth(24))
-		k.bar = k.bars.AddBar(int64(total), mpb.PrependDecorators(decor.CountersNoUnit("%d of %d")), mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
-	}
-	return k
-}
-
-// say prints a line above the bar.
-func (k *counter) say(line string) {
-	if k.bars != nil {
-		fmt.Fprintln(k.bars, line)
-		return
-	}
-	fmt.Fprintln(k.c.messages, line)
-}
-
-// applying shows that the generator is applied to a picture, and for how long, until stop is called: on a terminal in a line that
-// changes, otherwise in a line every half minute.
-func (k *counter) applying(path string) (stop func()) {
-	began := time.Now()
-	text := func() string { return fmt.Sprintf("applying, %.0f s", time.Since(began).Seconds()) }
-	if k.c.terminal {
-		bars := k.bars
-		if bars == nil {
-			bars = mpb.New(mpb.WithOutput(k.c.messages))
-		}
-		line := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return text() })))
-		return func() {
-			line.Abort(true)
-			line.Wait()
-			if k.bars == nil {
-				bars.Wait()
-			}
-		}
-	}
-	ended := make(chan struct{})
-	var lines sync.WaitGroup
-	lines.Go(func() {
-		for ticks := time.Tick(30 * time.Second); ; {
-			select {
-			case <-ended:
-				return
-			case <-ticks:
-				k.say(path + ": " + text())
-			}
-		}
-	})
-	return func() {
-		close(ended)
-		lines.Wait()
-	}
-}
-
-func (k *counter) done() {
-	k.n++
-	if k.bar != nil {
-		k.bar.Increment()
-	}
-}
-
-func (k *counter) close() {
-	if k.bars != nil {
-		k.bar.Abort(false)
-		k.bars.Wait()
-	}
 }

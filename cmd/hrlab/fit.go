@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"hrlab/picture"
 
@@ -29,7 +31,8 @@ type fitCmd struct {
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
 	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here, with a number where there is one; a run that goes on: its own file. In a folder it has that name."`
-	Open        bool   `help:"Open the result when it is written."`
+	sizeFlags
+	Open bool `help:"Open the result when it is written."`
 	encodingFlags
 	trackFlags
 	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
@@ -58,6 +61,10 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	config := &start.Config
+	full, err := f.fullSize(pair.Content)
+	if err != nil {
+		return err
+	}
 	files, err := f.places(stem(pair.Content.Name) + "_" + stem(pair.Style.Name))
 	if err != nil {
 		return err
@@ -72,6 +79,9 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 	if err := f.checkOutputs(config.Checkpoint); err != nil {
+		return err
+	}
+	if err := f.encoding("", pair.Content).CheckSize(f.Out, full); err != nil {
 		return err
 	}
 	if note := f.encoding("", pair.Content).Note(f.Out); note != "" {
@@ -101,8 +111,10 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 
-	if text := noWeights(*config); text != "" {
-		fmt.Fprintln(c.messages, text)
+	for _, text := range []string{noWeights(*config), farLarger(config.Size, pair.Content.Name, full)} {
+		if text != "" {
+			fmt.Fprintln(c.messages, text)
+		}
 	}
 	bar := c.newProgress(ctx, start.Step, config.Steps, newFirstLoss(engine.Device.Kind, config.Size))
 	fit := engine.Fit(ctx, pair, *config)
@@ -135,7 +147,16 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 			fmt.Fprintln(c.messages, text)
 		}
 	}
-	return f.end(ctx, c, &track, files, last, pair.Content, err, lost)
+	img := f.fitted(last)
+	var short error // why the result has the fitted size only
+	began := time.Now()
+	if size := img.Bounds().Size(); err == nil && full != size && full != (image.Point{}) {
+		var larger *image.NRGBA64
+		if larger, short = f.full(ctx, c, engine, last.Generator(), pair.Content, full); short == nil {
+			img = larger
+		}
+	}
+	return f.end(ctx, c, &track, files, fitResult{last, img, pair.Content, time.Since(began), short}, err, lost)
 }
 
 // fitFiles are where the results of a fit go.
@@ -163,12 +184,22 @@ func (f *fitCmd) places(name string) (files fitFiles, err error) {
 	return files, nil
 }
 
-// end writes the results of a fit that ended with err at step last. It prints what was written and how to go on.
-func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitFiles, last hrstyle.Step, content picture.Picture, err, lost error) error {
+// fitResult is what a fit ends with: its last step, and the picture to write, whose making took so long.
+type fitResult struct {
+	last    hrstyle.Step
+	img     *image.NRGBA64
+	content picture.Picture
+	took    time.Duration
+	short   error // why img has the fitted size only
+}
+
+// end writes the results of a fit that ended with err. It prints what was written and how to go on.
+func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitFiles, result fitResult, err, lost error) error {
 	ctx = context.WithoutCancel(ctx)
+	last, content := result.last, result.content
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
-	how := f.encoding(last.Describe(), content)
-	picture := f.save(ctx, track, &files.out, report.Output, func(path string) error { return picture.Save(path, last.Picture(), how) })
+	how := f.encoding(last.Describe()+f.describe(), content)
+	picture := f.save(ctx, track, &files.out, report.Output, func(path string) error { return picture.Save(path, result.img, how) })
 	failed := errors.Join(picture, f.save(ctx, track, &files.generator, report.Generator, last.Generator().Save))
 	f.Out, f.Generator = files.out.path, files.generator.path
 	if picture == nil {
@@ -209,30 +240,62 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 		if from != "" && !errors.Is(err, hrstyle.ErrDiverged) {
 			failed = errors.Join(failed, fmt.Errorf("go on with: %s", f.resumeCommand(from)))
 		}
+	case result.short != nil:
+		if picture == nil {
+			text := f.Out + " has the picture at the size of the fit"
+			if command := f.applyCommand(track, content); command != "" {
+				text += "; at the picture's own size: " + command
+			}
+			if errors.Is(result.short, context.Canceled) {
+				fmt.Fprintln(c.messages, "stopped:", text)
+			} else {
+				result.short = fmt.Errorf("%w; %s", result.short, text)
+			}
+		}
+		err = result.short
 	case picture == nil:
-		fmt.Fprintf(c.messages, "%s: %d steps in %.0f s\n", f.Out, last.N, last.Elapsed.Seconds())
+		text := fmt.Sprintf("%s: %d steps in %.0f s", f.Out, last.N, last.Elapsed.Seconds())
+		if size := result.img.Bounds().Size(); size != last.Pair().Content.Bounds().Size() {
+			text += fmt.Sprintf(", %dx%d px in %.0f s", size.X, size.Y, result.took.Seconds())
+		}
+		fmt.Fprintln(c.messages, text)
 		if f.Open {
 			c.open(ctx, f.Out)
 		}
 		if failed == nil && track.run != nil {
-			fmt.Fprintln(c.messages, f.next(track.run.ID, last, content))
+			fmt.Fprintln(c.messages, f.next(track, last, content))
 		}
 	}
 	return errors.Join(err, failed)
 }
 
-// next is the line that says what may come next: the look at the picture's own size, or where the fit was at that size, other
+// applyCommand is the command that gives the look at the picture's own size; empty where there is none.
+func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
+	name := content.Name
+	if strings.HasPrefix(name, "-") { // or else it would be a flag
+		name = "./" + name
+	}
+	from := option("generator", f.Generator)
+	switch {
+	case content.Name == "-":
+		return ""
+	case track.run != nil:
+		from = fmt.Sprintf("--run %d", track.run.ID)
+	case f.Generator == "":
+		return ""
+	}
+	return fmt.Sprintf("hrlab apply %s %s %s%s", from, quote(name), option("out", unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
+}
+
+// next is the line that says what may come next: the look at the picture's own size, or where the result has that size, other
 // weights.
-func (f *fitCmd) next(run int64, last hrstyle.Step, content picture.Picture) string {
+func (f *fitCmd) next(track *tracked, last hrstyle.Step, content picture.Picture) string {
 	name, ratio := f.Content, last.Generator().Config.ContentWeight
-	if content.Bounds().Size() != last.Picture().Bounds().Size() && name != "-" {
-		if strings.HasPrefix(name, "-") { // or else it would be a flag
-			name = "./" + name
-		}
-		return fmt.Sprintf("next, at the picture's own size: hrlab apply --run %d %s %s%s", run, quote(name), option("out", unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
+	if f.OutSize == fittedSize && content.Bounds().Size() != last.Pair().Content.Bounds().Size() && name != "-" {
+		return "next, at the picture's own size: " + f.applyCommand(track, content)
 	}
 	if name == "-" || f.Style == "-" || ratio == 0 {
-		return fmt.Sprintf("next, more steps: hrlab fit --resume %d --steps %d%s", run, 2*max(last.N, 1), f.asFlag())
+		return fmt.Sprintf("next, more steps: hrlab fit --resume %d --steps %d%s", track.run.ID, 2*max(last.N, 1), f.asFlag())
 	}
 	return fmt.Sprintf("next, other weights: hrlab sweep %s %s --size %d --content-weight %g,%g,%g%s", option("content", name), option("style", f.Style), last.Generator().Config.Size, ratio/4, ratio, ratio*4, f.asFlag())
 }
@@ -249,7 +312,11 @@ func (f *fitCmd) save(ctx context.Context, track *tracked, where *place, artifac
 		return nil
 	}
 	if track.has(ctx, artifact) {
-		return fmt.Errorf("%w; run %d has it: hrlab runs get %d %s --out FILE%s", err, track.run.ID, track.run.ID, artifact, f.asFlag())
+		what := "it"
+		if artifact == report.Output && f.OutSize != fittedSize {
+			what = "it at the size of the fit"
+		}
+		return fmt.Errorf("%w; run %d has %s: hrlab runs get %d %s --out FILE%s", err, track.run.ID, what, track.run.ID, artifact, f.asFlag())
 	}
 	dir, tempErr := os.MkdirTemp("", "hrlab-")
 	if tempErr != nil {
@@ -446,6 +513,9 @@ func (f *fitCmd) resumeCommand(from string) string {
 	for _, other := range []struct{ name, value, usual string }{
 		{"bits", strconv.Itoa(f.Bits), "8"},
 		{"quality", strconv.Itoa(f.Quality), "95"},
+		{"out-size", f.OutSize, originalSize},
+		{"strength", strconv.FormatFloat(f.Strength, 'g', -1, 64), "1"},
+		{"memory", strconv.FormatFloat(f.Memory, 'g', -1, 64), "0"},
 		{"vgg", f.VGG, "auto"},
 		{"device", f.Device, "auto"},
 		{"generator", f.Generator, ""},

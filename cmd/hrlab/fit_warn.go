@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"image"
 	"math"
 
 	"hrlab/hrstyle"
@@ -52,10 +53,10 @@ func noWeights(c hrstyle.Config) string {
 // far is how many times the longer side that a generator was fitted at a picture may have before apply warns.
 const far = 4
 
-// farLarger is the warning about a picture that is far larger than what the generator was fitted at; empty for others.
-func farLarger(g *hrstyle.Generator, name string, width, height int) string {
-	if side := max(width, height); g.Config.Size > 0 && side > far*g.Config.Size {
-		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: the look may differ from there; fit with a larger --size", name, side, float64(side)/float64(g.Config.Size), g.Config.Size)
+// farLarger is the warning about a picture that is far larger than the size that the generator was fitted at; empty for others.
+func farLarger(fitted int, name string, size image.Point) string {
+	if side := max(size.X, size.Y); fitted > 0 && side > far*fitted {
+		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: the look may differ from there; fit with a larger --size", name, side, float64(side)/float64(fitted), fitted)
 	}
 	return ""
 }
