@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hrlab/report"
@@ -152,7 +151,7 @@ func (a *axis) draw(runs []tracker.Info, start, end float64) {
 	const edge = 0.03 // so that no dot is on the border
 	a.low, a.high = a.low-edge*(a.high-a.low), a.high+edge*(a.high-a.low)
 	for _, v := range a.round() {
-		a.Ticks = append(a.Ticks, tick{a.place(v), strconv.FormatFloat(v, 'g', 3, 64)})
+		a.Ticks = append(a.Ticks, tick{a.place(v), digits(v, 3)})
 	}
 }
 
@@ -184,8 +183,8 @@ func (a *axis) round() (list []float64) {
 			break
 		}
 	}
-	for i := math.Ceil(a.low / size); i <= math.Floor(a.high/size); i++ {
-		list = append(list, i*size)
+	for i := int(math.Ceil(a.low / size)); i <= int(math.Floor(a.high/size)); i++ { // as a float it would begin at -0
+		list = append(list, float64(i)*size)
 	}
 	return list
 }
@@ -255,5 +254,5 @@ func (c *chart) Shown(run tracker.Info, name string) string {
 	if math.IsNaN(v) {
 		return "–"
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	return digits(v, 4)
 }

@@ -239,6 +239,30 @@ func TestMap(t *testing.T) {
 	}
 }
 
+// An axis has its numbers as one writes them.
+func TestTicks(t *testing.T) {
+	for want, values := range map[string][]float64{"0 0.2 0.4 0.6 0.8 1": {-0.01, 1}, "3 10 30 100 300 1000": {3, 1000}} {
+		a := axis{field: field{Name: "total"}}
+		var runs []tracker.Info
+		for _, v := range values {
+			runs = append(runs, tracker.Info{Metrics: map[string]tracker.Metric{"total": {Last: v}}})
+		}
+		a.draw(runs, 0, 100)
+		var texts []string
+		for _, tick := range a.Ticks {
+			texts = append(texts, tick.Text)
+		}
+		if got := strings.Join(texts, " "); got != want {
+			t.Errorf("%v: %s; want %s", values, got, want)
+		}
+	}
+	for v, want := range map[float64]string{19513.2: "19513", 999.7: "1000", 0.12345: "0.123", 1e9: "1e+09"} {
+		if got := digits(v, 3); got != want {
+			t.Errorf("%v: %s; want %s", v, got, want)
+		}
+	}
+}
+
 // What is not there gives a page that says so, and names are text.
 func TestNames(t *testing.T) {
 	const name = `<script>alert(1)</script>"'&`

@@ -311,10 +311,19 @@ func back(r *http.Request) (string, error) {
 	return to, nil
 }
 
+// digits is a number with n significant digits; those before the point are all there, since exponents are hard to compare.
+func digits(v float64, n int) string {
+	const large = 1e7
+	if a := math.Abs(v); a >= math.Pow10(n)-0.5 && a < large {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', n, 64)
+}
+
 var funcs = template.FuncMap{
 	"words":   words,
 	"shades":  func() int { return shades },
-	"digits":  func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) },
+	"digits":  func(v float64) string { return digits(v, 3) },
 	"weights": label,
 	"percent": func(share float64) string { return strconv.Itoa(int(math.Round(100*share))) + " %" },
 	"add":     func(a, b int) int { return a + b },
