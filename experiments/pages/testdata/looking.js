@@ -102,12 +102,13 @@ async function main() {
     await page.click('#compare')
     await page.waitForURL(/compare\?run=9&run=10&run=11&run=12/)
 
-    for (const path of ['/matrix/', '/better/', '/map/']) {
+    const runs = await page.locator('nav a[href^="/runs"]').getAttribute('href')
+    for (const path of ['/matrix/', '/better/', '/map/', runs]) {
       await page.setViewportSize({width: 400, height: 800})
       await page.emulateMedia({colorScheme: 'dark'})
       await page.goto(url + path)
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 400), `${path} is wider than 400 px`)
-      await shot(path.slice(1, -1) + '-400')
+      await shot(path.match(/\w+/)[0] + '-400')
     }
     assert.deepEqual(faults, [])
   } catch (e) {
