@@ -19,8 +19,17 @@ type difference struct {
 	Values []string
 }
 
+// compared is a run and the parameters that tell it from the others.
+type compared struct {
+	shownRun
+	Settings []string
+}
+
+// captioned is how many parameters a caption has room for.
+const captioned = 3
+
 type comparison struct {
-	Runs         []shownRun
+	Runs         []compared
 	Differ, Same []difference
 	States       []runState
 	Two          bool
@@ -49,7 +58,7 @@ func (s *Server) comparePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := comparison{Two: len(list) == 2}
 	for _, info := range infos {
-		c.Runs = append(c.Runs, shownRun{info, s.standsFor(pictures[info.ID])})
+		c.Runs = append(c.Runs, compared{shownRun: shownRun{info, s.standsFor(pictures[info.ID])}})
 		c.States = append(c.States, s.state(info, cursor, pictures[info.ID], nil))
 	}
 	c.compare(infos)
@@ -87,8 +96,14 @@ func (c *comparison) compare(infos []tracker.Info) {
 		}
 	}
 	add("status", func(i tracker.Info) string { return string(i.Status) })
+	n := len(c.Differ)
 	for _, key := range slices.Sorted(maps.Keys(params)) {
 		add(key, func(i tracker.Info) string { return i.Params[key].Text })
+	}
+	for i := range c.Runs {
+		for _, d := range c.Differ[n:min(len(c.Differ), n+captioned)] {
+			c.Runs[i].Settings = append(c.Runs[i].Settings, d.Name+" "+d.Values[i])
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(metrics)) {
 		add(key, func(i tracker.Info) string {

@@ -206,9 +206,10 @@ func (s *Server) thumbnail(w http.ResponseWriter, r *http.Request) error {
 // ignoreGone is nil: an answer that cannot be written has nobody who waits for it.
 func ignoreGone(error) error { return nil }
 
-// File is the address of an artifact of a run. With "?show" behind it a browser shows it where it is a picture.
+// File is the address of an artifact of a run. With "?show" behind it a browser shows it where it is a picture. Slashes are
+// escaped, or a browser would follow the dots of a name such as ../x.
 func File(run int64, artifact string) string {
-	return fmt.Sprintf("/runs/%d/files/%s", run, (&url.URL{Path: artifact}).EscapedPath())
+	return fmt.Sprintf("/runs/%d/files/%s", run, url.PathEscape(artifact))
 }
 
 // Thumb is the address of the thumbnail of a picture.

@@ -102,13 +102,15 @@ func TestPages(t *testing.T) {
 	if text := get(t, s, "/runs?where=params.w+%3E+3", 200, "second"); strings.Contains(text, "first<") {
 		t.Error("the filter does nothing")
 	}
-	get(t, s, "/runs?where=params.w+%3E", 200, "filter, column 11", `aria-describedby="where-fault"`)
+	if text := get(t, s, "/runs?where=params.w+%3E", 200, "filter, column 11", `aria-describedby="where-fault"`); strings.Contains(text, "match the filter") {
+		t.Error("it says that no runs match a filter that is none")
+	}
 	get(t, s, "/runs?sort=nothing", 200, "sort, column 1", `aria-describedby="sort-fault"`)
 	get(t, s, "/runs?column=params.q&column=oh+no", 200, "columns, column")
 	get(t, s, "/runs?column=name&sort=-name", 200, "name ↓", "sort=name")
 	get(t, s, "/runs/1", 200, "Run 1", "page.html", "/runs/1/files/output", "smallest", `"cursor":`)
 	get(t, s, "/runs/2", 200, "out of memory")
-	get(t, s, "/compare?run=1&run=2", 200, "What differs", "that are the same")
+	get(t, s, "/compare?run=1&run=2", 200, "What differs", "that are the same", `<span class="small">w 3</span>`, `<span class="small">w 4</span>`)
 	get(t, s, "/compare?run=1", 400, "allowed: 2 to 50")
 	for _, target := range []string{"/runs/77", "/runs/x", "/runs/1/files/none", "/compare?run=1&run=77", "/thumbs/00.jpg", "/nothing", "/assets/none.js", "/assets/%2e%2e/web.go", "/runs/1/files/..%2f..%2fhrlab.db", "/runs/99999999999999999999"} {
 		get(t, s, target, 404)
@@ -159,7 +161,7 @@ func TestSuppliedIsText(t *testing.T) {
 	run := logged(t, store, tracker.NewRun{Experiment: evil, Name: evil, Params: map[string]any{evil: evil}, Tags: map[string]string{evil: evil}, Environment: map[string]string{evil: evil}})
 	must(t, run.Note(t.Context(), evil), run.Log(t.Context(), 3, map[string]float64{evil: 1}), run.LogArtifact(t.Context(), evil, strings.NewReader(evil)),
 		run.LogPicture(t.Context(), 4, `</script>`, image.NewGray(image.Rect(0, 0, 2, 2))), run.Finish(t.Context(), errors.New(evil)))
-	logged(t, store, tracker.NewRun{Experiment: evil, Name: evil})
+	run2 := logged(t, store, tracker.NewRun{Experiment: evil, Name: evil})
 	s := New(store, Options{})
 	for _, target := range []string{"/", "/runs", "/runs?experiment=" + url.QueryEscape(evil), "/runs?where=" + url.QueryEscape(evil), "/runs/1", "/compare?run=1,2", "/nothing" + url.PathEscape(evil)} {
 		_, text := ask(t, s, http.MethodGet, target, nil)
@@ -167,7 +169,13 @@ func TestSuppliedIsText(t *testing.T) {
 			t.Errorf("%s has the script", target)
 		}
 	}
+	const outside = "../../../etc/passwd"
+	must(t, run2.LogArtifact(t.Context(), outside, strings.NewReader(evil)))
+	if at := File(2, outside); at != (&url.URL{Path: "/"}).JoinPath(at).EscapedPath() {
+		t.Errorf("%s leads elsewhere", at)
+	}
 	for target, want := range map[string][2]string{
+		File(2, outside):               {"application/octet-stream", "attachment; filename=passwd"},
 		"/runs/1/files/page.html":      {"application/octet-stream", "attachment"},
 		"/runs/1/files/page.html?show": {"application/octet-stream", "attachment"},
 		"/runs/1/files/output":         {"image/png", "attachment; filename=output.png"},
