@@ -46,6 +46,14 @@ type row struct {
 	Cells []string
 }
 
+// LastNote is the latest note of a run, or empty: all of them would make its row as tall as the page.
+func (r row) LastNote() string {
+	if len(r.Notes) == 0 {
+		return ""
+	}
+	return r.Notes[len(r.Notes)-1].Text
+}
+
 // query is the query that an address stands for.
 func query(q url.Values) (tracker.Query, error) {
 	t := tracker.Query{Where: strings.TrimSpace(q.Get("where")), Sort: strings.TrimSpace(q.Get("sort")), Experiment: q.Get("experiment"), Deleted: q.Get("deleted") != "", Limit: pageLength}

@@ -102,7 +102,32 @@ async function main() {
     await page.click('#compare')
     await page.waitForURL(/compare\?run=9&run=10&run=11&run=12/)
 
+    // The table of runs: nothing is to be done with nothing chosen, and Enter presses the button beside the field. The first of the
+    // notes is the queue's.
+    await page.goto(`${url}/matrix/`)
     const runs = await page.locator('nav a[href^="/runs"]').getAttribute('href')
+    await page.goto(url + runs)
+    await wait('the buttons wait for a choice', () => [...document.querySelectorAll('#bar button')].every(b => b.disabled))
+    await page.check('input[name=run][value="1"]')
+    assert.ok(await page.locator('#compare').isDisabled(), 'one run is compared')
+    for (const note of ['blue', 'red']) {
+      await page.check('input[name=run][value="1"]')
+      await page.fill('#bar [name=text]', note)
+      await page.keyboard.press('Enter')
+      await page.waitForSelector(`tr[data-run="1"] :text("${note}")`)
+      await page.waitForLoadState('load')
+    }
+    assert.match(await page.locator('tr[data-run="1"]').textContent(), /red\s+of 3/)
+    await page.check('input[name=run][value="1"]')
+    await page.check('input[name=run][value="2"]')
+    await shot('runs')
+    await page.keyboard.press('c')
+    await page.waitForURL(/\/compare\?run=2&run=1$/)
+    await page.goto(`${url}/runs/1`)
+    await page.fill('[name=text]', 'green')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('#facts :text("green")')
+
     for (const path of ['/matrix/', '/better/', '/map/', runs]) {
       await page.setViewportSize({width: 400, height: 800})
       await page.emulateMedia({colorScheme: 'dark'})

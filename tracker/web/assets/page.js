@@ -13,6 +13,12 @@ function go(to) {
   link?.focus({preventScroll: true})
   list[at].scrollIntoView({block: 'nearest'})
 }
+// Enter in a field presses the button beside it, and not the first of the form.
+document.addEventListener('keydown', e => {
+  if (e.key !== 'Enter' || e.isComposing || !e.target.matches?.('.group input')) return
+  e.preventDefault()
+  e.target.closest('.group').querySelector('button').click()
+})
 const keys = {
   j: () => go(at + 1),
   k: () => go(at - 1),

@@ -8,6 +8,7 @@ const say = () => {
   count.textContent = n === 1 ? '1 run chosen:' : `${n} runs chosen:`
   all.checked = n > 0 && n === boxes().length
   all.indeterminate = n > 0 && !all.checked
+  for (const b of document.querySelectorAll('#bar button')) b.disabled = b.id === 'compare' ? n < 2 || n > 50 : n === 0
 }
 table.addEventListener('change', e => {
   if (e.target === all) boxes().forEach(b => { b.checked = all.checked })
@@ -19,7 +20,13 @@ say()
 document.querySelector('#query').addEventListener('submit', e => {
   for (const input of e.target.elements) if (input.name && input.type !== 'checkbox' && input.value === '') input.disabled = true
 })
-addEventListener('pageshow', () => { for (const input of document.querySelector('#query').elements) input.disabled = false })
+document.querySelector('#chosen').addEventListener('submit', e => {
+  if (e.submitter?.id === 'compare') for (const input of e.target.elements) if (input.name !== 'run') input.disabled = true
+})
+addEventListener('pageshow', () => {
+  for (const form of document.querySelectorAll('#query, #chosen')) for (const input of form.elements) input.disabled = false
+  say()
+})
 
 // value is a field of a run, as the server shows it; undefined for those that only the server knows.
 function value(run, field) {
