@@ -271,8 +271,8 @@ func (f *fitter) enqueue(w http.ResponseWriter, r *http.Request, pair hrstyle.Pa
 		return web.Bad(err)
 	}
 	vgg, err := hrstyle.OpenVGG(f.vgg)
-	if err != nil {
-		return err
+	if err != nil { // not the database's fault: the line says what to do
+		return web.Bad(err)
 	}
 	queue, err := f.open(r.Context())
 	if err != nil {

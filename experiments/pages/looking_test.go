@@ -166,6 +166,7 @@ func TestMatrix(t *testing.T) {
 		"bad weight":   {url.Values{"from": {"1"}, "set": {`{"content_weight":-1}`}}, 400, "-1"},
 		"a file":       {url.Values{"from": {"1"}, "set": {`{"init":"/etc/passwd"}`}}, 400, `setting &#34;init&#34;; allowed`},
 		"another site": {url.Values{"from": {"1"}, "set": {`{"content_weight":8}`}, "back": {"//example.com/"}}, 400, "a page of this server"},
+		"another's":    {url.Values{"from": {"1"}, "set": {`{"content_weight":8}`}, "back": {`/matrix/../\\example.com/`}}, 400, "a page of this server"},
 	} {
 		if c.form.Get("back") == "" {
 			c.form.Set("back", "/matrix/")

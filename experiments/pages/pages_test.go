@@ -147,6 +147,11 @@ func TestFitsRefused(t *testing.T) {
 			t.Error(target, got)
 		}
 	}
+	kind, body = upload(t, content.Bytes(), good)
+	without := web.New(store, Options(store, filepath.Join(t.TempDir(), "none.safetensors")))
+	if status, _, text := send(t, without, http.MethodPost, "/fits/", kind, body); status != http.StatusBadRequest || !strings.Contains(text, "none.safetensors") {
+		t.Error(status, text) // the database can be used
+	}
 	if runs, err := store.Runs(t.Context(), tracker.Query{}); err != nil || len(runs) != 1 {
 		t.Error(len(runs), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -305,7 +306,7 @@ func setting(text string) (change func(c *hrstyle.Config), err error) {
 // back is the page that a form came from.
 func back(r *http.Request) (string, error) {
 	to := r.PostFormValue("back")
-	if !strings.HasPrefix(to, "/matrix/") && !strings.HasPrefix(to, "/better/") {
+	if u, err := url.Parse(to); err != nil || u.Scheme != "" || u.Host != "" || u.Path != "/matrix/" && u.Path != "/better/" {
 		return "", web.Bad(fmt.Errorf("back to %q; allowed: a page of this server", to))
 	}
 	return to, nil
