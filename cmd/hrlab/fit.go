@@ -269,7 +269,7 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 	return errors.Join(err, failed)
 }
 
-// applyCommand is the command that gives the look at the picture's own size; empty where there is none.
+// applyCommand is the command that gives the same look at the picture's own size, beside the result; empty where there is none.
 func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
 	name := content.Name
 	if strings.HasPrefix(name, "-") { // or else it would be a flag
@@ -284,7 +284,12 @@ func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
 	case f.Generator == "":
 		return ""
 	}
-	return fmt.Sprintf("hrlab apply %s %s %s%s", from, quote(name), option("out", unused(stem(f.Out)+"_full.png", nil)), f.asFlag())
+	out := stem(name) + "_full.png"
+	if extension := filepath.Ext(f.Out); f.Out != "-" {
+		out = strings.TrimSuffix(f.Out, extension) + "_full" + extension
+	}
+	command := append([]string{"hrlab apply", from, quote(name), option("out", unused(out, nil))}, given(f.resultFlags())...)
+	return strings.Join(command, " ") + f.asFlag()
 }
 
 // next is the line that says what may come next: the look at the picture's own size, or where the result has that size, other
@@ -510,24 +515,39 @@ func (f *fitCmd) checkOutputs(checkpoint string) error {
 // resumeCommand is the command line that goes on with this fit, with every flag that is not kept in the checkpoint.
 func (f *fitCmd) resumeCommand(from string) string {
 	command := []string{"hrlab fit", option("resume", from), option("out", f.Out)}
-	for _, other := range []struct{ name, value, usual string }{
-		{"bits", strconv.Itoa(f.Bits), "8"},
-		{"quality", strconv.Itoa(f.Quality), "95"},
+	command = append(command, given(append(f.resultFlags(), []flagValue{
 		{"out-size", f.OutSize, originalSize},
-		{"strength", strconv.FormatFloat(f.Strength, 'g', -1, 64), "1"},
 		{"memory", strconv.FormatFloat(f.Memory, 'g', -1, 64), "0"},
 		{"vgg", f.VGG, "auto"},
 		{"device", f.Device, "auto"},
 		{"generator", f.Generator, ""},
 		{"json", f.JSON, ""},
 		{"db", f.DB, "hrlab.db"},
-	} {
-		if other.value != other.usual {
-			command = append(command, option(other.name, other.value))
-		}
-	}
+	}...))...)
 	if f.NoTrack {
 		command = append(command, "--no-track")
 	}
 	return strings.Join(command, " ")
+}
+
+// flagValue is a flag with its value and the one that it has where nobody gives it.
+type flagValue struct{ name, value, usual string }
+
+// resultFlags are those flags that fit and apply have in common, and that change what is in the result.
+func (f *fitCmd) resultFlags() []flagValue {
+	return []flagValue{
+		{"bits", strconv.Itoa(f.Bits), "8"},
+		{"quality", strconv.Itoa(f.Quality), "95"},
+		{"strength", strconv.FormatFloat(f.Strength, 'g', -1, 64), "1"},
+	}
+}
+
+// given are the options for flags whose value is not the usual one.
+func given(flags []flagValue) (options []string) {
+	for _, flag := range flags {
+		if flag.value != flag.usual {
+			options = append(options, option(flag.name, flag.value))
+		}
+	}
+	return options
 }
