@@ -38,7 +38,7 @@ const leastTile = 4 * margin
 // picture done as a whole with the same statistics, to the rounding of float32.
 //
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
-// names the largest size that fits. It returns the cause of ctx, after the current tile, when that is cancelled.
+// names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
 func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
 	if err := checkSides(p); err != nil {
 		return nil, err
@@ -56,6 +56,9 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 		scale := math.Sqrt(copied / (float64(w) * float64(h)))
 		if scale >= 1 {
 			out, err = e.applyTiles(ctx, "apply", pixels, max(fours(w), fours(h)), how.Progress, flat)
+			return
+		}
+		if err = context.Cause(ctx); err != nil {
 			return
 		}
 		w, h = max(fours(int(float64(w)*scale)), minSide), max(fours(int(float64(h)*scale)), minSide)

@@ -78,13 +78,16 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			failed = append(failed, err)
 		}
-		if err != nil && !named {
+		if err != nil && !named && ctx.Err() == nil {
 			bar.say(oneLine(err))
 		}
 		bar.done()
 	}
 	bar.close()
 	switch {
+	case ctx.Err() != nil && named && len(failed) > 0:
+		fmt.Fprintf(c.messages, "stopped: %s is not written\n", outs[0].path)
+		return ctx.Err()
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "stopped: %d of %d pictures are done\n", bar.n-len(failed), len(pictures))
 		return ctx.Err()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,8 @@ import (
 	"hrlab/picture"
 
 	"hrlab/hrstyle/sample"
+
+	"golang.org/x/image/draw"
 )
 
 // Ctrl-C in a folder leaves the results that are finished, and nothing else.
@@ -52,6 +55,49 @@ func TestApplyStops(t *testing.T) {
 		if _, err := picture.Load(filepath.Join(out, e.Name())); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Ctrl-C in a single large picture leaves nothing, and says so. A fit leaves the picture at the size of the fit.
+func TestLargeStops(t *testing.T) {
+	generator, err := filepath.Abs("../../hrstyle/testdata/hrnet_init.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := picture.Save("large.png", picture.Scale(sample.Content(52, 50), 1040, 1000, draw.BiLinear), picture.Encoding{}); err != nil {
+		t.Fatal(err)
+	}
+	apply := applyCmd{Generator: generator, Pictures: []string{"large.png"}, Out: "out.png", Device: "go"}
+	apply.Bits, apply.Quality = 8, 95
+	fit := fitCmd{Content: "large.png", Style: "large.png", Out: "fit.png"}
+	fit.Device, fit.VGG, fit.DB, fit.OutSize, fit.Strength, fit.Bits, fit.Quality = "go", "random", "hrlab.db", originalSize, 1, 8, 95
+	size, steps := 32, 1
+	fit.Size, fit.Steps = &size, &steps
+	for _, test := range []struct {
+		run  func(context.Context, *console) error
+		want string
+	}{
+		{apply.Run, "stopped: out.png is not written\n"},
+		{fit.Run, "stopped: fit.png has the picture at the size of the fit; at the picture's own size: hrlab apply --run 1 large.png --out fit_full.png\n"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		said := &strings.Builder{}
+		messages := writerFunc(func(text []byte) (int, error) {
+			if string(text) == "large.png: 1040x1000 px\n" {
+				cancel()
+			}
+			return said.Write(text)
+		})
+		if err := test.run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if !strings.HasSuffix(said.String(), test.want) {
+			t.Error(said)
+		}
+	}
+	if files, err := filepath.Glob("*.png"); err != nil || !slices.Equal(files, []string{"fit.png", "large.png"}) {
+		t.Errorf("%q, %v", files, err)
 	}
 }
 
