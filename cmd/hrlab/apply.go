@@ -132,7 +132,7 @@ func (a *applyCmd) one(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.G
 		return err
 	}
 	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG+a.describe(), p)
-	err = where.write(func(out string) error { return picture.Save(out, img, how) })
+	err = where.write(where.encoded(img, how))
 	out := where.path
 	if err != nil || out == "-" {
 		return err

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"image"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,6 +101,34 @@ func TestLargeStops(t *testing.T) {
 	if files, err := filepath.Glob("*.png"); err != nil || !slices.Equal(files, []string{"fit.png", "large.png"}) {
 		t.Errorf("%q, %v", files, err)
 	}
+}
+
+// While a picture is encoded its made-up name is not taken yet: a kill at that time would leave an empty file.
+func TestEncodedFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.png")
+	out := place{path, path}
+	img := watched{sample.Content(16, 16), func() {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("there is a file: %v", err)
+		}
+	}}
+	if err := out.write(out.encoded(img, picture.Encoding{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := picture.Load(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// watched is a picture that tells when it is looked at.
+type watched struct {
+	image.Image
+	look func()
+}
+
+func (w watched) Bounds() image.Rectangle {
+	w.look()
+	return w.Image.Bounds()
 }
 
 // Where nobody sees a terminal, a large picture tells every half minute that it is worked at.

@@ -199,7 +199,7 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 	last, content := result.last, result.content
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
 	how := f.encoding(last.Describe()+f.describe(), content)
-	picture := f.save(ctx, track, &files.out, report.Output, func(path string) error { return picture.Save(path, result.img, how) })
+	picture := f.save(ctx, track, &files.out, report.Output, files.out.encoded(result.img, how))
 	failed := errors.Join(picture, f.save(ctx, track, &files.generator, report.Generator, last.Generator().Save))
 	f.Out, f.Generator = files.out.path, files.generator.path
 	if picture == nil {

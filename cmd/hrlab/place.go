@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"hrlab/picture"
 )
 
 // place is the file that a result goes to. A file that the person named is written over. A name that was made up never is that of
@@ -78,6 +81,21 @@ func (p *place) write(save func(path string) error) error {
 		_ = os.Remove(p.path)
 	}
 	return err
+}
+
+// encoded returns what writes a picture to a place. It encodes a picture whose name was made up at once, before [place.write]
+// takes the name by an empty file: a large one takes seconds, and a kill meanwhile would leave that file.
+func (p place) encoded(img image.Image, how picture.Encoding) (save func(path string) error) {
+	if p.made == "" {
+		return func(path string) error { return picture.Save(path, img, how) }
+	}
+	data, err := how.Encode(filepath.Ext(p.made), img)
+	return func(path string) error {
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return picture.WriteFile(path, data)
+	}
 }
 
 // endsIn refuses a file whose name has another extension than these.
