@@ -428,7 +428,7 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 		return nil, 0, err
 	}
 	if err == nil && info.Status == tracker.Finished && start.Step >= start.Config.Steps && f.Steps == nil {
-		return nil, 0, fmt.Errorf("run %d is finished, after %d steps: say how many there are to be: --steps %d", info.ID, start.Step, 2*max(start.Step, 1))
+		return nil, 0, fmt.Errorf("run %d is finished, after %d steps: say how many there are to be: --steps %d; its look at a picture's own size: hrlab apply --run %d PICTURE --out FILE%s", info.ID, start.Step, 2*max(start.Step, 1), info.ID, f.asFlag())
 	}
 	return start, info.ID, err
 }
