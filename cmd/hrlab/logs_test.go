@@ -65,6 +65,7 @@ func TestLogs(t *testing.T) {
 		{"setup", "empty-cache", 0, 0},
 		{"setup", "weights --weights-url content.png", 0, 2},
 		{"doctor", "", 0, 0},
+		{"serve", "--addr 8765", 0, 2}, // one that serves is in TestPage
 		{"notebook run", "missing.ipynb", 0, 2},
 		{"completion", "bash", 0, 0},
 		{"version", "", 0, 0},
