@@ -321,3 +321,20 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 		}
 	}
 }
+
+// Names are the names of all parameters, tags and metrics that runs have, each once and in order.
+func Names(runs []Info) (params, tags, metrics []string) {
+	p, t, m := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, i := range runs {
+		for name := range i.Params {
+			p[name] = true
+		}
+		for name := range i.Tags {
+			t[name] = true
+		}
+		for name := range i.Metrics {
+			m[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(p)), slices.Sorted(maps.Keys(t)), slices.Sorted(maps.Keys(m))
+}

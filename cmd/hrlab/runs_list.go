@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -160,20 +158,9 @@ func allFields(runs []tracker.Info, deleted bool) ([]tracker.Field, error) {
 			return i.Deleted
 		}})
 	}
-	params, tags, metrics := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, i := range runs {
-		for name := range i.Params {
-			params[name] = true
-		}
-		for name := range i.Tags {
-			tags[name] = true
-		}
-		for name := range i.Metrics {
-			metrics[name] = true
-		}
-	}
-	add := func(kind string, names map[string]bool, of func(i tracker.Info, name string) (value any, ok bool)) {
-		for _, name := range slices.Sorted(maps.Keys(names)) {
+	params, tags, metrics := tracker.Names(runs)
+	add := func(kind string, names []string, of func(i tracker.Info, name string) (value any, ok bool)) {
+		for _, name := range names {
 			fields = append(fields, tracker.Field{Name: kind + "." + name, Of: func(i tracker.Info) any {
 				if v, ok := of(i, name); ok {
 					return v

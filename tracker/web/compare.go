@@ -2,7 +2,6 @@ package web
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -83,21 +82,10 @@ func (c *comparison) compare(infos []tracker.Info) {
 			c.Differ = append(c.Differ, d)
 		}
 	}
-	params, tags, metrics := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, info := range infos {
-		for key := range info.Params {
-			params[key] = true
-		}
-		for key := range info.Tags {
-			tags[key] = true
-		}
-		for key := range info.Metrics {
-			metrics[key] = true
-		}
-	}
+	params, tags, metrics := tracker.Names(infos)
 	add("status", func(i tracker.Info) string { return string(i.Status) })
 	n := len(c.Differ)
-	for _, key := range slices.Sorted(maps.Keys(params)) {
+	for _, key := range params {
 		add(key, func(i tracker.Info) string { return i.Params[key].Text })
 	}
 	for i := range c.Runs {
@@ -105,7 +93,7 @@ func (c *comparison) compare(infos []tracker.Info) {
 			c.Runs[i].Settings = append(c.Runs[i].Settings, d.Name+" "+d.Values[i])
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(metrics)) {
+	for _, key := range metrics {
 		add(key, func(i tracker.Info) string {
 			m, ok := i.Metrics[key]
 			if !ok || math.IsNaN(m.Last) {
@@ -114,7 +102,7 @@ func (c *comparison) compare(infos []tracker.Info) {
 			return number(m.Last)
 		})
 	}
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
+	for _, key := range tags {
 		add("tag "+key, func(i tracker.Info) string { return i.Tags[key] })
 	}
 }
