@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,7 +61,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "%6s %14s %14s %14s %12s", "px", "first loss, s", "second start", "s/step", "peak, MB")
+	fmt.Fprintf(c.out, "%6s %14s %14s %14s %12s %8s %8s", "px", "first loss, s", "second start", "s/step", "peak, MB", "GFLOP/s", "GB/step")
 	if b.Peer != "" {
 		for _, p := range peers {
 			fmt.Fprintf(c.out, " %14s %8s", p.name, "ratio")
@@ -76,10 +78,11 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
+		cost := filepath.Join(dir, "cost"+n)
 		fit := func(steps int) (timing, error) {
 			command := exec.CommandContext(ctx, self, "fit", "--content", content, "--style", style, "--reference", "--size", n, "--style-size", n,
 				"--steps", strconv.Itoa(steps), "--report-every", "1", "--json", "-", "--no-track", "--device", b.Device, "--vgg", b.VGG, "--out", filepath.Join(dir, "out.png"))
-			command.Env = append(os.Environ(), device.CacheVariable+"="+cache)
+			command.Env = append(os.Environ(), device.CacheVariable+"="+cache, device.CostVariable+"="+cost)
 			return timeSteps(command)
 		}
 		ours, err := fit(b.Steps)
@@ -90,7 +93,9 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(c.out, "%6d %14.1f %14.1f %14.3f %12d", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20)
+		flops, moved := stepCost(cost)
+		fmt.Fprintf(c.out, "%6d %14.1f %14.1f %14.3f %12d %8.0f %8.2f", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20,
+			flops/1e9/ours.step, moved/1e9)
 		if b.Peer != "" {
 			for _, p := range peers {
 				args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
@@ -109,6 +114,19 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		fmt.Fprintln(c.out)
 	}
 	return nil
+}
+
+// stepCost is what a step computes and moves by XLA's own count: floating point operations, and the bytes that its loops and
+// convolutions read and write. NaN where the device does not say.
+func stepCost(file string) (flops, bytes float64) {
+	content, _ := os.ReadFile(file) // only XLA:CPU writes one
+	for line := range strings.Lines(string(content)) {
+		var name string
+		if n, _ := fmt.Sscan(line, &name, &flops, &bytes); n == 3 && strings.HasPrefix(name, "step") {
+			return flops, bytes
+		}
+	}
+	return math.NaN(), math.NaN()
 }
 
 // peerEnvironment is this process's environment as the person set it: without hrlab's own tunables of the allocator.

@@ -15,6 +15,10 @@ import (
 // off, means no cache.
 const CacheVariable = "HRLAB_XLA_CACHE"
 
+// CostVariable is the environment variable with the file to which XLA:CPU's plugin adds a line for every program that it compiles:
+// its name, and the floating point operations and bytes that XLA counts for a call of it.
+const CostVariable = "HRLAB_XLA_COST"
+
 // problem is the plugin's file with its last complaint, and cached the name of an entry or of one that is being written.
 const problem = "problem"
 

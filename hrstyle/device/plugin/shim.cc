@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@
 #include "cache.h"
 #include "xla/debug_options_flags.h"
 #include "xla/hlo/builder/xla_computation.h"
+#include "xla/hlo/ir/hlo_module.h"
 #include "xla/layout_util.h"
 #include "xla/literal.h"
 #include "xla/pjrt/c/pjrt_c_api.h"
@@ -32,6 +34,7 @@
 #include "xla/pjrt/plugin/xla_cpu/xla_cpu_pjrt_client.h"
 #include "xla/pjrt/proto/compile_options.pb.h"
 #include "xla/primitive_util.h"
+#include "xla/service/hlo_cost_analysis.h"
 #include "xla/shape_util.h"
 #include "xla/tsl/lib/strings/proto_serialization.h"
 
@@ -305,6 +308,21 @@ absl::StatusOr<std::unique_ptr<xla::PjRtLoadedExecutable>> Compile(
   return client->CompileAndLoad(computation, std::move(options));
 }
 
+// NoteCost adds a line to the file that HRLAB_XLA_COST names: a program's name,
+// and the floating point operations and bytes that XLA counts for a call of it.
+// Nothing is noted of what comes from the cache.
+void NoteCost(xla::PjRtClient* client, const xla::PjRtExecutable* executable) {
+  const char* file = getenv("HRLAB_XLA_COST");
+  if (!file) return;
+  auto modules = executable->GetHloModules();
+  auto cost = client->GetHloCostAnalysis();
+  if (!modules.ok() || modules->size() != 1 || !cost.ok()) return;
+  if (!(*modules)[0]->entry_computation()->Accept(cost->get()).ok()) return;
+  std::ofstream(file, std::ios::app)
+      << executable->name() << ' ' << (*cost)->flop_count() << ' '
+      << (*cost)->bytes_accessed() << '\n';
+}
+
 // Compile, but from the cache where it has this program. What the cache has and
 // XLA does not load is compiled again.
 absl::StatusOr<std::unique_ptr<xla::PjRtLoadedExecutable>> CachedCompile(
@@ -329,6 +347,7 @@ absl::StatusOr<std::unique_ptr<xla::PjRtLoadedExecutable>> CachedCompile(
   auto loaded =
       Compile(client->client.get(), format, code, std::move(options));
   if (!loaded.ok()) return loaded;
+  NoteCost(client->client.get(), (*loaded)->GetExecutable());
   auto content = (*loaded)->GetExecutable()->SerializeExecutable();
   if (content.ok())
     cache.Put(key, *content);
