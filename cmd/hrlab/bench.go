@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,9 +92,13 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return err
 		}
-		flops, moved := stepCost(cost)
-		fmt.Fprintf(c.out, "%6d %14.1f %14.1f %14.3f %12d %8.0f %8.2f", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20,
-			flops/1e9/ours.step, moved/1e9)
+		flops, moved, ok := stepCost(cost)
+		fmt.Fprintf(c.out, "%6d %14.1f %14.1f %14.3f %12d", size, ours.first.Seconds(), second.first.Seconds(), ours.step, ours.peak>>20)
+		if ok {
+			fmt.Fprintf(c.out, " %8.0f %8.2f", flops/1e9/ours.step, moved/1e9)
+		} else {
+			fmt.Fprintf(c.out, " %8s %8s", "-", "-")
+		}
 		if b.Peer != "" {
 			for _, p := range peers {
 				args := []string{b.Peer, "fit", "--content", content, "--style", style, "--size", n, "--style-size", n, "--steps", strconv.Itoa(b.Steps), "--every", "1"}
@@ -117,16 +120,16 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 }
 
 // stepCost is what a step computes and moves by XLA's own count: floating point operations, and the bytes that its loops and
-// convolutions read and write. NaN where the device does not say.
-func stepCost(file string) (flops, bytes float64) {
-	content, _ := os.ReadFile(file) // only XLA:CPU writes one
+// convolutions read and write. Only XLA:CPU says it.
+func stepCost(file string) (flops, bytes float64, ok bool) {
+	content, _ := os.ReadFile(file) // other devices write none
 	for line := range strings.Lines(string(content)) {
 		var name string
 		if n, _ := fmt.Sscan(line, &name, &flops, &bytes); n == 3 && strings.HasPrefix(name, "step") {
-			return flops, bytes
+			return flops, bytes, true
 		}
 	}
-	return math.NaN(), math.NaN()
+	return 0, 0, false
 }
 
 // peerEnvironment is this process's environment as the person set it: without hrlab's own tunables of the allocator.
