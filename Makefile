@@ -29,9 +29,10 @@ notebooks: tools build ## install JupyterLab with a Go kernel and open the noteb
 
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
+	@command -v ffmpeg >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends ffmpeg; } >/dev/null || { echo "FFmpeg is missing: apt-get install ffmpeg" >&2; exit 2; }
 	@$(call pip,tracker/testdata/tensorboard.txt,$(TENSORBOARD))
 	@$(call pip,tracker/mlflow/testdata/requirements.txt,$(MLFLOW))
-	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_REQUIRE_FFMPEG=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 
 # What the tests of exports read event files by; 45 MB, by pip, with pinned hashes.
@@ -75,6 +76,7 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	go test -fuzz FuzzRead -fuzztime 10m -fuzzminimizetime 5s ./hrstyle/safetensors
 	go test -fuzz FuzzDecode -fuzztime 10m -fuzzminimizetime 5s ./picture
 	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./picture
+	go test -fuzz FuzzReadCube -fuzztime 10m -fuzzminimizetime 5s ./picture
 
 # What draws curves in the tracker's page. Without npm the page says that it is missing.
 CHARTS := tracker/web/assets/dist/uPlot.esm.js

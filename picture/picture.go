@@ -106,19 +106,28 @@ func Load(path string) (Picture, error) {
 	if path == "-" {
 		return Read(path, os.Stdin)
 	}
-	info, err := os.Stat(path)
+	f, err := openFile(path)
 	if err != nil {
-		return Picture{}, unread(path, err)
-	}
-	if !info.Mode().IsRegular() { // a named pipe waits for its writer once it is opened
-		return Picture{}, unread(path, errors.New("not a regular file"))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Picture{}, unread(path, err)
+		return Picture{}, err
 	}
 	defer f.Close()
 	return Read(path, f)
+}
+
+// openFile opens a file to be read. A pipe would wait for its writer once it is opened.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, unread(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, unread(path, errors.New("not a regular file"))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unread(path, err)
+	}
+	return f, nil
 }
 
 // Read reads a picture as Load does, from r. name is the picture's, and errors begin with it.
