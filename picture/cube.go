@@ -3,8 +3,10 @@ package picture
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"math"
 	"slices"
@@ -177,4 +179,22 @@ func (c *Cube) Encode() []byte {
 		}
 	}
 	return data
+}
+
+// Hald returns the LUT as a HALD CLUT (Eskil Steenberg, quelsolaar.com/technology/clut.html): a square picture whose pixels are the
+// nodes in their order, in 16 bits. That of a LUT of 36³ is 216x216 and called level 6, that of 64³ is 512x512, level 8. The
+// size must be the square of a level and the domain 0 to 1, otherwise the result is nil.
+func (c *Cube) Hald() *image.NRGBA64 {
+	level := int(math.Sqrt(float64(c.Size)))
+	if level*level != c.Size || c.Min != [3]float32{} || c.Max != [3]float32{1, 1, 1} {
+		return nil
+	}
+	out := image.NewNRGBA64(image.Rect(0, 0, level*c.Size, level*c.Size))
+	for i, node := range c.Nodes {
+		pixel := binary.BigEndian.AppendUint64(out.Pix[:8*i], math.MaxUint16)
+		for k, v := range node {
+			binary.BigEndian.PutUint16(pixel[8*i+2*k:], uint16(math.Round(math.MaxUint16*min(max(float64(v), 0), 1))))
+		}
+	}
+	return out
 }

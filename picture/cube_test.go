@@ -121,6 +121,31 @@ func TestCubeAsFFmpeg(t *testing.T) {
 	}
 }
 
+// A HALD CLUT does the same in FFmpeg's haldclut as the LUT. That filter has the level of 36³ and of 64³ from the picture's size.
+func TestHald(t *testing.T) {
+	dir, img := t.TempDir(), manyColours()
+	for _, size := range []int{36, 64} {
+		c := wild(size)
+		if err := Save(filepath.Join(dir, "clut.png"), c.Hald(), Encoding{Bits: 16}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.Nodes { // as a picture has them
+			for k, v := range c.Nodes[i] {
+				c.Nodes[i][k] = min(max(v, 0), 1)
+			}
+		}
+		want := swapped(ffmpeg(t, dir, deep(img), img.Rect.Size(), "rgba64le", "[in]format=rgba64le[a];movie=clut.png,format=rgba64le[b];[a][b]haldclut=interp=tetrahedral[out]"))
+		if d := levelsApart(c.Apply(img).Pix, want, 2); d > 3 {
+			t.Errorf("size %d: %d levels of 65535 from FFmpeg's", size, d)
+		}
+	}
+	wide := identity(36)
+	wide.Max[1] = 2
+	if identity(33).Hald() != nil || wide.Hald() != nil {
+		t.Error("a HALD CLUT of a size or a domain that it has not")
+	}
+}
+
 // levelsApart is the largest difference between numbers of so many bytes, big-endian.
 func levelsApart(a, b []byte, bytes int) (most int) {
 	if len(a) != len(b) {
