@@ -20,6 +20,26 @@ func Again(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.P
 	if info.Params["init"].Text != "" {
 		return pair, config, fmt.Errorf("run %d began with a generator: hrlab fit --init fits it again", run)
 	}
+	return recordedPair(ctx, store, info)
+}
+
+// Fitted is the pair of a run at the size that it was fitted at. The pictures and errors are those of [Again], but a run may have begun
+// with a generator.
+func Fitted(ctx context.Context, store *tracker.Store, run int64) (hrstyle.Pair, error) {
+	info, err := store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return hrstyle.Pair{}, err
+	}
+	pair, config, err := recordedPair(ctx, store, info)
+	if err != nil {
+		return pair, err
+	}
+	return pair.Fitted(config)
+}
+
+// recordedPair is the pair of a run and its settings.
+func recordedPair(ctx context.Context, store *tracker.Store, info tracker.Info) (pair hrstyle.Pair, config hrstyle.Config, err error) {
+	run := info.ID
 	j, broken, err := (&Queue{store: store}).remembered(ctx, run)
 	if err = errors.Join(err, broken); err != nil {
 		return pair, config, err

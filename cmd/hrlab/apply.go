@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,9 +17,8 @@ import (
 )
 
 type applyCmd struct {
-	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
-	RunName   string `name:"run" predictor:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
-	dbFlags
+	generatorFlags
+	Cube     string   `placeholder:"FILE" help:"A 3D LUT for sRGB in place of a generator: a .cube file."`
 	Pictures []string `arg:"" name:"picture" help:"Pictures, folders of pictures, or - for standard input."`
 	Out      string   `required:"" placeholder:"DIR|FILE|-" help:"A directory, where results have the names of the pictures, with a number where there is one. For one picture also a file, or - for standard output."`
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
@@ -32,13 +32,28 @@ func (*applyCmd) Help() string {
 	return `Examples:
 
 	hrlab apply --generator boat.safetensors other.jpg --out out.png
-	hrlab apply --run 12 holiday/ --out done --format jpg`
+	hrlab apply --run 12 holiday/ --out done --format jpg
+	hrlab apply --cube look.cube holiday/ --out done`
+}
+
+// generatorFlags say which generator.
+type generatorFlags struct {
+	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
+	RunName   string `name:"run" predictor:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
+	dbFlags
+}
+
+// look is what pictures get: that of a generator, or of a LUT.
+type look struct {
+	generator *hrstyle.Generator
+	cube      *picture.Cube
+	engine    *hrstyle.Engine // that applies the generator
 }
 
 // errPictures is the error of the command where some of several pictures failed.
 var errPictures = errors.New("failed")
 
-// Run applies the generator to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
+// Run applies the look to every picture. Each keeps its EXIF data and time; one that fails does not stop the rest.
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	if err := a.valid(); err != nil {
 		return err
@@ -54,18 +69,19 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	for _, line := range skipped {
 		fmt.Fprintln(c.messages, line)
 	}
-	g, err := a.load(ctx)
+	l, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
 	if err := a.prepare(outs); err != nil {
 		return err
 	}
-	engine, err := engineFlags{a.Device, "none"}.open(ctx, c)
-	if err != nil {
-		return err
+	if l.generator != nil {
+		if l.engine, err = (engineFlags{a.Device, "none"}).open(ctx, c); err != nil {
+			return err
+		}
+		defer l.engine.Close()
 	}
-	defer engine.Close()
 
 	named := len(pictures) == 1 && pictures[0] == a.Pictures[0] // the only one, and in no folder
 	bar := c.newCounter(len(pictures))
@@ -74,7 +90,7 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 		if ctx.Err() != nil {
 			break
 		}
-		err := a.one(ctx, engine, g, path, outs[i], bar)
+		err := a.one(ctx, l, path, outs[i], bar)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -99,15 +115,31 @@ func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	return nil
 }
 
-// load reads the generator of the file or of the run.
-func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
-	switch {
-	case (a.Generator == "") == (a.RunName == ""):
-		return nil, errors.New("--generator FILE or --run RUN is needed, and not both")
-	case a.Generator != "":
-		return hrstyle.LoadGenerator(a.Generator)
+// look reads the generator or the LUT.
+func (a *applyCmd) look(ctx context.Context) (l look, err error) {
+	given := 0
+	for _, flag := range []string{a.Generator, a.RunName, a.Cube} {
+		if flag != "" {
+			given++
+		}
 	}
-	store, info, err := a.findRun(ctx, a.RunName)
+	switch {
+	case given != 1:
+		return l, errors.New("--generator FILE, --run RUN or --cube FILE is needed, and only one of them")
+	case a.Cube != "":
+		l.cube, err = picture.LoadCube(a.Cube)
+	default:
+		l.generator, err = a.load(ctx)
+	}
+	return l, err
+}
+
+// load reads the generator of the file or of the run.
+func (f generatorFlags) load(ctx context.Context) (g *hrstyle.Generator, err error) {
+	if f.Generator != "" {
+		return hrstyle.LoadGenerator(f.Generator)
+	}
+	store, info, err := f.findRun(ctx, f.RunName)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +147,16 @@ func (a *applyCmd) load(ctx context.Context) (g *hrstyle.Generator, err error) {
 	return g, errors.Join(err, store.Close())
 }
 
-// one applies the generator to one picture, and tells the user of anything odd.
-func (a *applyCmd) one(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.Generator, path string, where place, bar *counter) error {
+// source names the generator in a few words.
+func (f generatorFlags) source() string {
+	if f.RunName != "" {
+		return "generator of run " + f.RunName
+	}
+	return "generator " + filepath.Base(f.Generator)
+}
+
+// one applies the look to one picture, and tells the user of anything odd.
+func (a *applyCmd) one(ctx context.Context, l look, path string, where place, bar *counter) error {
 	p, err := picture.Load(path)
 	if err != nil {
 		return err
@@ -124,14 +164,21 @@ func (a *applyCmd) one(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.G
 	for _, note := range p.Notes {
 		bar.say(path + " " + note)
 	}
-	if text := farLarger(g.Config.Size, path, p.Bounds().Size()); text != "" {
-		bar.say(text)
+	var img *image.NRGBA64
+	comment := "hrlab: LUT " + filepath.Base(a.Cube)
+	if l.cube != nil {
+		img = l.cube.Apply(picture.Flatten(p.Image))
+		picture.Blend(img, p, a.Strength)
+	} else {
+		if text := farLarger(l.generator.Config.Size, path, p.Bounds().Size()); text != "" {
+			bar.say(text)
+		}
+		if img, err = a.apply(ctx, l.engine, l.generator, p, bar); err != nil {
+			return err
+		}
+		comment = "hrlab: " + a.source() + "; VGG19: " + l.generator.VGG
 	}
-	img, err := a.apply(ctx, engine, g, p, bar)
-	if err != nil {
-		return err
-	}
-	how := a.encoding("hrlab: generator "+a.source()+"; VGG19: "+g.VGG+a.describe(), p)
+	how := a.encoding(comment+a.describe(), p)
 	err = where.write(where.encoded(img, how))
 	out := where.path
 	if err != nil || out == "-" {
@@ -145,13 +192,6 @@ func (a *applyCmd) one(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.G
 		return os.Chtimes(out, info.ModTime(), info.ModTime())
 	}
 	return nil
-}
-
-func (a *applyCmd) source() string {
-	if a.RunName != "" {
-		return "of run " + a.RunName
-	}
-	return filepath.Base(a.Generator)
 }
 
 // inFolders replaces every folder in paths by the pictures in it, and says what it skips there: files without the extension
@@ -216,7 +256,7 @@ func inFolders(paths []string, results string) (pictures, skipped []string, err 
 
 // outputs names a file for every picture.
 func (a *applyCmd) outputs(pictures []string) (outs []place, err error) {
-	inputs := append([]string{a.Generator}, pictures...)
+	inputs := append([]string{a.Generator, a.Cube}, pictures...)
 	switch {
 	case isFolder(a.Out) || a.Out != "-" && filepath.Ext(a.Out) == "":
 		var names []string

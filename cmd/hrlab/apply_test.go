@@ -41,7 +41,7 @@ func TestApplyStops(t *testing.T) {
 		}
 		return said.Write(text)
 	})
-	apply := applyCmd{Generator: "../../hrstyle/testdata/hrnet_init.safetensors", Pictures: []string{in}, Out: out, Format: "png", Device: "go"}
+	apply := applyCmd{generatorFlags: generatorFlags{Generator: "../../hrstyle/testdata/hrnet_init.safetensors"}, Pictures: []string{in}, Out: out, Format: "png", Device: "go"}
 	apply.Bits, apply.Quality = 8, 95
 	if err := apply.Run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -70,7 +70,7 @@ func TestLargeStops(t *testing.T) {
 	if err := picture.Save("large.png", picture.Scale(sample.Content(52, 50), 1040, 1000, draw.BiLinear), picture.Encoding{}); err != nil {
 		t.Fatal(err)
 	}
-	apply := applyCmd{Generator: generator, Pictures: []string{"large.png"}, Out: "out.png", Device: "go"}
+	apply := applyCmd{generatorFlags: generatorFlags{Generator: generator}, Pictures: []string{"large.png"}, Out: "out.png", Device: "go"}
 	apply.Bits, apply.Quality = 8, 95
 	fit := fitCmd{Content: "large.png", Style: "large.png", Out: "fit.png"}
 	fit.Device, fit.VGG, fit.DB, fit.OutSize, fit.Strength, fit.Bits, fit.Quality = "go", "random", "hrlab.db", originalSize, 1, 8, 95

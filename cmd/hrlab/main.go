@@ -31,7 +31,8 @@ type verbs struct {
 	Report  reportCmd  `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Compare compareCmd `cmd:"" help:"Show the outputs of runs beside each other, under a slider or side by side."`
 	Serve   serveCmd   `cmd:"" help:"Show the runs in a browser, live while fits run."`
-	Apply   applyCmd   `cmd:"" help:"Apply a fitted generator to other pictures."`
+	Apply   applyCmd   `cmd:"" help:"Apply a fitted generator, or a LUT, to other pictures."`
+	Export  exportCmd  `cmd:"" help:"Make a 3D LUT of a look, for other programs: .cube, or a HALD CLUT."`
 	Bench   benchCmd   `cmd:"" help:"Time whole steps, beside PyTorch's where peer.py is given."`
 
 	Notebook   notebookCmd   `cmd:"" help:"Install, open and execute notebooks in Go."`
