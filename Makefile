@@ -47,14 +47,14 @@ pip = cmp -s $(1) $(2)/requirements.txt || { rm -rf $(2) && \
 	--target $(2) -r $(1) && cp $(1) $(2)/requirements.txt; }
 
 # -race where no cgo device is involved.
-RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
+RACE := ./nvidia ./picture ./lut ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...
 	go tool -modfile=.ci/tools/go.mod golangci-lint run
 	go mod tidy -diff
 
-bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, where those are there; cells of notebooks
+bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, LUTs beside FFmpeg, where those are there; cells of notebooks
 	$(HRLAB) setup plugin
 	@$(HRLAB) bench --vgg $(or $(HRLAB_VGG),$(wildcard ../shared/weights/vgg19_features_fp16.safetensors),random) $(PEER:%=--peer %)
 	@$(HRLAB) notebook install
@@ -62,6 +62,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, w
 	go test -run xxx -bench . -benchtime 2s ./tracker | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1s ./tracker/web | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./tracker/mlflow | grep ^Benchmark
+	go test -run xxx -bench Cube -benchtime 10x ./picture | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 

@@ -40,6 +40,7 @@ func TestLogs(t *testing.T) {
 		{"worker", "--drain", 1, 0},
 		{"apply", "--run 1 content.png --out applied.png", 1, 0},
 		{"apply", "--generator g.safetensors . --out many", 1, 1}, // some of them are damaged
+		{"export", "look.cube --run 1 content.png --size 17", 1, 0},
 		{"bench", "--sizes 32 --steps 1", 0, 0},
 		{"demo", "--out demo", 1, 130},
 		{"report", "--experiment sweep", 0, 0},
