@@ -35,9 +35,6 @@ Examples:
 	hrlab export look.png before.jpg after.jpg --size 64`
 }
 
-// cubeExtension is that of files with a 3D LUT.
-const cubeExtension = ".cube"
-
 // Run fits the LUT, writes it, and says how near it comes to the look.
 func (e *exportCmd) Run(ctx context.Context, c *console) error {
 	save, err := e.check()
@@ -49,7 +46,7 @@ func (e *exportCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	cube, match, err := lut.Fit(before, after, e.Size)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	cube.Title = "hrlab: " + source
@@ -66,14 +63,14 @@ func (e *exportCmd) check() (save func(c *picture.Cube) error, err error) {
 	sizes := []int{33, 17, 65}
 	save = func(c *picture.Cube) error { return picture.WriteFile(e.Out, c.Encode()) }
 	switch strings.ToLower(filepath.Ext(e.Out)) {
-	case cubeExtension:
+	case ".cube":
 	case ".png":
 		sizes = []int{36, 64}
 		save = func(c *picture.Cube) error {
 			return picture.Save(e.Out, c.Hald(), picture.Encoding{Bits: 16, Comment: c.Title})
 		}
 	default:
-		return nil, fmt.Errorf("%s: unknown extension %q; allowed: %s, and .png for a HALD CLUT", e.Out, filepath.Ext(e.Out), cubeExtension)
+		return nil, fmt.Errorf("%s: unknown extension %q; allowed: .cube, and .png for a HALD CLUT", e.Out, filepath.Ext(e.Out))
 	}
 	if e.Size == 0 {
 		e.Size = sizes[0]
