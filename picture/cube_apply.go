@@ -53,20 +53,26 @@ func bands(rows int, do func(y int)) {
 type lattice struct {
 	nodes [][4]float32      // outputs on a scale whose white is the largest level, and half a level for rounding; the fourth is no value
 	place [3][256]placement // of each level of red, green and blue
-	step  [3]int32          // from a node to the next in red, green and blue
+	path  [8][4]int32       // for each order of the three distances, from the first node of a cell to the corners of the tetrahedron
 	white int32
 }
 
 // placement is where a level lies between two nodes of an axis.
 type placement struct {
-	at   int32   // the index of the first
-	past float32 // how far it is past that, 0 to 1
+	at   int32 // the index of the first
+	past int32 // the bits of a float32: how far it is past that, 0 to 1; as integers they have the same order
 }
 
 // lattice makes the LUT ready for levels up to white.
 func (c *Cube) lattice(white int32) *lattice {
 	n := int32(c.Size)
-	t := &lattice{nodes: make([][4]float32, len(c.Nodes)), step: [3]int32{1, n, n * n}, white: white}
+	red, green, blue := int32(1), n, n*n
+	t := &lattice{nodes: make([][4]float32, len(c.Nodes)), white: white}
+	for order, axes := range [8][2]int32{
+		0b000: {blue, green}, 0b001: {blue, red}, 0b010: {green, blue}, 0b110: {green, red}, 0b101: {red, blue}, 0b111: {red, green},
+	} {
+		t.path[order] = [4]int32{0, axes[0], axes[0] + axes[1], red + green + blue}
+	}
 	for i, node := range c.Nodes {
 		for k, v := range node {
 			const far = 100 // times white: what is beyond does not fit the integers that levels are rounded to
@@ -78,35 +84,25 @@ func (c *Cube) lattice(white int32) *lattice {
 			at := (float64(level)/math.MaxUint8 - float64(c.Min[k])) / (float64(c.Max[k]) - float64(c.Min[k])) * float64(n-1)
 			at = min(max(at, 0), float64(n-1))
 			first := min(int32(at), n-2)
-			t.place[k][level] = placement{first * t.step[k], float32(at - float64(first))}
+			t.place[k][level] = placement{first * [3]int32{red, green, blue}[k], int32(math.Float32bits(float32(at - float64(first))))}
 		}
 	}
 	return t
 }
 
 // colour interpolates in the tetrahedron that the colour lies in. Its corners are the first node of the cell, one step along the
-// axis that the colour is furthest past it, one more along the second, and the last node of the cell.
+// axis that the colour is furthest past it, one more along the second, and the last node of the cell. It has no branches,
+// since nobody can foresee which tetrahedron is next.
 func (t *lattice) colour(red, green, blue uint8) (r, g, b int32) {
 	x, y, z := &t.place[0][red], &t.place[1][green], &t.place[2][blue]
-	var first, second int32 // the steps to the second and the third corner
-	var far, mid, near float32
-	switch {
-	case x.past > y.past && y.past > z.past:
-		first, second, far, mid, near = t.step[0], t.step[0]+t.step[1], x.past, y.past, z.past
-	case x.past > y.past && x.past > z.past:
-		first, second, far, mid, near = t.step[0], t.step[0]+t.step[2], x.past, z.past, y.past
-	case x.past > y.past:
-		first, second, far, mid, near = t.step[2], t.step[2]+t.step[0], z.past, x.past, y.past
-	case z.past > y.past:
-		first, second, far, mid, near = t.step[2], t.step[2]+t.step[1], z.past, y.past, x.past
-	case z.past > x.past:
-		first, second, far, mid, near = t.step[1], t.step[1]+t.step[2], y.past, z.past, x.past
-	default:
-		first, second, far, mid, near = t.step[1], t.step[1]+t.step[0], y.past, x.past, z.past
-	}
+	far, near := max(x.past, y.past, z.past), min(x.past, y.past, z.past)
+	mid := x.past ^ y.past ^ z.past ^ far ^ near
+	order := uint32(y.past-x.past)>>31 | uint32(z.past-y.past)>>31<<1 | uint32(z.past-x.past)>>31<<2 // red before green, green before blue, red before blue
+	path := &t.path[order]
 	at := x.at + y.at + z.at
-	c0, c1, c2, c3 := &t.nodes[at], &t.nodes[at+first], &t.nodes[at+second], &t.nodes[at+t.step[0]+t.step[1]+t.step[2]]
-	w0, w1, w2, w3 := 1-far, far-mid, mid-near, near
+	c0, c1, c2, c3 := &t.nodes[at], &t.nodes[at+path[1]], &t.nodes[at+path[2]], &t.nodes[at+path[3]]
+	a, m, w3 := math.Float32frombits(uint32(far)), math.Float32frombits(uint32(mid)), math.Float32frombits(uint32(near))
+	w0, w1, w2 := 1-a, a-m, m-w3
 	r = min(max(int32(w0*c0[0]+w1*c1[0]+w2*c2[0]+w3*c3[0]), 0), t.white)
 	g = min(max(int32(w0*c0[1]+w1*c1[1]+w2*c2[1]+w3*c3[1]), 0), t.white)
 	b = min(max(int32(w0*c0[2]+w1*c1[2]+w2*c2[2]+w3*c3[2]), 0), t.white)

@@ -8,8 +8,8 @@
 //
 // decode.go reads files: container.go finds the size, profile and EXIF data of each format, tiff.go and bmp.go decode
 // pixels, colour.go converts colours to sRGB, exif.go reads and corrects EXIF data. scale.go makes smaller copies, encode.go
-// writes files. cube.go has 3D LUTs. All of it is pure Go. The libraries in C may be missing where a binary is copied to, and a damaged file
-// could crash the program in them. Values are within 2 of 255 of those of Pillow with LittleCMS.
+// writes files, cube.go has 3D LUTs. All of it is pure Go. The libraries in C may be missing where a binary is copied to, and
+// a damaged file could crash the program in them. Values are within 2 of 255 of those of Pillow with LittleCMS.
 package picture
 
 import (
