@@ -109,7 +109,7 @@ func (e *exportCmd) look(ctx context.Context, c *console) (before, after picture
 		return before, after, "", err
 	}
 	size := before.Bounds().Size()
-	if scale := float64(g.Config.Size) / float64(max(size.X, size.Y)); scale < 1 {
+	if scale := float64(g.Config.Size) / float64(max(size.X, size.Y)); scale > 0 && scale < 1 { // an old generator may not say at which size it was fitted
 		before.Image = picture.Scale(before, max(int(float64(size.X)*scale), leastSide), max(int(float64(size.Y)*scale), leastSide), draw.BiLinear)
 	}
 	engine, err := engineFlags{e.Device, "none"}.open(ctx, c)
