@@ -83,7 +83,7 @@ func TestGreys(t *testing.T) {
 	}
 	for name, look := range map[string]func([3]float64) [3]float64{
 		"gamma 0.4": each(func(v float64) float64 { return math.Pow(v, 0.4) }),
-		"gamma 3":   each(func(v float64) float64 { return math.Pow(v, 3) }),
+		"gamma 3":   each(func(v float64) float64 { return v * v * v }),
 		"s":         each(func(v float64) float64 { return 1 / (1 + math.Exp(6-12*v)) }),
 		"step":      each(func(v float64) float64 { return 0.2 + 0.6*math.Round(v) }),
 		"flat":      each(func(float64) float64 { return 0.5 }),

@@ -145,8 +145,7 @@ func (p *cubeParser) parseLine(line string) error {
 
 // numbers reads n numbers.
 func numbers(text string, n int) (values []float32, err error) {
-	fields := strings.Fields(text)
-	for _, field := range fields {
+	for field := range strings.FieldsSeq(text) {
 		v, err := strconv.ParseFloat(field, 32)
 		if err != nil || !(math.Abs(v) <= mostNode) {
 			return nil, fmt.Errorf("%.40q; allowed: numbers from -1e37 to 1e37", field)
