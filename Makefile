@@ -47,7 +47,7 @@ pip = cmp -s $(1) $(2)/requirements.txt || { rm -rf $(2) && \
 	--target $(2) -r $(1) && cp $(1) $(2)/requirements.txt; }
 
 # -race where no cgo device is involved.
-RACE := ./nvidia ./picture ./lut ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
+RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...
