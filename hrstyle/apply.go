@@ -1,6 +1,7 @@
 package hrstyle
 
 import (
+	"cmp"
 	"context"
 	"image"
 	"math"
@@ -16,7 +17,7 @@ import (
 // Applying says how a generator is applied. The zero value is good for most.
 type Applying struct {
 	Memory   float64            // bytes that the process may take in all; 0 means what is free
-	Progress func(done, of int) // called after every tile, with pixels; may be nil
+	Progress func(done, of int) // called after every tile, with pixels of what the generator is run at; may be nil
 }
 
 // statisticsPixels are the pixels of the copy of a picture that the instance norms' statistics are measured on: 1024x683.
@@ -30,12 +31,19 @@ const margin = 16
 // leastTile is the smallest side of a tile in pixels.
 const leastTile = 4 * margin
 
-// Apply runs a generator on any picture of at least 16x16 px, at the picture's own size, and returns its output.
+// reach is how many times the longer side that it was fitted at a generator is run at. Beyond it outputs look painted, with outlines
+// along edges and steps in smooth parts; docs/full-size.md has the measurements.
+const reach = 2
+
+// Apply runs a generator on any picture of at least 16x16 px, and returns its output at the picture's own size.
 //
-// A generator is fitted to one pair at one size. On other pictures and sizes it carries the look over as well as it can. Its
-// instance norms take the means and deviations of a copy of the picture with at most 700,000 pixels. So a picture of so many
-// is done as in a fit. A larger one is done in tiles that overlap by as much as the network sees, and that equal the
-// picture done as a whole with the same statistics, to the rounding of float32.
+// A generator is fitted to one pair at one size. On other pictures it carries the look over as well as it can. A picture that is
+// larger than the fitted size is reduced to at most twice that, and what the generator changes in this copy is carried over to the
+// picture by [picture.Guided]. A generator that does not know its fitted size runs at the picture's own.
+//
+// The generator's instance norms take the means and deviations of a copy with at most 700,000 pixels. So what has so many is done
+// as in a fit. What has more is done in tiles that overlap by as much as the network sees, and that equal the whole with the same
+// statistics, to the rounding of float32.
 //
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
 // names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
@@ -43,16 +51,27 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 	if err := checkSides(p); err != nil {
 		return nil, err
 	}
-	copied, tile, err := e.applySizes(p, how.Memory)
+	run := p.Bounds().Size() // what the generator is run at
+	size := max(run.X, run.Y)
+	guided := g.Config.Size > 0 && size > fours(g.Config.Size)
+	if longer := reach * g.Config.Size; guided && size > longer {
+		run.X, run.Y = fitted(run.X, run.Y, longer, false)
+		run.X, run.Y = max(run.X, minSide), max(run.Y, minSide)
+	}
+	copied, tile, err := e.applySizes(p, run, guided, how.Memory)
 	if err != nil {
 		return nil, err
 	}
-	pixels := picture.Flatten(p.Image)
+	full := picture.Flatten(p.Image)
+	pixels := full
+	if run != full.Rect.Size() {
+		pixels = picture.Scale(full, run.X, run.Y, draw.BiLinear)
+	}
 	var out *image.NRGBA64
 	tryErr := try(p.Name, func() {
 		flat := upload(e, g.flat, parameterCount)
 		defer free(flat)
-		w, h := pixels.Rect.Dx(), pixels.Rect.Dy()
+		w, h := run.X, run.Y
 		scale := math.Sqrt(copied / (float64(w) * float64(h)))
 		if scale >= 1 {
 			out, err = e.applyTiles(ctx, "apply", pixels, max(fours(w), fours(h)), how.Progress, flat)
@@ -66,10 +85,13 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 		defer free(statistics)
 		out, err = e.applyTiles(ctx, "tile", pixels, tile, how.Progress, flat, statistics)
 	})
-	if tryErr != nil {
-		return nil, tryErr
+	if err := cmp.Or(tryErr, err); err != nil {
+		return nil, err
 	}
-	return out, err
+	if guided {
+		out = picture.Guided(full, pixels, out)
+	}
+	return out, nil
 }
 
 // statistics measures the statistics of a generator's instance norms on a picture whose sides are multiples of 4.

@@ -127,6 +127,34 @@ func TestApplyInTiles(t *testing.T) {
 	}
 }
 
+// A picture beyond the fitted size has the change of a copy of at most twice that. One up to the fitted size is as it comes.
+func TestApplyGuided(t *testing.T) {
+	e := openTest(t, device.Go, dtypes.Float32, nil)
+	plain, sized := &Generator{flat: initialParameters(3)}, &Generator{flat: initialParameters(3), Config: Config{Size: 32}}
+	apply := func(g *Generator, p *image.RGBA) *image.NRGBA64 {
+		out, err := e.Apply(t.Context(), g, picture.Picture{Name: "day", Image: p}, Applying{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	p := sample.Content(150, 91)
+	for _, run := range []image.Point{{32, 20}, {50, 30}, {64, 40}, {150, 91}} {
+		full := picture.Scale(p, run.X, run.Y, draw.BiLinear)
+		copied := full
+		if run.X > 64 {
+			copied = picture.Scale(p, 64, 40, draw.BiLinear)
+		}
+		want := apply(plain, copied)
+		if run.X > 32 {
+			want = picture.Guided(full, copied, want)
+		}
+		if !reflect.DeepEqual(apply(sized, full).Pix, want.Pix) {
+			t.Errorf("%v: not the guided change of %v", run, copied.Rect)
+		}
+	}
+}
+
 // In 16 bits an output has more levels than the 8 bits of its picture.
 func TestApplyDeep(t *testing.T) {
 	e := openTest(t, device.Go, dtypes.Float32, nil)

@@ -2,6 +2,7 @@ package hrstyle
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"os"
 
@@ -32,15 +33,17 @@ func (e *Engine) Fits(pair Pair, c Config) error {
 	return e.checkMemory(pair.Style.Name+" as style picture", sizes[1].X, sizes[1].Y, styleMemory)
 }
 
-// What a picture takes in bytes per pixel, however it is done: itself, and in the end with it the output in 16 bits and that as encoded.
-const pictureBytes, heldBytes = 4, 20
+// What a picture takes in bytes per pixel, however it is done: itself, and in the end with it the output in 16 bits and that as
+// encoded. guidedBytes is what [picture.Guided] takes besides, per pixel of the reduced copy.
+const pictureBytes, heldBytes, guidedBytes = 4, 20, 350
 
-// applySizes are the pixels of the copy that statistics are measured on, and the side of a tile, for picture p and so many
-// bytes of memory in all, or what is free where that is 0. The copy has all pixels where the picture may be done as a whole.
-func (e *Engine) applySizes(p picture.Picture, memory float64) (copied float64, tile int, err error) {
+// applySizes are the pixels of the copy that statistics are measured on, and the side of a tile, for picture p that the generator
+// runs on at size run, and so many bytes of memory in all, or what is free where that is 0. The copy has all pixels where run may
+// be done as a whole.
+func (e *Engine) applySizes(p picture.Picture, run image.Point, guided bool, memory float64) (copied float64, tile int, err error) {
 	w, h := p.Bounds().Dx(), p.Bounds().Dy()
-	area := float64(w) * float64(h)
-	copied, tile = min(area, statisticsPixels), tileSide
+	area, runArea := float64(w)*float64(h), float64(run.X)*float64(run.Y)
+	copied, tile = min(runArea, statisticsPixels), tileSide
 	need, known := applyMemory[e.Device.Kind]
 	available, err := availableMemory()
 	if err != nil || !known {
@@ -49,12 +52,15 @@ func (e *Engine) applySizes(p picture.Picture, memory float64) (copied float64, 
 	if memory > 0 {
 		available = min(available, memory)
 	}
-	room := func(held float64) float64 { return max(0, available-need.base-held*area) / need.pixel } // pixels at once
-	copied = min(copied, room(pictureBytes))
-	if tile = min(tile, int(math.Sqrt(room(heldBytes)))/4*4); tile < leastTile {
-		bytes := need.base + need.pixel*leastTile*leastTile + heldBytes*area
-		scale := math.Sqrt(max(0, available-need.base-need.pixel*leastTile*leastTile) / heldBytes / area)
-		return 0, 0, tooLarge(p.Name, w, h, bytes, available, scale)
+	held := heldBytes * area
+	if guided {
+		held += guidedBytes * runArea
+	}
+	room := func(held float64) float64 { return max(0, available-need.base-held) / need.pixel } // pixels at once
+	copied = min(copied, room(pictureBytes*area))
+	if tile = min(tile, int(math.Sqrt(room(held)))/4*4); tile < leastTile {
+		scale := math.Sqrt(max(0, available-need.base-need.pixel*leastTile*leastTile) / held)
+		return 0, 0, tooLarge(p.Name, w, h, need.base+need.pixel*leastTile*leastTile+held, available, scale)
 	}
 	return copied, tile, nil
 }
