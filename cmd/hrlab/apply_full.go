@@ -42,7 +42,7 @@ func (f applyFlags) describe() string {
 
 // apply applies the generator to p, while bar shows how far it is.
 func (f applyFlags) apply(ctx context.Context, engine *hrstyle.Engine, g *hrstyle.Generator, p picture.Picture, bar *counter) (*image.NRGBA64, error) {
-	progress, stop := bar.tiles(p)
+	progress, stop := bar.tiles(ctx, p)
 	out, err := engine.Apply(ctx, g, p, hrstyle.Applying{Memory: f.Memory * 1e9, Progress: progress})
 	stop()
 	if err != nil {
@@ -78,23 +78,44 @@ func (k *counter) say(line string) {
 	fmt.Fprintln(k.c.messages, line)
 }
 
+// begin begins to show a picture: on a terminal in bars. When ctx is cancelled it says that the current tile is the last. stop ends
+// both.
+func (k *counter) begin(ctx context.Context) (bars *mpb.Progress, stop func()) {
+	to := k.c.messages
+	if k.c.terminal {
+		bars = k.bars
+		if bars == nil {
+			bars = mpb.New(mpb.WithOutput(k.c.messages), mpb.WithWidth(24))
+		}
+		to = bars
+	}
+	said := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(to, "stopping after this tile; Ctrl-C again stops at once")
+		close(said)
+	})
+	return bars, func() {
+		if !unhook() {
+			<-said
+		}
+		if bars != k.bars {
+			bars.Wait()
+		}
+	}
+}
+
 // applying shows that the generator is applied to a picture, and for how long, until stop is called: on a terminal in a line that
 // changes, otherwise in a line every half minute.
-func (k *counter) applying(path string) (stop func()) {
+func (k *counter) applying(ctx context.Context, path string) (stop func()) {
 	began := time.Now()
 	text := func() string { return fmt.Sprintf("applying, %.0f s", time.Since(began).Seconds()) }
-	if k.c.terminal {
-		bars := k.bars
-		if bars == nil {
-			bars = mpb.New(mpb.WithOutput(k.c.messages))
-		}
+	bars, stop := k.begin(ctx)
+	if bars != nil {
 		line := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return text() })))
 		return func() {
 			line.Abort(true)
 			line.Wait()
-			if k.bars == nil {
-				bars.Wait()
-			}
+			stop()
 		}
 	}
 	ended := make(chan struct{})
@@ -112,6 +133,7 @@ func (k *counter) applying(path string) (stop func()) {
 	return func() {
 		close(ended)
 		lines.Wait()
+		stop()
 	}
 }
 
@@ -134,26 +156,24 @@ const large = 1_000_000
 
 // tiles shows how far the generator is with a picture: with a small one, how long it has been at it, until stop is called.
 // progress is what [hrstyle.Applying] takes.
-func (k *counter) tiles(p picture.Picture) (progress func(done, of int), stop func()) {
+func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(done, of int), stop func()) {
 	size := p.Bounds().Size()
 	if size.X*size.Y <= large {
-		return nil, k.applying(p.Name)
+		return nil, k.applying(ctx, p.Name)
 	}
 	what := fmt.Sprintf("%s: %dx%d px", p.Name, size.X, size.Y)
-	if k.c.terminal {
-		bars := k.bars
-		if bars == nil {
-			bars = mpb.New(mpb.WithOutput(k.c.messages), mpb.WithWidth(24))
-		}
-		bar := bars.AddBar(int64(size.X)*int64(size.Y), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
+	bars, stop := k.begin(ctx)
+	if bars != nil {
+		bar := bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
 			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
-		return func(done, _ int) { bar.SetCurrent(int64(done)) }, func() {
-			bar.Abort(true)
-			bar.Wait()
-			if k.bars == nil {
-				bars.Wait()
+		return func(done, of int) {
+				bar.SetTotal(int64(of), false)
+				bar.SetCurrent(int64(done))
+			}, func() {
+				bar.Abort(true)
+				bar.Wait()
+				stop()
 			}
-		}
 	}
 	k.say(what)
 	var began, said time.Time
@@ -169,7 +189,7 @@ func (k *counter) tiles(p picture.Picture) (progress func(done, of int), stop fu
 			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", p.Name, 100*done/of, left))
 			said = now
 		}
-	}, func() {}
+	}, stop
 }
 
 // linePause is the time from one line about a large picture to the next.

@@ -86,15 +86,16 @@ func TestLargeStops(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		said := &strings.Builder{}
 		messages := writerFunc(func(text []byte) (int, error) {
+			said.Write(text)
 			if string(text) == "large.png: 1040x1000 px\n" {
 				cancel()
 			}
-			return said.Write(text)
+			return len(text), nil
 		})
 		if err := test.run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if !strings.HasSuffix(said.String(), test.want) {
+		if !strings.HasSuffix(said.String(), "stopping after this tile; Ctrl-C again stops at once\n"+test.want) {
 			t.Error(said)
 		}
 	}
@@ -135,7 +136,7 @@ func (w watched) Bounds() image.Rectangle {
 func TestApplying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said strings.Builder
-		stop := (&console{messages: &said}).newCounter(1).applying("a.png")
+		stop := (&console{messages: &said}).newCounter(1).applying(t.Context(), "a.png")
 		time.Sleep(70 * time.Second)
 		stop()
 		if want := "a.png: applying, 30 s\na.png: applying, 60 s\n"; said.String() != want {

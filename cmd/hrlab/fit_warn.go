@@ -50,13 +50,14 @@ func noWeights(c hrstyle.Config) string {
 	return ""
 }
 
-// far is how many times the longer side that a generator was fitted at a picture may have before apply warns.
-const far = 4
+// far is how many times the longer side that a generator was fitted at a picture may have before fit and apply warn:
+// docs/full-size.md has what was seen.
+const far = 16
 
 // farLarger is the warning about a picture that is far larger than the size that the generator was fitted at; empty for others.
 func farLarger(fitted int, name string, size image.Point) string {
 	if side := max(size.X, size.Y); fitted > 0 && side > far*fitted {
-		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: the look may differ from there; fit with a larger --size", name, side, float64(side)/float64(fitted), fitted)
+		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: at 100%% colours reach over edges by up to %d px; fit with a larger --size", name, side, float64(side)/float64(fitted), fitted, 2*side/fitted)
 	}
 	return ""
 }
