@@ -78,9 +78,9 @@ func (k *counter) say(line string) {
 	fmt.Fprintln(k.c.messages, line)
 }
 
-// begin begins to show a picture: on a terminal in bars. When ctx is cancelled it says that the current tile is the last. stop ends
+// begin begins to show a picture: on a terminal in bars. When ctx is cancelled it says that the current tile is the last. end ends
 // both.
-func (k *counter) begin(ctx context.Context) (bars *mpb.Progress, stop func()) {
+func (k *counter) begin(ctx context.Context) (bars *mpb.Progress, end func()) {
 	to := k.c.messages
 	if k.c.terminal {
 		bars = k.bars
@@ -109,13 +109,13 @@ func (k *counter) begin(ctx context.Context) (bars *mpb.Progress, stop func()) {
 func (k *counter) applying(ctx context.Context, path string) (stop func()) {
 	began := time.Now()
 	text := func() string { return fmt.Sprintf("applying, %.0f s", time.Since(began).Seconds()) }
-	bars, stop := k.begin(ctx)
+	bars, end := k.begin(ctx)
 	if bars != nil {
 		line := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return text() })))
 		return func() {
 			line.Abort(true)
 			line.Wait()
-			stop()
+			end()
 		}
 	}
 	ended := make(chan struct{})
@@ -133,7 +133,7 @@ func (k *counter) applying(ctx context.Context, path string) (stop func()) {
 	return func() {
 		close(ended)
 		lines.Wait()
-		stop()
+		end()
 	}
 }
 
@@ -162,7 +162,7 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 		return nil, k.applying(ctx, p.Name)
 	}
 	what := fmt.Sprintf("%s: %dx%d px", p.Name, size.X, size.Y)
-	bars, stop := k.begin(ctx)
+	bars, end := k.begin(ctx)
 	if bars != nil {
 		bar := bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
 			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
@@ -172,7 +172,7 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 			}, func() {
 				bar.Abort(true)
 				bar.Wait()
-				stop()
+				end()
 			}
 	}
 	k.say(what)
@@ -189,7 +189,7 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", p.Name, 100*done/of, left))
 			said = now
 		}
-	}, stop
+	}, end
 }
 
 // linePause is the time from one line about a large picture to the next.

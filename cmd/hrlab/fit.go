@@ -20,13 +20,15 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/report"
 	"hrlab/tracker"
+
+	"github.com/alecthomas/kong"
 )
 
 type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
 	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
-	Resume          string `predictor:"run" placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given."`
+	Resume          string `predictor:"run" placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given. A run has --out, --out-size, --strength, --bits and --quality too, unless they are given."`
 	CheckpointEvery *int   `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
@@ -35,8 +37,20 @@ type fitCmd struct {
 	Open bool `help:"Open the result when it is written."`
 	encodingFlags
 	trackFlags
-	Generator string `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
-	JSON      string `name:"json" placeholder:"FILE|-" help:"Write one JSON line per report."`
+	Generator string          `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
+	JSON      string          `name:"json" placeholder:"FILE|-" help:"Write one JSON line per report."`
+	typed     map[string]bool // the flags that are on the command line
+}
+
+// AfterApply notes which flags are on the command line.
+func (f *fitCmd) AfterApply(k *kong.Context) error {
+	f.typed = map[string]bool{}
+	for _, part := range k.Path {
+		if part.Flag != nil {
+			f.typed[part.Flag.Name] = true
+		}
+	}
+	return nil
 }
 
 // Help has examples.
@@ -106,7 +120,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	if files.out.made == "" { // one that was made up may be taken by another process before it is written
-		if err := track.wrote(ctx, f.Out); err != nil {
+		if err := track.wrote(ctx, f.Out, f.written()); err != nil {
 			return errors.Join(err, track.run.Finish(context.WithoutCancel(ctx), err))
 		}
 	}
@@ -200,10 +214,13 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 	steps, checkpoint := last.Generator().Config.Steps, last.Generator().Config.Checkpoint
 	how := f.encoding(last.Describe()+f.describe(), content)
 	picture := f.save(ctx, track, &files.out, report.Output, files.out.encoded(result.img, how))
+	if command := f.applyCommand(track, content, "FILE"); picture != nil && command != "" && result.img.Bounds().Size() != last.Pair().Content.Bounds().Size() {
+		picture = fmt.Errorf("%w; at the picture's own size: %s", picture, command)
+	}
 	failed := errors.Join(picture, f.save(ctx, track, &files.generator, report.Generator, last.Generator().Save))
 	f.Out, f.Generator = files.out.path, files.generator.path
 	if picture == nil {
-		failed = errors.Join(failed, track.wrote(ctx, f.Out))
+		failed = errors.Join(failed, track.wrote(ctx, f.Out, f.written()))
 	}
 	if lost != nil {
 		lost = fmt.Errorf("--json %w", lost)
@@ -243,7 +260,7 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 	case result.short != nil:
 		if picture == nil {
 			text := f.Out + " has the picture at the size of the fit"
-			if command := f.applyCommand(track, content); command != "" {
+			if command := f.applyCommand(track, content, f.fullName(content)); command != "" {
 				text += "; at the picture's own size: " + command
 			}
 			if errors.Is(result.short, context.Canceled) {
@@ -269,8 +286,17 @@ func (f *fitCmd) end(ctx context.Context, c *console, track *tracked, files fitF
 	return errors.Join(err, failed)
 }
 
-// applyCommand is the command that gives the same look at the picture's own size, beside the result; empty where there is none.
-func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
+// fullName is a name beside the result for the picture at its own size.
+func (f *fitCmd) fullName(content picture.Picture) string {
+	out := stem(content.Name) + "_full.png"
+	if extension := filepath.Ext(f.Out); f.Out != "-" {
+		out = strings.TrimSuffix(f.Out, extension) + "_full" + extension
+	}
+	return unused(out, nil)
+}
+
+// applyCommand is the command that gives the same look at the picture's own size, in the file out; empty where there is none.
+func (f *fitCmd) applyCommand(track *tracked, content picture.Picture, out string) string {
 	name := content.Name
 	if strings.HasPrefix(name, "-") { // or else it would be a flag
 		name = "./" + name
@@ -284,11 +310,7 @@ func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
 	case f.Generator == "":
 		return ""
 	}
-	out := stem(name) + "_full.png"
-	if extension := filepath.Ext(f.Out); f.Out != "-" {
-		out = strings.TrimSuffix(f.Out, extension) + "_full" + extension
-	}
-	command := append([]string{"hrlab apply", from, quote(name), option("out", unused(out, nil))}, given(f.resultFlags())...)
+	command := append([]string{"hrlab apply", from, quote(name), option("out", out)}, given(f.resultFlags())...)
 	return strings.Join(command, " ") + f.asFlag()
 }
 
@@ -297,7 +319,7 @@ func (f *fitCmd) applyCommand(track *tracked, content picture.Picture) string {
 func (f *fitCmd) next(track *tracked, last hrstyle.Step, content picture.Picture) string {
 	name, ratio := f.Content, last.Generator().Config.ContentWeight
 	if f.OutSize == fittedSize && content.Bounds().Size() != last.Pair().Content.Bounds().Size() && name != "-" {
-		return "next, at the picture's own size: " + f.applyCommand(track, content)
+		return "next, at the picture's own size: " + f.applyCommand(track, content, f.fullName(content))
 	}
 	if name == "-" || f.Style == "-" || ratio == 0 {
 		return fmt.Sprintf("next, more steps: hrlab fit --resume %d --steps %d%s", track.run.ID, 2*max(last.N, 1), f.asFlag())
@@ -411,6 +433,7 @@ func (f *fitCmd) loadRun(ctx context.Context, track *tracked) (*hrstyle.Checkpoi
 			f.Out = own
 		}
 	}
+	f.writeAs(info.Tags)
 	start, err := experiments.LoadCheckpoint(ctx, store, info.ID)
 	if errors.Is(err, tracker.ErrNotFound) {
 		start, err = experiments.Continue(ctx, store, info)

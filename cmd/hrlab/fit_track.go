@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -64,13 +65,54 @@ func (t *tracked) record(ctx context.Context, fit iter.Seq2[hrstyle.Step, error]
 // outputFile is the tag of a run that has the path of its picture.
 const outputFile = "output_file"
 
-// wrote tags the run with the file that its picture was written to, so that it goes there again when the run goes on.
-func (t *tracked) wrote(ctx context.Context, path string) error {
-	if t.run == nil || path == "-" {
+// outputAs is the tag of a run that says how its picture was written: see [written].
+const outputAs = "output_as"
+
+// written is how a picture was written, as the flags of the same names say.
+type written struct {
+	OutSize  string  `json:"out-size"`
+	Strength float64 `json:"strength"`
+	Bits     int     `json:"bits"`
+	Quality  int     `json:"quality"`
+}
+
+// written is what the flags say.
+func (f *fitCmd) written() written { return written{f.OutSize, f.Strength, f.Bits, f.Quality} }
+
+// writeAs sets the flags that are not on the command line to what the tags of a run have. Tags that people changed may have anything:
+// what cannot be read is left out.
+func (f *fitCmd) writeAs(tags map[string]string) {
+	as := f.written()
+	if json.Unmarshal([]byte(tags[outputAs]), &as) != nil {
+		return
+	}
+	if !f.typed["out-size"] {
+		f.OutSize = as.OutSize
+	}
+	if !f.typed["strength"] {
+		f.Strength = as.Strength
+	}
+	if !f.typed["bits"] {
+		f.Bits = as.Bits
+	}
+	if !f.typed["quality"] {
+		f.Quality = as.Quality
+	}
+}
+
+// wrote tags the run with the file that its picture was written to, and how, so that this is so again when the run goes on.
+func (t *tracked) wrote(ctx context.Context, path string, as written) error {
+	if t.run == nil {
 		return nil
 	}
-	path, err := filepath.Abs(path)
-	if err != nil {
+	text, err := json.Marshal(as)
+	if err == nil {
+		err = t.store.Tag(ctx, t.run.ID, outputAs, string(text))
+	}
+	if err != nil || path == "-" {
+		return err
+	}
+	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
 	return t.store.Tag(ctx, t.run.ID, outputFile, path)
