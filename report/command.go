@@ -1,6 +1,12 @@
 package report
 
-import "strings"
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"hrlab/tracker"
+)
 
 // plain are the settings of hrlab fit without flags, as runs record them.
 var plain = map[string]string{
@@ -27,6 +33,21 @@ func (p *Pair) Command() string {
 // Command is the command line that makes the run again. It is empty where the pictures are not in files, whose names are as the
 // run has them.
 func (r *Run) Command() string { return r.command("size", "steps") }
+
+// FullSize is the command line that applies the run's generator to its content picture, at the picture's own size. It is empty where
+// the run is not finished, and where the picture is not in a file, whose name is as the run has it.
+func (r *Run) FullSize() string {
+	content := r.Param("content")
+	if content == "" || content == "-" || r.Status != tracker.Finished {
+		return ""
+	}
+	if strings.HasPrefix(content, "-") { // it would be taken for a flag
+		content = "./" + content
+	}
+	id := strconv.FormatInt(r.ID, 10)
+	out := strings.TrimSuffix(filepath.Base(content), filepath.Ext(content)) + "_run" + id + ".png"
+	return "hrlab apply --run " + id + " " + Quote(content) + " --out=" + Quote(out)
+}
 
 // command is the command line of a fit with the run's settings, those named by more too.
 func (r *Run) command(more ...string) string {

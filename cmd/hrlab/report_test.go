@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ type fittedParams struct {
 }
 
 // The command that a report suggests, as a shell takes it, has the settings of the suggested run at hrlab fit's own size and steps.
+// That for the full size has its run and its picture.
 func TestSuggestedCommand(t *testing.T) {
 	change := func(f func(c *hrstyle.Config)) hrstyle.Config {
 		c := hrstyle.Default
@@ -61,19 +63,27 @@ func TestSuggestedCommand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			line := r.Pairs[0].Command()
-			words, err := exec.Command("sh", "-c", `hrlab() { printf '%s\n' "$@"; }; `+line).Output()
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
 			var v verbs
-			parser, err := kong.New(&v, kong.Vars{"version": ""})
-			if err == nil {
-				_, err = parser.Parse(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"))
+			parse := func(line string) {
+				words, err := exec.Command("sh", "-c", `hrlab() { printf '%s\n' "$@"; }; `+line).Output()
+				if err != nil {
+					t.Fatalf("%s: %v", line, err)
+				}
+				parser, err := kong.New(&v, kong.Vars{"version": ""})
+				if err == nil {
+					_, err = parser.Parse(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"))
+				}
+				if err != nil {
+					t.Fatalf("%s: %v", line, err)
+				}
 			}
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
+			full := r.Pairs[0].Suggested.FullSize()
+			parse(full)
+			if v.Apply.RunName != "2" || !slices.Equal(v.Apply.Pictures, []string{"./-boat's.jpg"}) || v.Apply.Out != "-boat's_run2.png" {
+				t.Errorf("%s: %+v", full, v.Apply)
 			}
+			line := r.Pairs[0].Command()
+			parse(line)
 			got, err := v.Fit.config()
 			want := config
 			want.ContentWeight = 12.5
