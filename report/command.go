@@ -34,6 +34,14 @@ func (p *Pair) Command() string {
 // run has them.
 func (r *Run) Command() string { return r.command("size", "steps") }
 
+// FullSize is the command line that gives the suggested run at full size: see [Run.FullSize]. It is empty where nothing is suggested.
+func (p *Pair) FullSize() string {
+	if p.Suggested == nil {
+		return ""
+	}
+	return p.Suggested.FullSize()
+}
+
 // FullSize is the command line that applies the run's generator to its content picture, at the picture's own size. It is empty where
 // the run is not finished, and where the picture is not in a file, whose name is as the run has it.
 func (r *Run) FullSize() string {

@@ -40,9 +40,9 @@ func (r *Report) Markdown(path string) error {
 		fmt.Fprintf(&out, "%s.\n\n", sentence(p.Suggestion()))
 		if command := p.Command(); command != "" {
 			fmt.Fprintf(&out, "    %s\n\n", command)
-			if command := p.Suggested.FullSize(); command != "" {
-				fmt.Fprintf(&out, "As it is, at full size:\n\n    %s\n\n", command)
-			}
+		}
+		if command := p.FullSize(); command != "" {
+			fmt.Fprintf(&out, "This fit as it is, at full size:\n\n    %s\n\n", command)
 		}
 		if len(p.Columns) > 0 {
 			fmt.Fprintf(&out, "| | %s |\n|---|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))

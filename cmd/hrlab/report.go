@@ -64,6 +64,9 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	for _, p := range comparison.Pairs {
 		fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
+		if command := p.FullSize(); command != "" {
+			fmt.Fprintf(c.messages, "at full size: %s%s\n", command, r.asFlag())
+		}
 	}
 	fmt.Fprintln(c.messages, out.path)
 	if r.Open {

@@ -77,7 +77,7 @@ func TestSuggestedCommand(t *testing.T) {
 					t.Fatalf("%s: %v", line, err)
 				}
 			}
-			full := r.Pairs[0].Suggested.FullSize()
+			full := r.Pairs[0].FullSize()
 			parse(full)
 			if v.Apply.RunName != "2" || !slices.Equal(v.Apply.Pictures, []string{"./-boat's.jpg"}) || v.Apply.Out != "-boat's_run2.png" {
 				t.Errorf("%s: %+v", full, v.Apply)

@@ -168,11 +168,17 @@ func Matrix(r *report.Report) {
 }
 
 // Pareto shows content kept against style match of the runs of an experiment. A line joins the Pareto front, and a ring marks the
-// suggested run; where none can be suggested it says why.
+// suggested run; where none can be suggested it says why. The command that gives the suggested run at full size is below it.
 func Pareto(r *report.Report) {
 	for _, p := range r.Pairs {
 		Chart(p.Pareto())
-		display("<p>"+template.HTMLEscapeString(p.Suggestion())+"</p>", p.Suggestion())
+		lines := []string{p.Suggestion()}
+		if command := p.FullSize(); command != "" {
+			lines = append(lines, "at full size: "+command)
+		}
+		for _, line := range lines {
+			display("<p>"+template.HTMLEscapeString(line)+"</p>", line)
+		}
 	}
 }
 
