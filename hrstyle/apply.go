@@ -51,13 +51,7 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 	if err := checkSides(p); err != nil {
 		return nil, err
 	}
-	run := p.Bounds().Size() // what the generator is run at
-	size := max(run.X, run.Y)
-	guided := g.Config.Size > 0 && size > fours(g.Config.Size)
-	if longer := reach * g.Config.Size; guided && size > longer {
-		run.X, run.Y = fitted(run.X, run.Y, longer, false)
-		run.X, run.Y = max(run.X, minSide), max(run.Y, minSide)
-	}
+	run, guided := g.runsAt(p)
 	copied, tile, err := e.applySizes(p, run, guided, how.Memory)
 	if err != nil {
 		return nil, err
@@ -92,6 +86,20 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 		out = picture.Guided(full, pixels, out)
 	}
 	return out, nil
+}
+
+// runsAt returns the size that the generator runs at for a picture, and whether its change is then carried over to the picture.
+func (g *Generator) runsAt(p picture.Picture) (run image.Point, guided bool) {
+	run = p.Bounds().Size()
+	longer := max(run.X, run.Y)
+	if g.Config.Size == 0 || longer <= fours(g.Config.Size) {
+		return run, false
+	}
+	if most := reach * g.Config.Size; longer > most {
+		run.X, run.Y = fitted(run.X, run.Y, most, false)
+		run.X, run.Y = max(run.X, minSide), max(run.Y, minSide)
+	}
+	return run, true
 }
 
 // statistics measures the statistics of a generator's instance norms on a picture whose sides are multiples of 4.
