@@ -88,16 +88,16 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 	return out, nil
 }
 
-// runsAt returns the size that the generator runs at for a picture, and whether its change is then carried over to the picture.
+// runsAt returns the size that the generator runs at for a picture, and whether its change is then carried over to the picture. What
+// counts is the longer side, but in a panorama, whose things are as small as its shorter side, that is taken for half of the longer.
 func (g *Generator) runsAt(p picture.Picture) (run image.Point, guided bool) {
 	run = p.Bounds().Size()
 	longer := max(run.X, run.Y)
 	if g.Config.Size == 0 || longer <= fours(g.Config.Size) {
 		return run, false
 	}
-	if most := reach * g.Config.Size; longer > most {
-		run.X, run.Y = fitted(run.X, run.Y, most, false)
-		run.X, run.Y = max(run.X, minSide), max(run.Y, minSide)
+	if side, most := min(longer, 2*run.X, 2*run.Y), reach*g.Config.Size; side > most {
+		run.X, run.Y = fitted(run.X, run.Y, longer*most/side, false)
 	}
 	return run, true
 }

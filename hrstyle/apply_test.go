@@ -138,19 +138,18 @@ func TestApplyGuided(t *testing.T) {
 		}
 		return out
 	}
-	p := sample.Content(150, 91)
-	for _, run := range []image.Point{{32, 20}, {50, 30}, {64, 40}, {150, 91}} {
-		full := picture.Scale(p, run.X, run.Y, draw.BiLinear)
-		copied := full
-		if run.X > 64 {
-			copied = picture.Scale(p, 64, 40, draw.BiLinear)
-		}
+	for size, run := range map[image.Point]image.Point{
+		{32, 20}: {32, 20}, {50, 30}: {50, 30}, {64, 40}: {64, 40}, {150, 91}: {64, 40}, {100, 160}: {40, 64},
+		{300, 40}: {240, 32}, {16, 200}: {16, 200}, // a panorama is not made a strip of a few pixels
+	} {
+		full := sample.Content(size.X, size.Y)
+		copied := picture.Scale(full, run.X, run.Y, draw.BiLinear)
 		want := apply(plain, copied)
-		if run.X > 32 {
+		if size != (image.Point{32, 20}) {
 			want = picture.Guided(full, copied, want)
 		}
 		if !reflect.DeepEqual(apply(sized, full).Pix, want.Pix) {
-			t.Errorf("%v: not the guided change of %v", run, copied.Rect)
+			t.Errorf("%v: not the guided change of %v", size, run)
 		}
 	}
 }

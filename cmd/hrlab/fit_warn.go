@@ -56,8 +56,8 @@ const far = 16
 
 // farLarger is the warning about a picture that is far larger than the size that the generator was fitted at; empty for others.
 func farLarger(fitted int, name string, size image.Point) string {
-	if side := max(size.X, size.Y); fitted > 0 && side > far*fitted {
-		return fmt.Sprintf("warning: %s has %d px on its longer side, %.0f times the %d px of the fit: at 100%% colours reach over edges by up to %d px; fit with a larger --size", name, side, float64(side)/float64(fitted), fitted, 2*side/fitted)
+	if side := min(max(size.X, size.Y), 2*size.X, 2*size.Y); fitted > 0 && side > far*fitted { // as hrstyle reduces it
+		return fmt.Sprintf("warning: %s has %dx%d px, %.0f times the %d px of the fit: at 100%% colours reach over edges by up to %d px; fit with a larger --size", name, size.X, size.Y, float64(side)/float64(fitted), fitted, 2*side/fitted)
 	}
 	return ""
 }
