@@ -139,15 +139,24 @@ func (k *counter) tiles(p picture.Picture) (progress func(done, of int), stop fu
 	if size.X*size.Y <= large {
 		return nil, k.applying(p.Name)
 	}
-	what := fmt.Sprintf("%s: %dx%d px", p.Name, size.X, size.Y)
+	return k.far(p.Name, fmt.Sprintf("%dx%d px", size.X, size.Y))
+}
+
+// far shows how far it is with something that takes long, of which what tells more, until stop is called: on a terminal as a bar,
+// otherwise in lines.
+func (k *counter) far(name, what string) (progress func(done, of int), stop func()) {
+	what = name + ": " + what
 	if k.c.terminal {
 		bars := k.bars
 		if bars == nil {
 			bars = mpb.New(mpb.WithOutput(k.c.messages), mpb.WithWidth(24))
 		}
-		bar := bars.AddBar(int64(size.X)*int64(size.Y), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
+		bar := bars.AddBar(0, mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
 			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
-		return func(done, _ int) { bar.SetCurrent(int64(done)) }, func() {
+		return func(done, of int) {
+			bar.SetTotal(int64(of), false)
+			bar.SetCurrent(int64(done))
+		}, func() {
 			bar.Abort(true)
 			bar.Wait()
 			if k.bars == nil {
@@ -157,7 +166,7 @@ func (k *counter) tiles(p picture.Picture) (progress func(done, of int), stop fu
 	}
 	k.say(what)
 	var began, said time.Time
-	first := 0 // the pixels of the first tile, before which graphs are compiled
+	first := 0 // what was done first: a tile, before which graphs are compiled
 	return func(done, of int) {
 		now := time.Now()
 		if first == 0 {
@@ -166,7 +175,7 @@ func (k *counter) tiles(p picture.Picture) (progress func(done, of int), stop fu
 		}
 		if now.Sub(said) >= linePause && done < of {
 			left := now.Sub(began).Seconds() * float64(of-done) / float64(done-first)
-			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", p.Name, 100*done/of, left))
+			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", name, 100*done/of, left))
 			said = now
 		}
 	}, func() {}
