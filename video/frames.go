@@ -21,7 +21,7 @@ const second = 1_000_000
 
 // frame is a frame as ffmpeg decodes it. Its bytes are valid until the next is read.
 type frame struct {
-	at  int64 // microseconds since the file's beginning
+	at  int64 // its time in the file, in microseconds
 	pix []byte
 }
 
@@ -33,7 +33,7 @@ func (v *Video) decode(ctx context.Context, pick, filters string, size int) iter
 		defer cancel()
 		// ffmpeg writes times to a pipe of their own, since raw frames have none.
 		const times = "settb=1/1000000,metadata=add:key=frame:value=1,metadata=print:direct=1:file='pipe\\:3',"
-		c, messages := command(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", local(v.Name), "-map", fmt.Sprintf("0:%d", v.stream.Index),
+		c, messages := command(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-copyts", "-i", local(v.Name), "-map", fmt.Sprintf("0:%d", v.stream.Index),
 			"-vf", v.whole()+"select='"+pick+"',"+times+filters, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
 		err := func() error {
 			pixels, err := c.StdoutPipe()

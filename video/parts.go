@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,7 +125,7 @@ func (p *Parts) Close() {
 type Work struct {
 	// Change changes a frame, whose number begins at 0, and returns one of the same size.
 	Change func(n int, frame *image.RGBA) (*image.NRGBA64, error)
-	// Filter is a filter of ffmpeg that changes frames in RGB (gbrp), as "lut3d=file=look.cube". ffmpeg runs in the working
+	// Filter is a filter of ffmpeg that changes frames in RGB of 16 bits (gbrp16le, in which lut3d is four times as quick as in 8 bits), as "lut3d=file=look.cube". ffmpeg runs in the working
 	// directory.
 	Filter string
 	// Progress is called after every frame with the number of those that are done; may be nil.
@@ -138,7 +139,7 @@ func (p *Parts) Write(ctx context.Context, v *Video, work Work) error {
 	to, filters, size := v.deep(), v.toRGB("rgb24"), 3*v.Width*v.Height
 	if work.Filter != "" {
 		to = v.planar()
-		filters, size = v.toRGB("gbrp")+","+work.Filter+","+v.toYUV(), to.width*to.height*3/2
+		filters, size = v.toRGB("gbrp16le")+","+work.Filter+","+v.toYUV(), to.width*to.height*3/2
 	}
 	saved := make(chan error, 1) // of the part before, which is ended while the next begins
 	saved <- nil
@@ -154,7 +155,7 @@ func (p *Parts) Write(ctx context.Context, v *Video, work Work) error {
 		return nil
 	}
 	err := func() error {
-		n, last := p.Frames(), int64(-second)
+		n, last := p.Frames(), int64(math.MinInt64/2)
 		for f, err := range v.decode(ctx, "gte(n,"+strconv.Itoa(n)+")", filters, size) {
 			if err != nil {
 				return err
@@ -250,8 +251,8 @@ func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
 	if err := picture.WriteFile(names, []byte(list.String())); err != nil {
 		return err
 	}
-	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-itsoffset", fmt.Sprintf("%dus", p.list[0].at), "-f", "concat", "-i", local(names),
-		"-i", local(v.Name), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
+	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-copyts", "-itsoffset", fmt.Sprintf("%dus", p.list[0].at-v.start), "-f", "concat", "-i", local(names),
+		"-itsoffset", fmt.Sprintf("%dus", -v.start), "-i", local(v.Name), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
 		"-video_track_timescale", strconv.Itoa(v.ticks), local(p.result())); err != nil {
 		return unwritten(to, err)
 	}

@@ -56,7 +56,8 @@ type Video struct {
 
 	stream stream
 	sound  bool
-	ticks  int // in a second, which frames' times are multiples of
+	start  int64 // the time at which the first of its streams begins, in microseconds
+	ticks  int   // in a second, which frames' times are multiples of
 }
 
 // stream is what ffprobe says of a stream.
@@ -87,7 +88,7 @@ func Open(ctx context.Context, path string) (*Video, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a named pipe could not be read twice
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
-	out, messages, err := output(ctx, "ffprobe", "-v", "error", "-count_packets", "-show_streams", "-of", "json", local(path))
+	out, messages, err := output(ctx, "ffprobe", "-v", "error", "-count_packets", "-show_streams", "-show_format", "-of", "json", local(path))
 	switch {
 	case errors.Is(err, ErrMissing) || ctx.Err() != nil:
 		return nil, err
@@ -98,6 +99,9 @@ func Open(ctx context.Context, path string) (*Video, error) {
 	}
 	var found struct {
 		Streams []stream `json:"streams"`
+		Format  struct {
+			Start string `json:"start_time"` // in seconds
+		} `json:"format"`
 	}
 	if err := json.Unmarshal(out, &found); err != nil {
 		return nil, fmt.Errorf("%s: ffprobe: %w", path, err)
@@ -108,6 +112,9 @@ func Open(ctx context.Context, path string) (*Video, error) {
 		return nil, fmt.Errorf("%s: is no video: it has no stream of moving pictures", path)
 	}
 	v := &Video{Name: path, stream: found.Streams[at]}
+	if seconds, err := strconv.ParseFloat(found.Format.Start, 64); err == nil { // "N/A" is 0
+		v.start = int64(math.Round(seconds * second))
+	}
 	var left []string
 	for i, s := range found.Streams {
 		switch {
