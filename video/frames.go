@@ -26,15 +26,16 @@ type frame struct {
 }
 
 // decode decodes the frames for which pick holds, an expression of ffmpeg's filter select in which n is a frame's number, and changes
-// them by filters. A frame has so many bytes. A damaged video ends with an error, after the frames before.
-func (v *Video) decode(ctx context.Context, pick, filters string, size int) iter.Seq2[frame, error] {
+// them by filters, which may name files in dir. A frame has so many bytes. A damaged video ends with an error, after the frames before.
+func (v *Video) decode(ctx context.Context, dir, pick, filters string, size int) iter.Seq2[frame, error] {
 	return func(yield func(frame, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		// ffmpeg writes times to a pipe of their own, since raw frames have none.
 		const times = "settb=1/1000000,metadata=add:key=frame:value=1,metadata=print:direct=1:file='pipe\\:3',"
-		c, messages := command(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-copyts", "-i", local(v.Name), "-map", fmt.Sprintf("0:%d", v.stream.Index),
+		c, messages := command(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-copyts", "-i", local(v.path), "-map", fmt.Sprintf("0:%d", v.stream.Index),
 			"-vf", v.whole()+"select='"+pick+"',"+times+filters, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
+		c.Dir = dir
 		err := func() error {
 			pixels, err := c.StdoutPipe()
 			if err != nil {
@@ -130,7 +131,7 @@ func (v *Video) Pick(ctx context.Context, numbers []int) iter.Seq2[*image.RGBA, 
 			terms = append(terms, fmt.Sprintf("eq(n,%d)", n))
 		}
 		left := len(terms)
-		for f, err := range v.decode(ctx, strings.Join(terms, "+"), v.toRGB("rgb24"), 3*v.Width*v.Height) {
+		for f, err := range v.decode(ctx, "", strings.Join(terms, "+"), v.toRGB("rgb24"), 3*v.Width*v.Height) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -155,7 +156,7 @@ func (v *Video) rgba(rgb []byte) *image.RGBA {
 // Scenes finds the cuts, by ffmpeg's filter scdet, and returns the number of the first frame of every scene and last the number of
 // frames: a video without cuts has two numbers.
 func (v *Video) Scenes(ctx context.Context) ([]int, error) {
-	out, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", local(v.Name), "-map", fmt.Sprintf("0:%d", v.stream.Index),
+	out, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", local(v.path), "-map", fmt.Sprintf("0:%d", v.stream.Index),
 		"-vf", v.whole()+"scdet,metadata=print:file=-", "-fps_mode", "passthrough", "-f", "null", "-")
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot be decoded as a whole: %w", v.Name, err)

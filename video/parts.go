@@ -125,8 +125,8 @@ func (p *Parts) Close() {
 type Work struct {
 	// Change changes a frame, whose number begins at 0, and returns one of the same size.
 	Change func(n int, frame *image.RGBA) (*image.NRGBA64, error)
-	// Filter is a filter of ffmpeg that changes frames in RGB of 16 bits (gbrp16le, in which lut3d is four times as quick as in 8 bits), as "lut3d=file=look.cube". ffmpeg runs in the working
-	// directory.
+	// Filter is a filter of ffmpeg that changes frames in RGB of 16 bits (gbrp16le, in which lut3d is four times as quick as in 8 bits), as "lut3d=file=look.cube". The
+	// files that it names are in Parts.Dir.
 	Filter string
 	// Progress is called after every frame with the number of those that are done; may be nil.
 	Progress func(done int)
@@ -156,7 +156,7 @@ func (p *Parts) Write(ctx context.Context, v *Video, work Work) error {
 	}
 	err := func() error {
 		n, last := p.Frames(), int64(math.MinInt64/2)
-		for f, err := range v.decode(ctx, "gte(n,"+strconv.Itoa(n)+")", filters, size) {
+		for f, err := range v.decode(ctx, p.Dir, "gte(n,"+strconv.Itoa(n)+")", filters, size) {
 			if err != nil {
 				return err
 			}
@@ -225,7 +225,7 @@ func (p *Parts) CheckSound(ctx context.Context, v *Video) error {
 	}
 	trial := p.result()
 	defer os.Remove(trial) //nolint:errcheck // the result takes its place
-	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-i", local(v.Name), "-map", "0:a", "-c", "copy", "-t", "0", local(trial)); err != nil {
+	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-i", local(v.path), "-map", "0:a", "-c", "copy", "-t", "0", local(trial)); err != nil {
 		return fmt.Errorf("%s: its sound does not go into %s: %w; .mkv takes nearly every sound", v.Name, filepath.Ext(trial), err)
 	}
 	return nil
@@ -252,7 +252,7 @@ func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
 		return err
 	}
 	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-copyts", "-itsoffset", fmt.Sprintf("%dus", p.list[0].at-v.start), "-f", "concat", "-i", local(names),
-		"-itsoffset", fmt.Sprintf("%dus", -v.start), "-i", local(v.Name), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
+		"-itsoffset", fmt.Sprintf("%dus", -v.start), "-i", local(v.path), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
 		"-video_track_timescale", strconv.Itoa(v.ticks), local(p.result())); err != nil {
 		return unwritten(to, err)
 	}

@@ -54,6 +54,7 @@ type Video struct {
 	Frames        int      // how many the file says that it has; decoding may give others
 	Notes         []string // for the user, about how it is read, as "has 10 bits a channel: it is done in 8"
 
+	path   string // absolute
 	stream stream
 	sound  bool
 	start  int64 // the time at which the first of its streams begins, in microseconds
@@ -88,12 +89,16 @@ func Open(ctx context.Context, path string) (*Video, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a named pipe could not be read twice
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
-	out, messages, err := output(ctx, "ffprobe", "-v", "error", "-count_packets", "-show_streams", "-show_format", "-of", "json", local(path))
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	out, messages, err := output(ctx, "ffprobe", "-v", "error", "-count_packets", "-show_streams", "-show_format", "-of", "json", local(absolute))
 	switch {
 	case errors.Is(err, ErrMissing) || ctx.Err() != nil:
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%s: is no video: %s", path, strings.TrimPrefix(err.Error(), local(path)+": "))
+		return nil, fmt.Errorf("%s: is no video: %s", path, strings.TrimPrefix(err.Error(), local(absolute)+": "))
 	case strings.Contains(messages, "ended prematurely") || strings.Contains(messages, "partial file"):
 		return nil, fmt.Errorf("%s: is cut off: its end is missing", path)
 	}
@@ -111,7 +116,7 @@ func Open(ctx context.Context, path string) (*Video, error) {
 	if at < 0 {
 		return nil, fmt.Errorf("%s: is no video: it has no stream of moving pictures", path)
 	}
-	v := &Video{Name: path, stream: found.Streams[at]}
+	v := &Video{Name: path, path: absolute, stream: found.Streams[at]}
 	if seconds, err := strconv.ParseFloat(found.Format.Start, 64); err == nil { // "N/A" is 0
 		v.start = int64(math.Round(seconds * second))
 	}

@@ -154,15 +154,15 @@ func (k *counter) far(name, what string) (progress func(done, of int), stop func
 		bar := bars.AddBar(0, mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
 			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS), decor.Name(" left")))
 		return func(done, of int) {
-			bar.SetTotal(int64(of), false)
-			bar.SetCurrent(int64(done))
-		}, func() {
-			bar.Abort(true)
-			bar.Wait()
-			if k.bars == nil {
-				bars.Wait()
+				bar.SetTotal(int64(of), false)
+				bar.SetCurrent(int64(done))
+			}, func() {
+				bar.Abort(true)
+				bar.Wait()
+				if k.bars == nil {
+					bars.Wait()
+				}
 			}
-		}
 	}
 	k.say(what)
 	var began, said time.Time

@@ -21,14 +21,14 @@ func (a *applyCmd) isVideo() bool {
 	return video.CheckName(a.Out) == nil || slices.ContainsFunc(a.Pictures, video.Is)
 }
 
-// video applies the generator to the frames of one video. What it has done lies beside the result until that is whole, so that the
-// same command goes on after a stop.
+// video applies the generator or the LUT to the frames of one video. What it has done lies beside the result until that is whole, so
+// that the same command goes on after a stop.
 func (a *applyCmd) video(ctx context.Context, c *console) error {
 	out, err := a.videoOut()
 	if err != nil {
 		return err
 	}
-	g, err := a.load(ctx)
+	look, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -39,9 +39,6 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	for _, note := range v.Notes {
 		fmt.Fprintln(c.messages, v.Name, note)
 	}
-	if text := farLarger(g.Config.Size, v.Name, image.Pt(v.Width, v.Height)); text != "" {
-		fmt.Fprintln(c.messages, text)
-	}
 	if out.made != "" {
 		if err := os.MkdirAll(filepath.Dir(out.path), 0o777); err != nil {
 			return err
@@ -50,7 +47,7 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	if err := picture.CheckWritable(out.path); err != nil {
 		return err
 	}
-	digest, err := a.videoDigest(ctx, v, g)
+	digest, err := a.videoDigest(ctx, v, look)
 	if err != nil {
 		return err
 	}
@@ -62,26 +59,54 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	if err := parts.CheckSound(ctx, v); err != nil {
 		return err
 	}
-	engine, err := engineFlags{a.Device, "none"}.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
 	if done := parts.Frames(); done > 0 {
 		fmt.Fprintf(c.messages, "%s: goes on after %d of %d frames\n", v.Name, done, v.Frames)
 	}
-	err = a.frames(ctx, c, v, parts, engine, g)
-	if err == nil {
-		err = out.write(func(path string) error { return parts.Join(ctx, v, a.comment(g), linked(path)) })
+	if look.cube != nil {
+		err = a.byCube(ctx, c, v, parts, look.cube)
+	} else {
+		err = a.byGenerator(ctx, c, v, parts, look.generator)
 	}
-	if ctx.Err() != nil {
+	if err == nil {
+		err = out.write(func(path string) error { return parts.Join(ctx, v, look.comment+a.describe(), linked(path)) })
+	}
+	switch {
+	case ctx.Err() != nil && parts.Frames() == 0:
+		fmt.Fprintf(c.messages, "stopped: %s is not written\n", out.path)
+		return ctx.Err()
+	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "stopped: %d of %d frames are in %s; the same command goes on from there\n", parts.Frames(), v.Frames, parts.Dir)
 		return ctx.Err()
-	}
-	if err == nil {
+	case err == nil:
 		fmt.Fprintln(c.messages, out.path)
 	}
 	return err
+}
+
+// look is what gives frames their colours: a generator or a LUT.
+type look struct {
+	generator *hrstyle.Generator
+	cube      *picture.Cube
+	digest    string
+	comment   string // for the metadata of the result
+}
+
+func (a *applyCmd) look(ctx context.Context) (look, error) {
+	if a.Cube == "" {
+		g, err := a.load(ctx)
+		if err != nil {
+			return look{}, err
+		}
+		return look{generator: g, digest: g.Digest(), comment: "hrlab: generator " + a.source() + "; VGG19: " + g.VGG}, nil
+	}
+	if a.Generator != "" || a.RunName != "" || a.Scenes {
+		return look{}, errors.New("--cube: is a look of its own, without --generator, --run and --scenes")
+	}
+	cube, err := picture.LoadCube(a.Cube)
+	if err != nil {
+		return look{}, err
+	}
+	return look{cube: cube, digest: fmt.Sprintf("%x", sha256.Sum256(cube.Encode())), comment: "hrlab: LUT " + filepath.Base(a.Cube)}, nil
 }
 
 // videoOut is the place of the result.
@@ -104,11 +129,11 @@ func (a *applyCmd) videoOut() (place, error) {
 	if err := readable(in); err != nil {
 		return out, err
 	}
-	return out, apart([]string{out.path}, []string{a.Generator, in})
+	return out, apart([]string{out.path}, []string{a.Generator, a.Cube, in})
 }
 
 // videoDigest stands for all that the frames of the result depend on.
-func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, g *hrstyle.Generator) (string, error) {
+func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, look look) (string, error) {
 	info, err := os.Stat(v.Name)
 	if err != nil {
 		return "", err
@@ -117,25 +142,44 @@ func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, g *hrstyle.G
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendln(nil, release, program, info.Size(), info.ModTime().UnixNano(), g.Digest(), a.Device, a.Strength, a.Scenes))), nil
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendln(nil, release, program, info.Size(), info.ModTime().UnixNano(), look.digest, a.Device, a.Strength, a.Scenes))), nil
 }
 
-// comment is what the metadata of a result say.
-func (a *applyCmd) comment(g *hrstyle.Generator) string {
-	return "hrlab: generator " + a.source() + "; VGG19: " + g.VGG + a.describe()
+// byCube has ffmpeg apply a LUT to all frames that are not done yet.
+func (a *applyCmd) byCube(ctx context.Context, c *console, v *video.Video, parts *video.Parts, cube *picture.Cube) error {
+	if err := picture.WriteFile(filepath.Join(parts.Dir, "look.cube"), cube.Blended(a.Strength).Encode()); err != nil {
+		return err
+	}
+	progress, stop := frames(c.newCounter(1), v, parts)
+	defer stop()
+	return parts.Write(ctx, v, video.Work{Filter: "lut3d=file=look.cube:interp=tetrahedral", Progress: progress})
 }
 
-// frames applies the generator to all frames that are not done yet.
-func (a *applyCmd) frames(ctx context.Context, c *console, v *video.Video, parts *video.Parts, engine *hrstyle.Engine, g *hrstyle.Generator) error {
+// frames shows how many frames are done, until stop is called.
+func frames(bar *counter, v *video.Video, parts *video.Parts) (progress func(done int), stop func()) {
+	before := parts.Frames()
+	show, stop := bar.far(v.Name, fmt.Sprintf("%d frames of %dx%d px", v.Frames, v.Width, v.Height))
+	return func(done int) { show(done-before, max(done, v.Frames)-before) }, stop
+}
+
+// byGenerator applies a generator to all frames that are not done yet.
+func (a *applyCmd) byGenerator(ctx context.Context, c *console, v *video.Video, parts *video.Parts, g *hrstyle.Generator) error {
+	if text := farLarger(g.Config.Size, v.Name, image.Pt(v.Width, v.Height)); text != "" {
+		fmt.Fprintln(c.messages, text)
+	}
+	engine, err := engineFlags{a.Device, "none"}.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
 	bar := c.newCounter(1)
 	scenes, err := a.scenes(ctx, bar, v, parts, engine, g)
 	if err != nil {
 		return err
 	}
-	before := parts.Frames()
-	progress, stop := bar.far(v.Name, fmt.Sprintf("%d frames of %dx%d px", v.Frames, v.Width, v.Height))
+	progress, stop := frames(bar, v, parts)
 	defer stop()
-	return parts.Write(ctx, v, video.Work{
+	return parts.Write(ctx, v, video.Work{Progress: progress,
 		Change: func(n int, frame *image.RGBA) (*image.NRGBA64, error) {
 			p := picture.Picture{Name: fmt.Sprintf("%s: frame %d", v.Name, n), Image: frame}
 			out, err := engine.Apply(ctx, g, p, hrstyle.Applying{Memory: a.Memory * 1e9, Statistics: scenes.of(n)})
@@ -144,7 +188,6 @@ func (a *applyCmd) frames(ctx context.Context, c *console, v *video.Video, parts
 			}
 			return out, err
 		},
-		Progress: func(done int) { progress(done-before, max(done, v.Frames)-before) },
 	})
 }
 
