@@ -28,7 +28,7 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	look, err := a.look(ctx)
+	l, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	if err := picture.CheckWritable(out.path); err != nil {
 		return err
 	}
-	digest, err := a.videoDigest(ctx, v, look)
+	digest, err := a.videoDigest(ctx, v, l)
 	if err != nil {
 		return err
 	}
@@ -62,13 +62,15 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	if done := parts.Frames(); done > 0 {
 		fmt.Fprintf(c.messages, "%s: goes on after %d of %d frames\n", v.Name, done, v.Frames)
 	}
-	if look.cube != nil {
-		err = a.byCube(ctx, c, v, parts, look.cube)
+	comment := "hrlab: LUT " + filepath.Base(a.Cube)
+	if l.cube != nil {
+		err = a.byCube(ctx, c, v, parts, l.cube)
 	} else {
-		err = a.byGenerator(ctx, c, v, parts, look.generator)
+		comment = "hrlab: " + a.source() + "; VGG19: " + l.generator.VGG
+		err = a.byGenerator(ctx, c, v, parts, l.generator)
 	}
 	if err == nil {
-		err = out.write(func(path string) error { return parts.Join(ctx, v, look.comment+a.describe(), linked(path)) })
+		err = out.write(func(path string) error { return parts.Join(ctx, v, comment+a.describe(), linked(path)) })
 	}
 	switch {
 	case ctx.Err() != nil && parts.Frames() == 0:
@@ -83,32 +85,6 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 	return err
 }
 
-// look is what gives frames their colours: a generator or a LUT.
-type look struct {
-	generator *hrstyle.Generator
-	cube      *picture.Cube
-	digest    string
-	comment   string // for the metadata of the result
-}
-
-func (a *applyCmd) look(ctx context.Context) (look, error) {
-	if a.Cube == "" {
-		g, err := a.load(ctx)
-		if err != nil {
-			return look{}, err
-		}
-		return look{generator: g, digest: g.Digest(), comment: "hrlab: generator " + a.source() + "; VGG19: " + g.VGG}, nil
-	}
-	if a.Generator != "" || a.RunName != "" || a.Scenes {
-		return look{}, errors.New("--cube: is a look of its own, without --generator, --run and --scenes")
-	}
-	cube, err := picture.LoadCube(a.Cube)
-	if err != nil {
-		return look{}, err
-	}
-	return look{cube: cube, digest: fmt.Sprintf("%x", sha256.Sum256(cube.Encode())), comment: "hrlab: LUT " + filepath.Base(a.Cube)}, nil
-}
-
 // videoOut is the place of the result.
 func (a *applyCmd) videoOut() (place, error) {
 	in := a.Pictures[0]
@@ -116,6 +92,8 @@ func (a *applyCmd) videoOut() (place, error) {
 	switch {
 	case len(a.Pictures) > 1:
 		return out, fmt.Errorf("%d names: a video is done alone; name one", len(a.Pictures))
+	case a.Scenes && a.Cube != "":
+		return out, errors.New("scenes: statistics are a generator's; --cube has none")
 	case in == "-" || a.Out == "-":
 		return out, errors.New("-: a video is read and written as a file")
 	case isFolder(a.Out) || filepath.Ext(a.Out) == "":
@@ -133,7 +111,7 @@ func (a *applyCmd) videoOut() (place, error) {
 }
 
 // videoDigest stands for all that the frames of the result depend on.
-func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, look look) (string, error) {
+func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, l look) (string, error) {
 	info, err := os.Stat(v.Name)
 	if err != nil {
 		return "", err
@@ -142,7 +120,13 @@ func (a *applyCmd) videoDigest(ctx context.Context, v *video.Video, look look) (
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendln(nil, release, program, info.Size(), info.ModTime().UnixNano(), look.digest, a.Device, a.Strength, a.Scenes))), nil
+	var colours any
+	if l.cube != nil {
+		colours = *l.cube
+	} else {
+		colours = l.generator.Digest()
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendln(nil, release, program, info.Size(), info.ModTime().UnixNano(), colours, a.Device, a.Strength, a.Scenes))), nil
 }
 
 // byCube has ffmpeg apply a LUT to all frames that are not done yet.
