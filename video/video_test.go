@@ -159,6 +159,9 @@ func TestConvert(t *testing.T) {
 		{"anim.gif", "-f lavfi -i " + pattern + " -t 0.4", ".mp4", "pix_fmt color_range color_space", ""},
 		{"broadcast.ts", "-f lavfi -i " + pattern + " -f lavfi -i " + tone + " -t 0.4 -c:v mpeg2video -q:v 1 -c:a mp2", ".mkv", "time_base pts color_range", ""},
 	} {
+		if testing.Short() && c.name != "sound.mp4" {
+			continue // ffmpeg's work, not ours
+		}
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			in, out := filepath.Join(dir, c.name), filepath.Join(dir, "out "+c.name+c.out)
