@@ -236,8 +236,8 @@ func (p *Parts) result() string {
 	return filepath.Join(p.Dir, "result"+filepath.Ext(strings.TrimSuffix(p.Dir, ".parts")))
 }
 
-// Join puts the parts together, with the sound and the metadata of the video and a comment, in the file to, and removes them. What is at to is replaced, by a whole video
-// or not at all.
+// Join puts the parts together in the file to, with the sound and the metadata of the video and a comment; Close then removes them.
+// What is at to is replaced, by a whole video or not at all.
 func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
 	var list strings.Builder
 	list.WriteString("ffconcat version 1.0\n")
@@ -247,6 +247,7 @@ func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
 			fmt.Fprintf(&list, "duration %dus\n", p.list[i+1].at-of.at)
 		}
 	}
+	defer os.Remove(p.result()) //nolint:errcheck // what is whole has moved
 	names := filepath.Join(p.Dir, "list")
 	if err := picture.WriteFile(names, []byte(list.String())); err != nil {
 		return err
