@@ -236,9 +236,14 @@ func (p *Parts) result() string {
 	return filepath.Join(p.Dir, "result"+filepath.Ext(strings.TrimSuffix(p.Dir, ".parts")))
 }
 
-// Join puts the parts together in the file to, with the sound and the metadata of the video and a comment; Close then removes them.
-// What is at to is replaced, by a whole video or not at all.
-func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
+// Join puts the parts together, with the sound and the metadata of the video and a comment.
+func (p *Parts) Join(ctx context.Context, v *Video, comment string) (err error) {
+	result := p.result()
+	defer func() {
+		if err != nil {
+			_ = os.Remove(result) // it is no part, and the disk may be full
+		}
+	}()
 	var list strings.Builder
 	list.WriteString("ffconcat version 1.0\n")
 	for i, of := range p.list {
@@ -247,27 +252,29 @@ func (p *Parts) Join(ctx context.Context, v *Video, comment, to string) error {
 			fmt.Fprintf(&list, "duration %dus\n", p.list[i+1].at-of.at)
 		}
 	}
-	defer os.Remove(p.result()) //nolint:errcheck // what is whole has moved
 	names := filepath.Join(p.Dir, "list")
 	if err := picture.WriteFile(names, []byte(list.String())); err != nil {
 		return err
 	}
-	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-copyts", "-itsoffset", fmt.Sprintf("%dus", p.list[0].at-v.start), "-f", "concat", "-i", local(names),
-		"-itsoffset", fmt.Sprintf("%dus", -v.start), "-i", local(v.path), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
-		"-video_track_timescale", strconv.Itoa(v.ticks), local(p.result())); err != nil {
-		return unwritten(to, err)
+	offset := func(at int64) string { return fmt.Sprintf("%dus", at-v.start) } // results begin at 0
+	if _, _, err := output(ctx, "ffmpeg", "-v", "error", "-xerror", "-nostdin", "-y", "-copyts", "-itsoffset", offset(p.list[0].at), "-f", "concat", "-i", local(names),
+		"-itsoffset", offset(0), "-i", local(v.path), "-map", "0:v", "-map", "1:a?", "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-metadata", "comment="+comment,
+		"-video_track_timescale", strconv.Itoa(v.ticks), local(result)); err != nil {
+		return unwritten(result, err)
 	}
-	joined, err := Open(ctx, p.result())
-	if err != nil {
-		return err
+	joined, err := Open(ctx, result)
+	if err == nil && joined.Frames != p.Frames() {
+		err = fmt.Errorf("%s: cannot be written: %d of %d frames are in it", result, joined.Frames, p.Frames())
 	}
-	if joined.Frames != p.Frames() {
-		return fmt.Errorf("%s: cannot be written: %d of %d frames are in it", to, joined.Frames, p.Frames())
-	}
+	return err
+}
+
+// Move gives what Join has made its name, once it is on the disk. What is at to is replaced. Close then removes the parts.
+func (p *Parts) Move(to string) error {
 	if err := moved(p.result(), to); err != nil {
 		return unwritten(to, err)
 	}
-	p.list = nil // so that Close removes the folder
+	p.list = nil
 	return nil
 }
 

@@ -5,7 +5,8 @@
 //	parts, err := video.OpenParts("out.mp4", digest)
 //	defer parts.Close()
 //	err = parts.Write(ctx, v, video.Work{Change: func(n int, frame *image.RGBA) (*image.NRGBA64, error) { … }})
-//	err = parts.Join(ctx, v, "a comment", "out.mp4")
+//	err = parts.Join(ctx, v, "a comment")
+//	err = parts.Move("out.mp4")
 //
 // Frames go through pipes, as they are decoded. They come back with the times that they had, whatever the rate. Results are H.264 in
 // 8 bits and 4:2:0, in .mp4, .mov or .mkv, with the sound of the video as it is.
@@ -172,7 +173,7 @@ func (v *Video) read() error {
 	if !ok {
 		return fmt.Errorf("%s: ffprobe: time base %q", v.Name, s.TimeBase)
 	}
-	v.ticks = ticks
+	v.ticks = min(ticks, second)
 	if v.Frames, _ = strconv.Atoi(s.Packets); v.Frames == 0 {
 		return fmt.Errorf("%s: has no frames", v.Name)
 	}

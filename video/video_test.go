@@ -132,7 +132,10 @@ func convert(ctx context.Context, in, out string, work Work) error {
 	if err := parts.Write(ctx, v, work); err != nil {
 		return err
 	}
-	return parts.Join(ctx, v, "a comment", out)
+	if err := parts.Join(ctx, v, "a comment"); err != nil {
+		return err
+	}
+	return parts.Move(out)
 }
 
 // What a video has stays: its frames and their times, sound, colours' names and range, the shape of pixels. ffmpeg and ffprobe are the

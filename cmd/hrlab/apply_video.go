@@ -9,16 +9,15 @@ import (
 	"image"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"hrlab/hrstyle"
 	"hrlab/picture"
 	"hrlab/video"
 )
 
-// isVideo says whether a video is done: the names of results decide, or where they are in a directory those of the pictures.
+// isVideo says whether a video is done, as the names of the result or of the only picture tell.
 func (a *applyCmd) isVideo() bool {
-	return video.CheckName(a.Out) == nil || slices.ContainsFunc(a.Pictures, video.Is)
+	return video.CheckName(a.Out) == nil || len(a.Pictures) == 1 && video.Is(a.Pictures[0])
 }
 
 // video applies the generator or the LUT to the frames of one video. What it has done lies beside the result until that is whole, so
@@ -70,17 +69,20 @@ func (a *applyCmd) video(ctx context.Context, c *console) error {
 		err = a.byGenerator(ctx, c, v, parts, l.generator)
 	}
 	if err == nil {
-		err = out.write(func(path string) error { return parts.Join(ctx, v, comment+a.describe(), linked(path)) })
+		err = parts.Join(ctx, v, comment+a.describe())
+	}
+	if err == nil {
+		err = out.write(func(path string) error { return parts.Move(linked(path)) })
 	}
 	switch {
+	case err == nil:
+		fmt.Fprintln(c.messages, out.path)
 	case ctx.Err() != nil && parts.Frames() == 0:
 		fmt.Fprintf(c.messages, "stopped: %s is not written\n", out.path)
 		return ctx.Err()
 	case ctx.Err() != nil:
 		fmt.Fprintf(c.messages, "stopped: %d of %d frames are in %s; the same command goes on from there\n", parts.Frames(), v.Frames, parts.Dir)
 		return ctx.Err()
-	case err == nil:
-		fmt.Fprintln(c.messages, out.path)
 	}
 	return err
 }
