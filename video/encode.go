@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"strconv"
+	"strings"
 
 	"github.com/at-wat/ebml-go"
 	"github.com/at-wat/ebml-go/mkv"
@@ -102,15 +103,16 @@ func (v *Video) encode(ctx context.Context, l layout) (*encoder, error) {
 // tags are filters that name colours and the shape of pixels as the video has them.
 func (v *Video) tags() string {
 	s := v.stream
-	filters := "setparams=range=" + v.levels()
+	names := []string{"range=" + v.levels()}
 	if v.isRGB() {
 		s.Matrix = v.matrix()
 	}
 	for _, tag := range [][2]string{{"colorspace", s.Matrix}, {"color_primaries", s.Primaries}, {"color_trc", s.Transfer}} {
 		if name := tag[1]; name != "" && name != "unknown" && name != "reserved" {
-			filters += ":" + tag[0] + "=" + name
+			names = append(names, tag[0]+"="+name)
 		}
 	}
+	filters := "setparams=" + strings.Join(names, ":")
 	if w, h, ok := ratio(s.Aspect, ":"); ok {
 		filters += fmt.Sprintf(",setsar=%d/%d", w, h)
 	}

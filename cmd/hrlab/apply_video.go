@@ -165,7 +165,8 @@ func (a *applyCmd) byGenerator(ctx context.Context, c *console, v *video.Video, 
 	}
 	progress, stop := frames(bar, v, parts)
 	defer stop()
-	return parts.Write(ctx, v, video.Work{Progress: progress,
+	return parts.Write(ctx, v, video.Work{
+		Progress: progress,
 		Change: func(n int, frame *image.RGBA) (*image.NRGBA64, error) {
 			p := picture.Picture{Name: fmt.Sprintf("%s: frame %d", v.Name, n), Image: frame}
 			out, err := engine.Apply(ctx, g, p, hrstyle.Applying{Memory: a.Memory * 1e9, Statistics: scenes.of(n)})
