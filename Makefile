@@ -47,7 +47,7 @@ pip = cmp -s $(1) $(2)/requirements.txt || { rm -rf $(2) && \
 	--target $(2) -r $(1) && cp $(1) $(2)/requirements.txt; }
 
 # -race where no cgo device is involved.
-RACE := ./nvidia ./picture ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
+RACE := ./nvidia ./picture ./video ./hrstyle/safetensors ./hrstyle/sample ./tracker ./tracker/web ./tracker/mlflow ./report ./experiments
 
 check: tools ## lint, vet, formatting
 	go vet ./...
@@ -64,6 +64,7 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, L
 	go test -run xxx -bench . -benchtime 1x ./tracker/mlflow | grep ^Benchmark
 	go test -run xxx -bench Cube -benchtime 10x ./picture | grep ^Benchmark
 	go test -run xxx -bench . -benchtime 1x ./experiments 2>/dev/null | grep ^Benchmark
+	@if command -v ffmpeg >/dev/null; then go test -run xxx -bench . -benchtime 1x ./video | grep ^Benchmark; fi
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))

@@ -18,7 +18,16 @@ import (
 type Applying struct {
 	Memory   float64            // bytes that the process may take in all; 0 means what is free
 	Progress func(done, of int) // called after every tile, with pixels of what the generator is run at; may be nil
+
+	// Statistics are those of other pictures, such as other frames of a video; nil means the picture's own. With them a pixel of
+	// the output depends on the pixels around it and on nothing else: where two frames are alike their outputs are. Around it are
+	// 15 pixels of what the generator is run at, and beyond the fitted size those that [picture.Guided] looks at.
+	Statistics Statistics
 }
+
+// Statistics are the means and variances that a generator's instance norms take, in the order of its layers. [Engine.Statistics]
+// measures them.
+type Statistics []float32
 
 // statisticsPixels are the pixels of the copy of a picture that the instance norms' statistics are measured on: 1024x683.
 // tileSide is the side of a tile in pixels. It weighs the margins against the memory.
@@ -34,6 +43,49 @@ const leastTile = 4 * margin
 // reach is how many times the longer side that it was fitted at a generator is run at. Beyond it outputs look painted, with outlines
 // along edges and steps in smooth parts; docs/full-size.md has the measurements.
 const reach = 2
+
+// Statistics measures the statistics of a generator's instance norms on pictures, each of at least 16x16 px and on its own, as
+// [Engine.Apply] does, and returns their means over the pictures: the means of the means and of the variances. So a black
+// frame among them has no weight in what is divided by. It returns the cause of ctx, after the current picture, when that is
+// cancelled. memory is as in [Applying].
+func (e *Engine) Statistics(ctx context.Context, g *Generator, pictures []picture.Picture, memory float64) (Statistics, error) {
+	var sum []float64
+	for _, p := range pictures {
+		if err := cmp.Or(context.Cause(ctx), checkSides(p)); err != nil {
+			return nil, err
+		}
+		run, guided := g.runsAt(p)
+		copied, _, err := e.applySizes(p, run, guided, memory)
+		if err != nil {
+			return nil, err
+		}
+		if err := try(p.Name, func() {
+			flat := upload(e, g.flat, parameterCount)
+			defer free(flat)
+			measured := e.statistics(flat, reduced(resized(picture.Flatten(p.Image), run), copied))
+			defer free(measured)
+			values := download[float32](measured)
+			sum = slices.Grow(sum, len(values))[:len(values)]
+			for i, v := range values {
+				sum[i] += float64(v)
+			}
+		}); err != nil {
+			return nil, err
+		}
+	}
+	mean := make(Statistics, len(sum))
+	for i, v := range sum {
+		mean[i] = float32(v / float64(len(pictures)))
+	}
+	return mean, nil
+}
+
+// reduced is a copy of p with so many pixels at most, whose sides are multiples of 4.
+func reduced(p *image.RGBA, pixels float64) *image.RGBA {
+	w, h := p.Rect.Dx(), p.Rect.Dy()
+	scale := min(1, math.Sqrt(pixels/(float64(w)*float64(h))))
+	return picture.Scale(p, max(fours(int(float64(w)*scale)), minSide), max(fours(int(float64(h)*scale)), minSide), draw.BiLinear)
+}
 
 // Apply runs a generator on any picture of at least 16x16 px, and returns its output at the picture's own size.
 //
@@ -57,25 +109,28 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 		return nil, err
 	}
 	full := picture.Flatten(p.Image)
-	pixels := full
-	if run != full.Rect.Size() {
-		pixels = picture.Scale(full, run.X, run.Y, draw.BiLinear)
-	}
+	pixels := resized(full, run)
 	var out *image.NRGBA64
 	tryErr := try(p.Name, func() {
 		flat := upload(e, g.flat, parameterCount)
 		defer free(flat)
-		w, h := run.X, run.Y
-		scale := math.Sqrt(copied / (float64(w) * float64(h)))
-		if scale >= 1 {
-			out, err = e.applyTiles(ctx, "apply", pixels, max(fours(w), fours(h)), how.Progress, flat)
-			return
+		w, h := pixels.Rect.Dx(), pixels.Rect.Dy()
+		if copied >= float64(w)*float64(h) {
+			tile = max(fours(w), fours(h))
+			if how.Statistics == nil {
+				out, err = e.applyTiles(ctx, "apply", pixels, tile, how.Progress, flat)
+				return
+			}
 		}
 		if err = context.Cause(ctx); err != nil {
 			return
 		}
-		w, h = max(fours(int(float64(w)*scale)), minSide), max(fours(int(float64(h)*scale)), minSide)
-		statistics := e.statistics(flat, picture.Scale(pixels, w, h, draw.BiLinear))
+		var statistics *tensors.Tensor
+		if how.Statistics != nil {
+			statistics = upload(e, how.Statistics, len(how.Statistics))
+		} else {
+			statistics = e.statistics(flat, reduced(pixels, copied))
+		}
 		defer free(statistics)
 		out, err = e.applyTiles(ctx, "tile", pixels, tile, how.Progress, flat, statistics)
 	})
@@ -100,6 +155,14 @@ func (g *Generator) runsAt(p picture.Picture) (run image.Point, guided bool) {
 		run.X, run.Y = fitted(run.X, run.Y, longer*most/side, false)
 	}
 	return run, true
+}
+
+// resized is p at another size, or itself where it has that.
+func resized(p *image.RGBA, size image.Point) *image.RGBA {
+	if p.Rect.Size() == size {
+		return p
+	}
+	return picture.Scale(p, size.X, size.Y, draw.BiLinear)
 }
 
 // statistics measures the statistics of a generator's instance norms on a picture whose sides are multiples of 4.
@@ -149,11 +212,14 @@ func (e *Engine) applyTiles(ctx context.Context, name string, p *image.RGBA, sid
 // span is the part of an axis that a tile covers, and the part from first to last in which its result is that of the whole.
 type span struct{ begin, end, first, last int }
 
-// tiles covers an axis of n pixels by tiles of so many pixels, or by one where n is not more. All are multiples of 4.
+// tiles covers an axis of n pixels by tiles of at most side pixels, by as few as possible and by no larger ones than these need. All
+// are multiples of 4.
 func tiles(n, side int) (list []span) {
 	if n <= side {
 		return []span{{0, n, 0, n}}
 	}
+	few := (n - 2*margin + side - 2*margin - 1) / (side - 2*margin)
+	side = fours((n-2*margin+few-1)/few + 2*margin)
 	for first := 0; first < n; {
 		begin := min(max(0, first-margin), n-side)
 		t := span{begin, begin + side, first, begin + side - margin}

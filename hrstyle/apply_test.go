@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/color"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -87,6 +88,98 @@ func TestTiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Tiles follow one another without a gap and see as far as they must; there are no more than the largest would need, and none is
+// larger than it has to be: 1080 px are done as 3 tiles of 384 px and not of 512.
+func TestSpans(t *testing.T) {
+	for side := leastTile; side <= tileSide; side += 28 {
+		for n := 4; n < 2500; n += 4 {
+			list := tiles(n, side)
+			at := 0
+			for _, s := range list {
+				if s.first != at || s.last <= s.first || s.begin > max(0, s.first-margin) || s.end < min(n, s.last+margin) || s.begin < 0 || s.end > n || s.end-s.begin > side {
+					t.Fatalf("%d px by %d: %v", n, side, list)
+				}
+				at = s.last
+			}
+			if at != n {
+				t.Fatalf("%d px by %d: ends at %d", n, side, at)
+			}
+		}
+	}
+	if list := tiles(1080, tileSide); len(list) != 3 || list[0].end != 384 {
+		t.Error(list)
+	}
+}
+
+// With statistics that were measured before, two frames that differ in a corner have the same output elsewhere, to the last bit,
+// in tiles too. With statistics of their own they differ everywhere.
+func TestStatistics(t *testing.T) {
+	for kind, dtype := range map[device.Kind]dtypes.DType{device.Go: dtypes.Float64, device.CPU: dtypes.Float32} {
+		t.Run(string(kind), func(t *testing.T) {
+			e := openTest(t, kind, dtype, nil)
+			g := &Generator{flat: initialParameters(3)}
+			still, moved := sample.Content(150, 90), sample.Content(150, 90)
+			draw.Draw(moved, image.Rect(0, 0, 30, 20), image.White, image.Point{}, draw.Src)
+			frames := []picture.Picture{{Name: "0", Image: still}, {Name: "1", Image: moved}}
+			all, err := e.Statistics(t.Context(), g, frames, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, second := measure(t, e, g, frames[0]), measure(t, e, g, frames[1])
+			for i := range all {
+				if own := 0.5 * (first[i] + second[i]); math.Abs(float64(all[i]-own)) > 1e-6*math.Abs(float64(own)) {
+					t.Fatalf("statistic %d is %g, and the mean of both %g", i, all[i], own)
+				}
+			}
+			tiled := applyMemory[kind].base + heldBytes*150*90 + applyMemory[kind].pixel*100*100
+			for _, memory := range []float64{0, tiled} {
+				same := Applying{Memory: memory, Statistics: all}
+				if alike := alikeBut(applied(t, e, g, frames[0], same), applied(t, e, g, frames[1], same), image.Rect(0, 0, 30+margin, 20+margin)); alike != 1 {
+					t.Errorf("memory %g: of the pixels that do not change %g are alike", memory, alike)
+				}
+			}
+			if alike := alikeBut(applied(t, e, g, frames[0], Applying{}), applied(t, e, g, frames[1], Applying{}), image.Rect(0, 0, 30+margin, 20+margin)); alike > 0.1 {
+				t.Errorf("with their own statistics %g of the pixels are alike", alike)
+			}
+		})
+	}
+}
+
+func measure(t *testing.T, e *Engine, g *Generator, p picture.Picture) Statistics {
+	t.Helper()
+	s, err := e.Statistics(t.Context(), g, []picture.Picture{p}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func applied(t *testing.T, e *Engine, g *Generator, p picture.Picture, how Applying) *image.NRGBA64 {
+	t.Helper()
+	out, err := e.Apply(t.Context(), g, p, how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// alikeBut is the part of two pictures' pixels outside of changed that are alike.
+func alikeBut(a, b *image.NRGBA64, changed image.Rectangle) float64 {
+	alike, of := 0, 0
+	for y := range a.Rect.Dy() {
+		for x := range a.Rect.Dx() {
+			if image.Pt(x, y).In(changed) {
+				continue
+			}
+			of++
+			if a.NRGBA64At(x, y) == b.NRGBA64At(x, y) {
+				alike++
+			}
+		}
+	}
+	return float64(alike) / float64(of)
 }
 
 // furthest is the largest difference of two pictures' values in 16 bits.

@@ -99,6 +99,35 @@ func ExampleEngine_Apply() {
 	// Output: (50,33) <nil>
 }
 
+// Frames of a video share statistics, so that what stands still does not flicker.
+func ExampleEngine_Statistics() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "none"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	generator, err := hrstyle.LoadGenerator("testdata/hrnet_init.safetensors")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	frames := []picture.Picture{{Name: "0", Image: sample.Content(48, 32)}, {Name: "1", Image: sample.Style(48, 32)}}
+	statistics, err := engine.Statistics(ctx, generator, frames, 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, frame := range frames {
+		out, err := engine.Apply(ctx, generator, frame, hrstyle.Applying{Statistics: statistics})
+		fmt.Println(out.Bounds().Size(), err)
+	}
+	// Output:
+	// (48,32) <nil>
+	// (48,32) <nil>
+}
+
 func ExampleEngine_Resume() {
 	ctx := context.Background()
 	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})

@@ -96,7 +96,7 @@ func patches(x *Node, stride int) *Node {
 const normEps = 1e-5
 
 // norms are the statistics of a generator's instance norms, in the order in which they are taken: of every norm the means and
-// 1/√(variance + eps) of its channels. They are those of the norms' own inputs, unless they are given. With given ones every output
+// the variances of its channels. They are those of the norms' own inputs, unless they are given. With given ones every output
 // depends only on what is near it, so that a picture can be done in tiles. That has no backward: fits are done without.
 type norms struct {
 	given *Node   // all of them, one after the other, or nil
@@ -132,7 +132,7 @@ func inverseDeviation(variance *Node) *Node { return Inverse(Sqrt(AddScalar(vari
 // arXiv 1607.08022), without an affine part.
 func instanceNorm(x *Node, s *norms) (n *Node, back backward) {
 	x = s.centred(x)
-	r := s.statistic(x.Shape().Dim(3), func() *Node { return inverseDeviation(pixelMean(Square(x))) })
+	r := inverseDeviation(s.statistic(x.Shape().Dim(3), func() *Node { return pixelMean(Square(x)) }))
 	r = Reshape(r, 1, 1, 1, -1)
 	n = Mul(x, r)
 	return n, func(d *Node) *Node { // dx = r·(d − mean(d) − n·mean(d·n))
@@ -149,10 +149,10 @@ func pointwiseNorm(x, w *Node, s *norms) (n *Node, back func(d *Node) (dx, dw *N
 	x = s.centred(x)
 	c, p := pixels(x), float64(x.Shape().Dim(1)*x.Shape().Dim(2))
 	covariance := DivScalar(Einsum("pi,pj->ij", c, c), p)
-	r := s.statistic(w.Shape().Dim(1), func() *Node {
+	r := inverseDeviation(s.statistic(w.Shape().Dim(1), func() *Node {
 		variance := ReduceAndKeep(Mul(w, Einsum("ij,jo->io", covariance, w)), ReduceSum, 0)
-		return inverseDeviation(Where(positive(variance), variance, ZerosLike(variance))) // rounding may leave it below 0
-	})
+		return Where(positive(variance), variance, ZerosLike(variance)) // rounding may leave it below 0
+	}))
 	k := Mul(w, r)
 	return pointwise(x, k), func(d *Node) (dx, dw *Node) {
 		// dx = dy·wᵀ and dw = cᵀ·dy with dy = r·(d − s − n·t), s = mean(d), t = mean(d·n) and n = c·k.

@@ -29,8 +29,7 @@ func Example() {
 
 	grey := image.NewRGBA(image.Rect(0, 0, 1, 1))
 	grey.SetRGBA(0, 0, color.RGBA{100, 100, 100, 255})
-	cube.ApplyInPlace(grey)
-	fmt.Println(grey.RGBAAt(0, 0))
+	fmt.Println(color.RGBAModel.Convert(cube.Apply(grey).At(0, 0)))
 	line, _, _ := bytes.Cut(bytes.TrimPrefix(cube.Encode(), []byte("TITLE \"\"\n")), []byte("\n"))
 	fmt.Printf("%s\n", line)
 	// Output:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"image"
 	"math"
+	"slices"
 )
 
 // Blend mixes out, a changed copy of a picture, with the picture from itself, which has its size: strength 0 leaves from, 1 leaves out
@@ -28,4 +29,24 @@ func Blend(out *image.NRGBA64, from image.Image, strength float64) {
 			binary.BigEndian.PutUint16(to[2*i:], uint16(math.Round(math.MaxUint16*fromLinear(v))))
 		}
 	}
+}
+
+// Blended returns the LUT that does what Blend does with the outputs of c: at every node it mixes the output with the colour of the
+// node itself.
+func (c *Cube) Blended(strength float64) *Cube {
+	mixed := *c
+	mixed.Nodes = slices.Clone(c.Nodes)
+	if strength == 1 {
+		return &mixed
+	}
+	shown := func(v float64) float64 { return srgbCurve(min(max(v, 0), 1)) }
+	for i := range mixed.Nodes {
+		for channel, at := range [3]int{i % c.Size, i / c.Size % c.Size, i / c.Size / c.Size} {
+			low, high := float64(c.Min[channel]), float64(c.Max[channel])
+			from := low + (high-low)*float64(at)/float64(c.Size-1)
+			v := &mixed.Nodes[i][channel]
+			*v = float32(fromLinear(strength*shown(float64(*v)) + (1-strength)*shown(from)))
+		}
+	}
+	return &mixed
 }

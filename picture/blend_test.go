@@ -33,3 +33,23 @@ func TestBlend(t *testing.T) {
 		t.Errorf("half of black and white is %d of 65535", got)
 	}
 }
+
+// A blended LUT gives what blending its output gives, as far as a line between nodes goes with the curve of sRGB.
+func TestBlended(t *testing.T) {
+	const size = 33
+	cube := &Cube{Size: size, Max: [3]float32{1, 1, 1}}
+	for i := range size * size * size {
+		cube.Nodes = append(cube.Nodes, [3]float32{1 - float32(i%size)/(size-1), float32(i/size%size) / (size - 1), 0.2})
+	}
+	p := image.NewRGBA(image.Rect(0, 0, 256, 64))
+	for i := range p.Pix {
+		p.Pix[i] = max(uint8(i/4), uint8(255*(i%4/3))) //nolint:gosec // a level
+	}
+	for _, strength := range []float64{0, 0.3, 1} {
+		want := cube.Apply(p)
+		Blend(want, p, strength)
+		if off := furthest(Picture{Image: Flatten(eightBits(want))}, Picture{Image: Flatten(eightBits(cube.Blended(strength).Apply(p)))}); off > 2 {
+			t.Errorf("strength %g: off by %d of 255", strength, off)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 // into the six along its grey diagonal, so that greys depend on greys only.
 func (c *Cube) Apply(p *image.RGBA) *image.NRGBA64 {
 	out := image.NewNRGBA64(image.Rect(0, 0, p.Rect.Dx(), p.Rect.Dy()))
-	t := c.lattice(math.MaxUint16)
+	t := c.lattice()
 	bands(p.Rect.Dy(), func(y int) {
 		from, to := p.Pix[y*p.Stride:][:4*p.Rect.Dx()], out.Pix[y*out.Stride:]
 		for ; len(from) >= 4; from, to = from[4:], to[8:] {
@@ -22,17 +22,6 @@ func (c *Cube) Apply(p *image.RGBA) *image.NRGBA64 {
 		}
 	})
 	return out
-}
-
-// ApplyInPlace is Apply with a result of 8 bits, which takes the place of the pixels of p, as for the frames of a video.
-func (c *Cube) ApplyInPlace(p *image.RGBA) {
-	t := c.lattice(math.MaxUint8)
-	bands(p.Rect.Dy(), func(y int) {
-		for row := p.Pix[y*p.Stride:][:4*p.Rect.Dx()]; len(row) >= 4; row = row[4:] {
-			r, g, b := t.colour(row[0], row[1], row[2])
-			row[0], row[1], row[2] = uint8(r), uint8(g), uint8(b)
-		}
-	})
 }
 
 // bands does every row of a picture of so many, on all cores.
@@ -51,10 +40,9 @@ func bands(rows int, do func(y int)) {
 
 // lattice is a LUT made ready for pixels.
 type lattice struct {
-	nodes [][4]float32      // outputs on a scale whose white is the largest level, and half a level for rounding; the fourth is no value
+	nodes [][4]float32      // outputs in levels of 16 bits, and half a level for rounding; the fourth is no value
 	place [3][256]placement // of each level of red, green and blue
 	path  [8][4]int32       // for each order of the three distances, from the first node of a cell to the corners of the tetrahedron
-	white int32
 }
 
 // placement is where a level lies between two nodes of an axis.
@@ -63,11 +51,11 @@ type placement struct {
 	past int32 // the bits of a float32: how far it is past that, 0 to 1; as integers they have the same order
 }
 
-// lattice makes the LUT ready for levels up to white.
-func (c *Cube) lattice(white int32) *lattice {
+// lattice makes the LUT ready for pixels.
+func (c *Cube) lattice() *lattice {
 	n := int32(c.Size)
 	red, green, blue := int32(1), n, n*n
-	t := &lattice{nodes: make([][4]float32, len(c.Nodes)), white: white}
+	t := &lattice{nodes: make([][4]float32, len(c.Nodes))}
 	for order, axes := range [8][2]int32{
 		0b000: {blue, green}, 0b001: {blue, red}, 0b010: {green, blue}, 0b110: {green, red}, 0b101: {red, blue}, 0b111: {red, green},
 	} {
@@ -76,7 +64,7 @@ func (c *Cube) lattice(white int32) *lattice {
 	for i, node := range c.Nodes {
 		for k, v := range node {
 			const far = 100 // times white: what is beyond does not fit the integers that levels are rounded to
-			t.nodes[i][k] = min(max(v, -far), far)*float32(white) + 0.5
+			t.nodes[i][k] = min(max(v, -far), far)*math.MaxUint16 + 0.5
 		}
 	}
 	for k := range t.place {
@@ -103,8 +91,8 @@ func (t *lattice) colour(red, green, blue uint8) (r, g, b int32) {
 	c0, c1, c2, c3 := &t.nodes[at], &t.nodes[at+path[1]], &t.nodes[at+path[2]], &t.nodes[at+path[3]]
 	a, m, w3 := math.Float32frombits(uint32(far)), math.Float32frombits(uint32(mid)), math.Float32frombits(uint32(near))
 	w0, w1, w2 := 1-a, a-m, m-w3
-	r = min(max(int32(w0*c0[0]+w1*c1[0]+w2*c2[0]+w3*c3[0]), 0), t.white)
-	g = min(max(int32(w0*c0[1]+w1*c1[1]+w2*c2[1]+w3*c3[1]), 0), t.white)
-	b = min(max(int32(w0*c0[2]+w1*c1[2]+w2*c2[2]+w3*c3[2]), 0), t.white)
+	r = min(max(int32(w0*c0[0]+w1*c1[0]+w2*c2[0]+w3*c3[0]), 0), math.MaxUint16)
+	g = min(max(int32(w0*c0[1]+w1*c1[1]+w2*c2[1]+w3*c3[1]), 0), math.MaxUint16)
+	b = min(max(int32(w0*c0[2]+w1*c1[2]+w2*c2[2]+w3*c3[2]), 0), math.MaxUint16)
 	return r, g, b
 }

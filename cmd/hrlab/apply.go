@@ -24,6 +24,7 @@ type applyCmd struct {
 	Format   string   `default:"png" enum:"png,jpg,webp" help:"Format of results in a directory: png, jpg or webp."`
 	encodingFlags
 	applyFlags
+	Scenes bool   `help:"Give every scene of a video, from cut to cut, statistics of its own; otherwise frames of the whole video have the same."`
 	Device string `default:"auto" predictor:"device" env:"HRLAB_DEVICE" placeholder:"auto|cuda|cpu|go" help:"auto, cuda, cpu (XLA:CPU) or go (slow, needs nothing)."`
 }
 
@@ -33,7 +34,8 @@ func (*applyCmd) Help() string {
 
 	hrlab apply --generator boat.safetensors other.jpg --out out.png
 	hrlab apply --run 12 holiday/ --out done --format jpg
-	hrlab apply --cube look.cube holiday/ --out done`
+	hrlab apply --cube look.cube holiday/ --out done
+	hrlab apply --generator boat.safetensors boat.mp4 --out out.mp4`
 }
 
 // generatorFlags say which generator.
@@ -57,6 +59,9 @@ var errPictures = errors.New("failed")
 func (a *applyCmd) Run(ctx context.Context, c *console) error {
 	if err := a.valid(); err != nil {
 		return err
+	}
+	if a.isVideo() {
+		return a.video(ctx, c)
 	}
 	pictures, skipped, err := inFolders(a.Pictures, a.Out)
 	if err != nil {

@@ -91,7 +91,7 @@ func (k *counter) begin(ctx context.Context) (bars *mpb.Progress, end func()) {
 	}
 	said := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(to, "stopping after this tile; Ctrl-C again stops at once")
+		fmt.Fprintln(to, "stopping; Ctrl-C again stops at once")
 		close(said)
 	})
 	return bars, func() {
@@ -161,7 +161,13 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 	if size.X*size.Y <= large {
 		return nil, k.applying(ctx, p.Name)
 	}
-	what := fmt.Sprintf("%s: %dx%d px", p.Name, size.X, size.Y)
+	return k.far(ctx, p.Name, fmt.Sprintf("%dx%d px", size.X, size.Y))
+}
+
+// far shows how far it is with something that takes long, of which what tells more, until stop is called: on a terminal as a bar,
+// otherwise in lines.
+func (k *counter) far(ctx context.Context, name, what string) (progress func(done, of int), stop func()) {
+	what = name + ": " + what
 	bars, end := k.begin(ctx)
 	if bars != nil {
 		bar := bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" "), decor.Percentage()),
@@ -177,7 +183,7 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 	}
 	k.say(what)
 	var began, said time.Time
-	first := 0 // the pixels of the first tile, before which graphs are compiled
+	first := 0 // what was done first: a tile, before which graphs are compiled
 	return func(done, of int) {
 		now := time.Now()
 		if first == 0 {
@@ -186,7 +192,7 @@ func (k *counter) tiles(ctx context.Context, p picture.Picture) (progress func(d
 		}
 		if now.Sub(said) >= linePause && done < of {
 			left := now.Sub(began).Seconds() * float64(of-done) / float64(done-first)
-			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", p.Name, 100*done/of, left))
+			k.say(fmt.Sprintf("%s: %d%%, %.0f s left", name, 100*done/of, left))
 			said = now
 		}
 	}, end

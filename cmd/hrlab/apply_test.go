@@ -95,7 +95,7 @@ func TestLargeStops(t *testing.T) {
 		if err := test.run(ctx, &console{out: io.Discard, messages: messages}); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if !strings.HasSuffix(said.String(), "stopping after this tile; Ctrl-C again stops at once\n"+test.want) {
+		if !strings.HasSuffix(said.String(), "stopping; Ctrl-C again stops at once\n"+test.want) {
 			t.Error(said)
 		}
 	}

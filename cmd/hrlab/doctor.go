@@ -12,6 +12,7 @@ import (
 
 	"hrlab/hrstyle"
 	"hrlab/hrstyle/device"
+	"hrlab/video"
 
 	"github.com/shirou/gopsutil/v4/mem"
 )
@@ -105,6 +106,11 @@ func examine(ctx context.Context) (findings []finding) {
 		}
 	}
 	sayCache(say, device.FindCache())
+	if program, err := video.Find(ctx); err != nil {
+		say("ffmpeg", "not found; videos need it: apt-get install ffmpeg")
+	} else {
+		say("ffmpeg", "%s", program)
+	}
 	say("pure Go", "always there; slow")
 	chosen := ""
 	if d, err := device.Open(device.Auto); err != nil {
