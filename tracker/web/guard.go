@@ -144,10 +144,11 @@ func (s *Server) assets() http.Handler {
 	})
 }
 
-// Asset answers with a style sheet or a script, which the browser asks for again only when it has changed.
+// Asset answers with a style sheet or a script, which the browser asks for again only when it has changed. Its tag is a weak one,
+// since that of what is compressed is the same.
 func Asset(w http.ResponseWriter, r *http.Request, name string, data []byte) {
 	sum := sha256.Sum256(data)
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	w.Header().Set("ETag", `W/"`+hex.EncodeToString(sum[:8])+`"`)
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(data))

@@ -96,7 +96,7 @@ func New(store *tracker.Store, o Options) *Server {
 	for prefix, h := range o.Handlers {
 		mux.Handle(prefix, h)
 	}
-	s.handler = s.guard(mux)
+	s.handler = compressed(s.guard(mux))
 	return s
 }
 

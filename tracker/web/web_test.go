@@ -1,6 +1,7 @@
 package web
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"html/template"
 	"image"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -125,6 +127,52 @@ func TestPages(t *testing.T) {
 	get(t, s, "/api/pictures?run=1,2", 200, `"1":[`)
 	for _, name := range []string{"page.css", "page.js", "slider.js", "slider.css", "live.js"} {
 		get(t, s, "/assets/"+name, 200)
+	}
+}
+
+// Text is compressed for those who take it, and is the same; events, which come one by one, are not.
+func TestCompressed(t *testing.T) {
+	store := fresh(t)
+	run := logged(t, store, tracker.NewRun{})
+	for step := range int64(500) {
+		must(t, run.Log(t.Context(), step, map[string]float64{"total": float64(float32(0.1) * float32(step))}))
+	}
+	must(t, run.Log(t.Context(), 0, map[string]float64{"one": 1.0 / 3, "large": 1e300, "none": math.NaN(), "small": 1e-300}))
+	s := New(store, Options{})
+	for _, target := range []string{"/runs", "/api/series?run=1", "/assets/page.css", "/assets/page.js", "/events", "/runs/1/files/output?show"} {
+		accept := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
+		gone := func(r *http.Request) { // events go on until who listens is gone
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
+			*r = *r.WithContext(ctx)
+		}
+		if target != "/events" {
+			gone = func(*http.Request) {}
+		}
+		plain, want := ask(t, s, http.MethodGet, target, nil, gone)
+		answer, text := ask(t, s, http.MethodGet, target, nil, accept, gone)
+		isText := !strings.HasPrefix(target, "/events") && !strings.Contains(target, "files")
+		if got := answer.Header().Get("Content-Encoding") == "gzip"; got != isText || plain.Header().Get("Content-Encoding") != "" {
+			t.Errorf("%s: %v", target, answer.Header())
+		}
+		if isText {
+			r, err := gzip.NewReader(strings.NewReader(text))
+			must(t, err)
+			got, err := io.ReadAll(r)
+			must(t, err)
+			if len(text) > len(want)*2/3 || string(got) != want {
+				t.Errorf("%s: %d bytes instead of %d", target, len(text), len(want))
+			}
+		}
+	}
+	get(t, s, "/api/series?run=1", 200, ",10.1,10.2,", `"metric":"one","steps":[0],"values":[0.33333334]`, `[1e+300]`, `["NaN"]`, `[1e-300]`)
+	same := func(r *http.Request) {
+		first, _ := ask(t, s, http.MethodGet, "/assets/page.css", nil)
+		r.Header.Set("If-None-Match", first.Header().Get("ETag"))
+		r.Header.Set("Accept-Encoding", "gzip")
+	}
+	if answer, _ := ask(t, s, http.MethodGet, "/assets/page.css", nil, same); answer.Code != http.StatusNotModified {
+		t.Error(answer.Code)
 	}
 }
 
