@@ -197,6 +197,20 @@ func TestBetter(t *testing.T) {
 	if err != nil || len(choices) != 8 {
 		t.Error(choices, err)
 	}
+	// A wrong choice is taken back, once.
+	f := form(t, has(t, server, "/better/"), `id="options">`)
+	f.Set("best", f["run"][0])
+	get(t, server, "/better/", f)
+	undo := form(t, has(t, server, "/better/", "Take the last choice back", "It was run "+f["run"][0], "after 9 choices"), `id="back">`)
+	for _, want := range []int{http.StatusSeeOther, http.StatusNotFound} {
+		if status, to := get(t, server, "/better/back", undo); status != want {
+			t.Errorf("%d %s", status, to)
+		}
+	}
+	undo.Set("time", "x")
+	if status, to := get(t, server, "/better/back", undo); status != http.StatusBadRequest {
+		t.Errorf("%d %s", status, to)
+	}
 	body := has(t, server, "/better/", "after 8 choices", "content weight 800", "Worth a fit", "Queue it", "%")
 	has(t, server, "/better/order.json?number=3", `{"choices":[{"time":"`, `"runs":[{"id":`, `"sure":0.`, `"show":[`, `"next":{"content_weight":`)
 	if status, _ := get(t, server, "/matrix/queue", form(t, body, `action="/matrix/queue">`)); status != http.StatusSeeOther {
