@@ -3,6 +3,7 @@ package web
 import (
 	"compress/gzip"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -173,6 +176,39 @@ func TestCompressed(t *testing.T) {
 	}
 	if answer, _ := ask(t, s, http.MethodGet, "/assets/page.css", nil, same); answer.Code != http.StatusNotModified {
 		t.Error(answer.Code)
+	}
+}
+
+// A card shows the runs that are best of all, and then the newest; those that are deleted stand for nothing.
+func TestCards(t *testing.T) {
+	store, ctx := fresh(t), t.Context()
+	for i := range 7 {
+		run := logged(t, store, tracker.NewRun{Experiment: "e", Tags: map[string]string{"pair": "x"}})
+		must(t, run.Log(ctx, 3, map[string]float64{"score": float64(i % 4)}), run.Finish(ctx, nil))
+	}
+	logged(t, store, tracker.NewRun{Experiment: "other"})
+	must(t, store.Delete(ctx, 7))
+	high := func(runs []tracker.Measured) (list []tracker.Measured) {
+		for _, run := range runs {
+			if run.Last[0] > 2 && math.IsNaN(run.Last[1]) {
+				list = append(list, run)
+			}
+		}
+		return list
+	}
+	s := New(store, Options{Measures: []string{"score", "none"}, Best: high})
+	links := regexp.MustCompile(`href="/runs/(\d+)"`)
+	order := func(text string) (list []string) {
+		for _, m := range links.FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	if got := order(get(t, s, "/", 200, "pair x")); !slices.Equal(got, []string{"8", "4", "6", "5", "3"}) {
+		t.Error(got)
+	}
+	if got := order(get(t, New(store, Options{}), "/", 200)); !slices.Equal(got, []string{"8", "6", "5", "4", "3"}) {
+		t.Error(got)
 	}
 }
 
@@ -358,7 +394,23 @@ func TestTroubles(t *testing.T) {
 	get(t, s, "/runs", 503, "is another file by now")
 	must(t, os.Rename(path+".away", path))
 	get(t, s, "/runs", 200, "kept")
-	must(t, store.Close())
+	other, err := sql.Open("sqlite3", "file:"+path+"?_txlock=immediate")
+	must(t, err, store.WaitAtMost(t.Context(), time.Millisecond))
+	writing, err := other.Begin()
+	must(t, err)
+	note := url.Values{"run": {"1"}, "do": {"note"}, "text": {"n"}}
+	if answer, text := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 503 || !strings.Contains(text, "another process keeps it locked") {
+		t.Errorf("locked: %d\n%s", answer.Code, text)
+	}
+	get(t, s, "/runs", 200, "kept") // no writer is in a reader's way
+	must(t, writing.Rollback())
+	if answer, _ := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 303 {
+		t.Error(answer.Code)
+	}
+	_, err = other.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
+	must(t, err)
+	get(t, s, "/runs", 503, "made by a newer hrlab (schema 99")
+	must(t, other.Close(), store.Close())
 	get(t, s, "/runs", 503, "cannot be used")
 }
 
@@ -375,14 +427,20 @@ func TestExtension(t *testing.T) {
 		}, Run: func(_ context.Context, run tracker.Info) (template.HTML, error) {
 			return template.HTML(fmt.Sprintf("<p>about %d</p>", run.ID)), nil
 		}}},
-		Handlers: map[string]http.Handler{"/api/2.0/": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") })},
+		Protocols: map[string]Protocol{"/api/2.0/": {
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") }),
+			Refuse: func(w http.ResponseWriter, status int, line string) {
+				w.WriteHeader(status)
+				fmt.Fprint(w, "refused: ", line)
+			},
+		}},
 	})
 	get(t, s, "/own/", 200, "own /own/", `<a href="/own/" aria-current="page">Own page</a>`)
 	get(t, s, "/runs?experiment=e", 200, `<a href="/own/?experiment=e">`)
 	get(t, s, "/runs/1", 200, "about 1")
 	get(t, s, "/api/2.0/mlflow", 200, "other")
-	if answer, _ := ask(t, s, http.MethodGet, "/api/2.0/mlflow", nil, func(r *http.Request) { r.Host = "evil.example" }); answer.Code != 403 {
-		t.Error(answer.Code)
+	if answer, text := ask(t, s, http.MethodGet, "/api/2.0/mlflow", nil, func(r *http.Request) { r.Host = "evil.example" }); answer.Code != 403 || !strings.HasPrefix(text, `refused: host "evil.example"`) {
+		t.Error(answer.Code, text)
 	}
 }
 
