@@ -23,6 +23,7 @@ func Options(store *tracker.Store, vgg string) web.Options {
 	return web.Options{
 		Extensions: append(looking(), fits(store, vgg)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
+		Unlisted:   []string{"fit"}, // a digest
 		Measures:   []string{report.ContentKept, report.StyleMatch},
 		Best:       best,
 		Picture:    report.Output,

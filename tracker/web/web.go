@@ -34,6 +34,7 @@ type Options struct {
 	Hosts      []string            // names that requests may be for, beside localhost and addresses
 	TokenHash  string              // the sha256, in hexadecimal digits, of the token that every request must have; empty: none
 	Columns    []string            // what the table of runs has where the address does not say: fields of the filter
+	Unlisted   []string            // the names of tags that the table of runs leaves out, since nobody reads them
 	Measures   []string            // the metrics that Best takes
 	Picture    string              // the name of the picture that stands for a run; empty: its latest one
 	// Best are the runs, of those of an experiment, that stand for it, the best first. It may be nil: then, and after them, the
