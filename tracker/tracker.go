@@ -152,7 +152,7 @@ func (s *Store) Readable(ctx context.Context) error {
 
 // WaitAtMost sets how long whatever writes waits for other processes that write: a minute at first.
 func (s *Store) WaitAtMost(ctx context.Context, d time.Duration) error {
-	if s.ReadOnly() != nil { // nobody else writes the copy
+	if s.db.frozen != nil { // nobody else writes the copy
 		return nil
 	}
 	return s.plain(s.db.waitAtMost(ctx, d))

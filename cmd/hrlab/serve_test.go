@@ -89,7 +89,7 @@ func TestServeRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer taken.Close() //nolint:errcheck // the test is over
 	if out, err := hrlabIn(t, dir, "serve", "--addr", taken.Addr().String()).CombinedOutput(); err == nil || !strings.Contains(string(out), "address already in use") {
 		t.Errorf("%v\n%s", err, out)
 	}

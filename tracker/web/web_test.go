@@ -3,7 +3,6 @@ package web
 import (
 	"compress/gzip"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -394,9 +393,9 @@ func TestTroubles(t *testing.T) {
 	get(t, s, "/runs", 503, "is another file by now")
 	must(t, os.Rename(path+".away", path))
 	get(t, s, "/runs", 200, "kept")
-	other, err := sql.Open("sqlite3", "file:"+path+"?_txlock=immediate")
+	other, err := tracker.Open(t.Context(), path)
 	must(t, err, store.WaitAtMost(t.Context(), time.Millisecond))
-	writing, err := other.Begin()
+	writing, err := other.DB().BeginTx(t.Context(), nil)
 	must(t, err)
 	note := url.Values{"run": {"1"}, "do": {"note"}, "text": {"n"}}
 	if answer, text := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 503 || !strings.Contains(text, "another process keeps it locked") {
@@ -407,7 +406,7 @@ func TestTroubles(t *testing.T) {
 	if answer, _ := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 303 {
 		t.Error(answer.Code)
 	}
-	_, err = other.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
+	_, err = other.DB().ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
 	must(t, err)
 	get(t, s, "/runs", 503, "made by a newer hrlab (schema 99")
 	must(t, other.Close(), store.Close())
