@@ -15,6 +15,7 @@ require (
 	github.com/guptarohit/asciigraph v0.7.3
 	github.com/janpfeifer/gonb v0.11.4
 	github.com/jotaen/kong-completion v0.0.4
+	github.com/klauspost/compress v1.20.1
 	github.com/kovidgoyal/imaging v1.9.0
 	github.com/lucasb-eyer/go-colorful v1.4.1
 	github.com/mattn/go-runewidth v0.0.30

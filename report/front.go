@@ -10,17 +10,22 @@ import (
 
 // Front is the Pareto front of [ContentKept] against [StyleMatch], from the most content kept to the best style match.
 func Front(runs []tracker.Info) []tracker.Info {
-	return FrontOf(runs, func(r tracker.Info) (x, y float64) { return Measured(r, ContentKept), Measured(r, StyleMatch) })
+	return FrontOf(runs, both)
+}
+
+// both are the measures that runs are suggested by.
+func both(r tracker.Info) (content, style float64) {
+	return Measured(r, ContentKept), Measured(r, StyleMatch)
 }
 
 // FrontOf is the Pareto front of two numbers of runs, from the highest x to the highest y: the runs for which no other run is
 // higher in one and at least as high in the other. Of equal runs it has the first. Runs of which a number is NaN are left out.
-func FrontOf(runs []tracker.Info, of func(r tracker.Info) (x, y float64)) (front []tracker.Info) {
-	sorted := slices.DeleteFunc(slices.Clone(runs), func(r tracker.Info) bool {
+func FrontOf[Run any](runs []Run, of func(r Run) (x, y float64)) (front []Run) {
+	sorted := slices.DeleteFunc(slices.Clone(runs), func(r Run) bool {
 		x, y := of(r)
 		return math.IsNaN(x + y)
 	})
-	slices.SortStableFunc(sorted, func(a, b tracker.Info) int {
+	slices.SortStableFunc(sorted, func(a, b Run) int {
 		ax, ay := of(a)
 		bx, by := of(b)
 		return cmp.Or(cmp.Compare(bx, ax), cmp.Compare(by, ay))
@@ -43,7 +48,7 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	}
 	knee = front[0]
 	best := 0.0
-	for i, d := range distances(front) {
+	for i, d := range distances(front, both) {
 		if d > best+1e-12 {
 			knee, best = front[i], d
 		}
@@ -51,15 +56,33 @@ func Knee(front []tracker.Info) (knee tracker.Info, ok bool) {
 	return knee, true
 }
 
+// Best are the runs of a front (see [FrontOf]) by how far they are above the line between its ends, so that the knee is first.
+func Best[Run any](front []Run, of func(r Run) (content, style float64)) []Run {
+	if len(front) < 3 { // no knee: see Knee
+		return front
+	}
+	far := distances(front, of)
+	order := make([]int, len(front))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(far[b], far[a]) })
+	best := make([]Run, len(front))
+	for i, at := range order {
+		best[i] = front[at]
+	}
+	return best
+}
+
 // distances are how far each run of a front is above the line between the front's ends, with both measures scaled to 0 to 1.
-func distances(front []tracker.Info) []float64 {
-	first, last := front[0], front[len(front)-1]
-	content := Measured(first, ContentKept) - Measured(last, ContentKept)
-	style := Measured(last, StyleMatch) - Measured(first, StyleMatch)
+func distances[Run any](front []Run, of func(r Run) (content, style float64)) []float64 {
+	firstContent, firstStyle := of(front[0])
+	lastContent, lastStyle := of(front[len(front)-1])
 	far := make([]float64, len(front))
 	for i, r := range front {
 		// on the line the two scaled measures add up to 1
-		far[i] = (Measured(r, ContentKept)-Measured(last, ContentKept))/content + (Measured(r, StyleMatch)-Measured(first, StyleMatch))/style - 1
+		content, style := of(r)
+		far[i] = (content-lastContent)/(firstContent-lastContent) + (style-firstStyle)/(lastStyle-firstStyle) - 1
 	}
 	return far
 }

@@ -31,6 +31,15 @@ type Pair struct {
 	sure          string   // how sure the suggestion is
 }
 
+// NewPair compares runs on one pair of pictures, without their outputs.
+func NewPair(ctx context.Context, store *tracker.Store, runs []tracker.Info) (*Pair, error) {
+	p := &Pair{Spread: map[string]float64{}}
+	for _, info := range runs {
+		p.Runs = append(p.Runs, Run{Info: info, Seeds: 1})
+	}
+	return p, p.gather(ctx, store)
+}
+
 func (p *Pair) files() string {
 	return p.Runs[0].Param("content") + ", " + p.Runs[0].Param("style")
 }

@@ -95,7 +95,7 @@ func (p *Pair) howSure(front []tracker.Info) string {
 	// The distances of two runs from the line differ by chance with this standard deviation.
 	spread := math.Sqrt2 * math.Hypot(content/(Measured(front[0], ContentKept)-Measured(front[len(front)-1], ContentKept)),
 		style/(Measured(front[len(front)-1], StyleMatch)-Measured(front[0], StyleMatch)))
-	far := distances(front)
+	far := distances(front, both)
 	best := slices.Max(far)
 	var rivals []string
 	for i, r := range front {

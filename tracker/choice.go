@@ -35,6 +35,29 @@ func (s *Store) Choose(ctx context.Context, runs []int64, best int64) error {
 	})
 }
 
+// TakeBack removes a choice, as [Store.Choices] has it. One that is not there is [ErrNotFound].
+func (s *Store) TakeBack(ctx context.Context, c Choice) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	return s.write(ctx, func(t tx) error {
+		if n, err := t.exec(sqlRemoveChoice, c.Runs[0], c.Runs[1], micros(c.Time)); err != nil {
+			return err
+		} else if n == 0 {
+			return fmt.Errorf("a choice between the runs %s at that time: %w", strings.Trim(fmt.Sprint(c.Runs), "[]"), ErrNotFound)
+		}
+		if err := t.all(nil, sqlNextChange); err != nil {
+			return err
+		}
+		for _, run := range c.Runs {
+			if _, err := t.exec(sqlTouch, run); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Choices are the choices between runs of an experiment, in the order in which they were made. A run that [Store.GC] removes
 // takes its choices with it; those of a run that is only deleted stay.
 func (s *Store) Choices(ctx context.Context, experiment string) ([]Choice, error) {

@@ -60,6 +60,22 @@ func (db suite) choices(t *testing.T) {
 		t.Error(got)
 	}
 
+	// A choice that is taken back is in no export.
+	must(t, s.Choose(ctx, ids[1:4], ids[3]))
+	made, err := s.Choices(ctx, "a")
+	must(t, err)
+	before, err := s.Cursor(ctx)
+	must(t, err, s.TakeBack(ctx, made[3]))
+	if now, err := s.Cursor(ctx); err != nil || now == before {
+		t.Error("nobody is told that a choice was taken back")
+	}
+	if err := s.TakeBack(ctx, made[3]); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if got := short(s, "a"); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+
 	runs, err := s.Runs(ctx, Query{Sort: "-id", Experiment: "a"})
 	must(t, err)
 	var all, part bytes.Buffer

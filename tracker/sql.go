@@ -63,13 +63,14 @@ const (
 
 	sqlSetParam = `INSERT INTO param (run, key, text, number) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (run, key) DO UPDATE SET text = excluded.text, number = excluded.number`
-	sqlSetTag    = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
-	sqlRemoveTag = `DELETE FROM tag WHERE run = $1 AND key = $2`
-	sqlAddNote   = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
-	sqlAddNoteTo = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
-	sqlAddChoice = `INSERT INTO choice (time, first, second, third, fourth, best) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (first, second, time) DO NOTHING`
-	sqlAddSample = `INSERT INTO sample (run, time, cpu, memory, gpu, gpu_memory) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, time) DO NOTHING`
-	sqlSamples   = `SELECT time, cpu, memory, gpu, gpu_memory FROM sample WHERE run = $1 ORDER BY time`
+	sqlSetTag       = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
+	sqlRemoveTag    = `DELETE FROM tag WHERE run = $1 AND key = $2`
+	sqlAddNote      = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
+	sqlAddNoteTo    = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
+	sqlAddChoice    = `INSERT INTO choice (time, first, second, third, fourth, best) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (first, second, time) DO NOTHING`
+	sqlRemoveChoice = `DELETE FROM choice WHERE first = $1 AND second = $2 AND time = $3`
+	sqlAddSample    = `INSERT INTO sample (run, time, cpu, memory, gpu, gpu_memory) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run, time) DO NOTHING`
+	sqlSamples      = `SELECT time, cpu, memory, gpu, gpu_memory FROM sample WHERE run = $1 ORDER BY time`
 
 	sqlExperimentsOf = `SELECT count(DISTINCT experiment) FROM run WHERE id IN (%s)`
 	sqlChoices       = `SELECT c.time, c.first, c.second, c.third, c.fourth, c.best FROM choice c JOIN run r ON r.id = c.first JOIN experiment e ON e.id = r.experiment`
@@ -122,6 +123,7 @@ const (
 	sqlRunsWhere        = ` AND (%s)`
 	sqlRunsSort         = ` ORDER BY %sr.id DESC`
 	sqlRunsLimit        = ` LIMIT %d`
+	sqlMeasured         = `SELECT r.id, e.name%s FROM run r JOIN experiment e ON e.id = r.experiment WHERE r.deleted IS NULL ORDER BY r.id DESC`
 
 	sqlFieldID         = `r.id`
 	sqlFieldName       = `r.name`

@@ -48,6 +48,7 @@ const (
 	sqliteBackup    = `VACUUM INTO ?1`
 	sqliteVacuum    = `VACUUM`
 	sqliteTruncate  = `PRAGMA wal_checkpoint(TRUNCATE)`
+	sqliteBusy      = `PRAGMA busy_timeout = %d` // ms
 )
 
 //go:embed migration/*.sql
@@ -56,7 +57,7 @@ var migrations embed.FS
 // schema is the version that the newest migration makes.
 const schema = 4
 
-// busyTimeout is how long a statement waits for the writers of other processes.
+// busyTimeout is how long a statement waits for the writers of other processes, unless waitAtMost changes it.
 const busyTimeout = time.Minute
 
 // open opens the file. One process at a time creates it, switches it to a write-ahead log (WAL) and migrates it: if two
@@ -149,15 +150,9 @@ func (d *sqlite) migrate(ctx context.Context) error {
 		return errors.New("a database of another program: name another file")
 	}
 	if ours > 0 {
-		var version int64
-		if err := value(ctx, d.writer, []any{&version}, sqlVersion); err != nil {
+		version, err := schemaOf(ctx, d.writer)
+		if err != nil || version == schema {
 			return err
-		}
-		if version == schema {
-			return nil
-		}
-		if version > schema {
-			return fmt.Errorf("made by a newer hrlab (schema %d, this one knows %d): update hrlab", version, schema)
 		}
 	}
 	files, err := fs.Sub(migrations, "migration")
@@ -169,6 +164,23 @@ func (d *sqlite) migrate(ctx context.Context) error {
 		return err
 	}
 	_, err = provider.Up(ctx)
+	return err
+}
+
+// schemaOf is the version of the schema. It is an error if a newer hrlab has made it.
+func schemaOf(ctx context.Context, q querier) (n int64, err error) {
+	if err := value(ctx, q, []any{&n}, sqlVersion); err != nil {
+		return 0, err
+	}
+	if n > schema {
+		return n, fmt.Errorf("made by a newer hrlab (schema %d, this one knows %d): update hrlab", n, schema)
+	}
+	return n, nil
+}
+
+// waitAtMost sets how long the connection that writes waits for the writers of other processes.
+func (d *sqlite) waitAtMost(ctx context.Context, t time.Duration) error {
+	_, err := d.writer.ExecContext(ctx, fmt.Sprintf(sqliteBusy, t.Milliseconds()))
 	return err
 }
 
@@ -315,7 +327,7 @@ func (d *sqlite) explain(err error) error {
 		case sqlite3.ErrCorrupt:
 			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", d.name, err)
 		case sqlite3.ErrBusy:
-			return fmt.Errorf("%s: another process has been writing for %v: %w", d.name, busyTimeout, err)
+			return fmt.Errorf("%s: another process keeps it locked: %w", d.name, err)
 		case sqlite3.ErrIoErr:
 			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", d.name, err)
 		}

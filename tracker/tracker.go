@@ -65,6 +65,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Store is an open database of runs. Its methods may be called by several goroutines at once.
@@ -141,6 +142,20 @@ func (s *Store) ReadOnly() error {
 		return nil
 	}
 	return s.plain(fmt.Errorf("read-only: %w", s.db.frozen))
+}
+
+// Readable says whether this program still can read the database: a newer one may have upgraded it since it was opened.
+func (s *Store) Readable(ctx context.Context) error {
+	_, err := schemaOf(ctx, s.db.reader)
+	return s.plain(err)
+}
+
+// WaitAtMost sets how long whatever writes waits for other processes that write: a minute at first.
+func (s *Store) WaitAtMost(ctx context.Context, d time.Duration) error {
+	if s.db.frozen != nil { // nobody else writes the copy
+		return nil
+	}
+	return s.plain(s.db.waitAtMost(ctx, d))
 }
 
 // DB is the connection that writes, for packages that keep tables of their own in the same database. [Store.Enqueue]

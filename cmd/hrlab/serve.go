@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,22 +49,17 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return fmt.Errorf("--addr %s: allowed: HOST:PORT, such as 127.0.0.1:8765", s.Addr)
 	}
-	store, err := tracker.Open(ctx, s.DB)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	options := pages.Options(store, s.VGG)
-	options.Handlers = map[string]http.Handler{"/api/2.0/": mlflow.Handler(store)}
+	var hash string
+	var hosts []string
 	if ip := net.ParseIP(host); s.Auth {
-		if options.TokenHash, err = tokenHash(); err != nil {
+		if hash, err = tokenHash(); err != nil {
 			return err
 		}
 		if ip == nil {
-			options.Hosts = append(options.Hosts, strings.ToLower(host))
+			hosts = append(hosts, strings.ToLower(host))
 		}
 		if name, err := os.Hostname(); err == nil {
-			options.Hosts = append(options.Hosts, strings.ToLower(name))
+			hosts = append(hosts, strings.ToLower(name))
 		}
 	} else if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--addr %s: other machines may reach it; allowed without --auth: 127.0.0.1, localhost. hrlab serve token makes the token that --auth asks for", s.Addr)
@@ -74,6 +68,19 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return fmt.Errorf("--addr %s: %w", s.Addr, err)
 	}
+	defer listener.Close() //nolint:errcheck // it is closed already where Serve has ended
+	store, err := tracker.Open(ctx, s.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	const patience = 5 * time.Second // a person waits for the answer
+	if err := store.WaitAtMost(ctx, patience); err != nil {
+		return err
+	}
+	options := pages.Options(store, s.VGG)
+	options.TokenHash, options.Hosts = hash, hosts
+	options.Protocols = map[string]web.Protocol{"/api/2.0/": {Handler: mlflow.Handler(store), Refuse: mlflow.Refuse}}
 	if s.Worker {
 		end, err := s.work(ctx, c)
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,6 +84,17 @@ func TestServeRefuses(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), c[0]) || strings.Count(string(out), "\n") != 1 {
 			t.Errorf("%v: %v\n%s", c[1:], err, out)
 		}
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // the test is over
+	if out, err := hrlabIn(t, dir, "serve", "--addr", taken.Addr().String()).CombinedOutput(); err == nil || !strings.Contains(string(out), "address already in use") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "hrlab.db*")); err != nil || left != nil {
+		t.Errorf("it has made %v %v", left, err)
 	}
 	token, err := hrlabIn(t, dir, "serve", "token").Output()
 	if err != nil {

@@ -24,7 +24,8 @@ type better struct {
 	Options []option
 	Top     []liked
 	Best    report.Liked
-	Set     string // the settings that are proposed, as a JSON object
+	Set     string          // the settings that are proposed, as a JSON object
+	Last    *tracker.Choice // that can be taken back; nil where there is none
 	Here    string
 }
 
@@ -117,6 +118,11 @@ func (s site) liking(r *http.Request) (*better, []tracker.Choice, error) {
 		return nil, nil, err
 	}
 	b.Liking = report.Like(runs, choices, b.Number)
+	for _, c := range choices { // the experiment may have those of another pair
+		if slices.ContainsFunc(b.Runs, func(i tracker.Info) bool { return i.ID == c.Runs[0] }) {
+			b.Last = &c
+		}
+	}
 	return b, choices, nil
 }
 
@@ -144,6 +150,20 @@ func (b *better) fill() error {
 
 // choose records a choice.
 func (s site) choose(w http.ResponseWriter, r *http.Request) error {
+	return s.chosen(w, r, time.Now(), func(c tracker.Choice) error { return s.Store().Choose(r.Context(), c.Runs, c.Best) })
+}
+
+// takeBack removes a choice, which was made at the form's time, in microseconds since 1970.
+func (s site) takeBack(w http.ResponseWriter, r *http.Request) error {
+	at, err := strconv.ParseInt(r.PostFormValue("time"), 10, 64)
+	if err != nil {
+		return web.Bad(fmt.Errorf("time %q; allowed: the time of a choice", r.PostFormValue("time")))
+	}
+	return s.chosen(w, r, time.UnixMicro(at), func(c tracker.Choice) error { return s.Store().TakeBack(r.Context(), c) })
+}
+
+// chosen does something with the choice of a form, and leads back.
+func (s site) chosen(w http.ResponseWriter, r *http.Request, at time.Time, do func(c tracker.Choice) error) error {
 	if err := r.ParseForm(); err != nil {
 		return web.Bad(err)
 	}
@@ -155,7 +175,7 @@ func (s site) choose(w http.ResponseWriter, r *http.Request) error {
 		}
 		runs = append(runs, id)
 	}
-	c := tracker.Choice{Time: time.Now(), Runs: runs[:len(runs)-1], Best: runs[len(runs)-1]}
+	c := tracker.Choice{Time: at, Runs: runs[:len(runs)-1], Best: runs[len(runs)-1]}
 	if err := c.Validate(); err != nil {
 		return web.Bad(err)
 	}
@@ -163,7 +183,7 @@ func (s site) choose(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Store().Choose(r.Context(), c.Runs, c.Best); err != nil {
+	if err := do(c); err != nil {
 		return err
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)

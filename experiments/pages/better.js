@@ -4,7 +4,8 @@ import {live, refresh, seldom} from '/assets/live.js'
 for (const select of document.querySelectorAll('#choose select')) select.onchange = () => select.form.requestSubmit()
 
 document.addEventListener('keydown', e => {
-  if (e.ctrlKey || e.metaKey || e.altKey || e.repeat || e.target.matches('input, select, textarea') || !/^[0-4]$/.test(e.key)) return
+  if (e.ctrlKey || e.metaKey || e.altKey || e.repeat || e.target.matches('input, select, textarea') || !/^[0-4u]$/.test(e.key)) return
+  if (e.key === 'u') return document.querySelector('#back button')?.click()
   const buttons = [...document.querySelectorAll('#options button')]
   const same = buttons.pop()
   ;(e.key === '0' ? same : buttons[e.key - 1])?.click()

@@ -135,12 +135,23 @@ func form(t testing.TB, body, begins string) url.Values {
 // The matrix has every run in its cell, by any two settings, and its empty cell is queued once.
 func TestMatrix(t *testing.T) {
 	store, server := served(t, "e")
+	has(t, server, "/matrix/", "suggested: content weight 800", "(run 9), the knee", `suggested" href="/runs/9"`, ">suggested</span>")
 	body := has(t, server, "/matrix/", "<th scope=\"col\">0.6</th><th scope=\"col\">1</th><th scope=\"col\">1.6</th><th scope=\"col\">2.5</th>",
 		`<th scope="row">8</th>`, `data-run="1"`, `data-run="4"`, `<th scope="row">80</th>`, `data-run="5"`, `<th scope="row">800</th>`, `data-run="11"`, `aria-label="queue {&#34;content_weight&#34;:800,&#34;style_gain&#34;:2.5}"`)
 	if n := strings.Count(body, `class="shot`); n != 11 {
 		t.Errorf("%d pictures", n)
 	}
 	has(t, server, "/matrix/?row=style_gain&column=style_weight&colour=colour_distance", "colour distance", `<th scope="row">0.6</th>`, `data-run="9"`, "also", `data-run="5"`, `data-run="1"`)
+
+	// Where only the content weight varies the matrix is laid across.
+	across, again := served(t, "across")
+	for id := range int64(11) {
+		if id%4 != 1 {
+			must(t, across.Delete(t.Context(), 1+id))
+		}
+	}
+	has(t, again, "/matrix/", `<th scope="col">8</th><th scope="col">80</th><th scope="col">800</th>`, `<th scope="row">1</th>`, `data-run="2"`, `data-run="6"`, `data-run="10"`)
+	has(t, again, "/matrix/?row=content_weight&column=style_weight", `<th scope="col">1</th>`, `<th scope="row">8</th>`)
 
 	queue := form(t, body, `action="/matrix/queue">`)
 	for range 2 {
@@ -196,6 +207,20 @@ func TestBetter(t *testing.T) {
 	choices, err := store.Choices(t.Context(), "e")
 	if err != nil || len(choices) != 8 {
 		t.Error(choices, err)
+	}
+	// A wrong choice is taken back, once.
+	f := form(t, has(t, server, "/better/"), `id="options">`)
+	f.Set("best", f["run"][0])
+	get(t, server, "/better/", f)
+	undo := form(t, has(t, server, "/better/", "Take the last choice back", "It was run "+f["run"][0], "after 9 choices"), `id="back">`)
+	for _, want := range []int{http.StatusSeeOther, http.StatusNotFound} {
+		if status, to := get(t, server, "/better/back", undo); status != want {
+			t.Errorf("%d %s", status, to)
+		}
+	}
+	undo.Set("time", "x")
+	if status, to := get(t, server, "/better/back", undo); status != http.StatusBadRequest {
+		t.Errorf("%d %s", status, to)
 	}
 	body := has(t, server, "/better/", "after 8 choices", "content weight 800", "Worth a fit", "Queue it", "%")
 	has(t, server, "/better/order.json?number=3", `{"choices":[{"time":"`, `"runs":[{"id":`, `"sure":0.`, `"show":[`, `"next":{"content_weight":`)

@@ -17,6 +17,9 @@ function draw() {
   for (const e of box.querySelectorAll('[data-run]:not(tr)')) e.classList.toggle('out', chosen.size > 0 && !chosen.has(e.dataset.run))
   box.querySelector('#count').textContent = `${chosen.size} of ${boxes().length} runs chosen:`
   box.querySelector('#compare').disabled = chosen.size < 2 || chosen.size > 50
+  const table = box.querySelector('#table')
+  table.hidden = chosen.size === 0
+  table.href = '/runs?' + new URLSearchParams({experiment: document.querySelector('select[name=experiment]').value, where: [...chosen].map(id => `id = ${id}`).join(' or ')})
   box.querySelector('#none').hidden = chosen.size === 0
   sessionStorage.setItem(key, [...chosen].join(' '))
 }

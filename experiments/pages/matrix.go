@@ -22,6 +22,8 @@ type matrix struct {
 	Row, Column, Colour string
 	Title               string // of the metric that colours
 	Low, High           float64
+	Suggested           int64    // the run that is suggested, or 0
+	Suggestion          string   // what is suggested, and why or why not
 	Columns             []string // values of the column's setting
 	Lines               []line
 	Empty               []cell
@@ -41,7 +43,7 @@ type cell struct {
 	Set  string // a JSON object
 }
 
-// shown is a run in a cell: of several the newest finished one is first.
+// shown is a run in a cell: of several the suggested one is first, or else the newest finished one.
 type shown struct {
 	tracker.Info
 	Picture string // the digest of its latest output, or empty
@@ -65,10 +67,23 @@ func (s site) matrix(w http.ResponseWriter, r *http.Request) error {
 	m := matrix{subject: about, Settings: about.settings(), Metrics: about.metrics(), Here: r.URL.RequestURI()}
 	m.Row = chosen(r, "row", m.Settings, m.Settings[0].Name)
 	m.Column = chosen(r, "column", slices.DeleteFunc(slices.Clone(m.Settings), func(f field) bool { return f.Name == m.Row }), m.Settings[1].Name, m.Settings[0].Name)
+	if query := r.URL.Query(); query.Get("row") == "" && query.Get("column") == "" && len(different(m.Runs, m.Column)) < 2 {
+		m.Row, m.Column = m.Column, m.Row // across, as in the report, where only one setting varies
+	}
 	m.Colour = chosen(r, "colour", m.Metrics, report.StyleMatch)
 	for _, f := range m.Metrics {
 		if f.Name == m.Colour {
 			m.Title = f.Title
+		}
+	}
+	if len(m.Runs) > 0 {
+		pair, err := report.NewPair(r.Context(), s.Store(), m.Runs)
+		if err != nil {
+			return err
+		}
+		m.Suggestion = pair.Suggestion()
+		if pair.Suggested != nil {
+			m.Suggested = pair.Suggested.ID
 		}
 	}
 	m.fill()
@@ -100,6 +115,12 @@ func (m *matrix) fill() {
 				}
 			}
 			slices.SortStableFunc(c.Runs, func(a, b shown) int {
+				switch m.Suggested {
+				case a.ID:
+					return -1
+				case b.ID:
+					return 1
+				}
 				return cmp.Or(cmp.Compare(rank[b.Status], rank[a.Status]), cmp.Compare(b.ID, a.ID))
 			})
 			if len(c.Runs) == 0 && !m.ReadOnly {

@@ -12,12 +12,20 @@ import (
 	"hrlab/tracker/web"
 )
 
+// best are the runs that stand for an experiment: those of its Pareto front, the knee first.
+func best(runs []tracker.Measured) []tracker.Measured {
+	both := func(m tracker.Measured) (content, style float64) { return m.Last[0], m.Last[1] }
+	return report.Best(report.FrontOf(runs, both), both)
+}
+
 // Options are those of a server that shows fits.
 func Options(store *tracker.Store, vgg string) web.Options {
 	return web.Options{
 		Extensions: append(looking(), fits(store, vgg)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
-		Rank:       "-metrics." + report.StyleMatch,
+		Unlisted:   []string{"fit"}, // a digest
+		Measures:   []string{report.ContentKept, report.StyleMatch},
+		Best:       best,
 		Picture:    report.Output,
 	}
 }

@@ -28,7 +28,7 @@ func looking() []web.Extension {
 			return site{s}.routes(map[string]handler{"GET /matrix/{$}": site{s}.matrix, "POST /matrix/queue": site{s}.queue})
 		}},
 		{Name: "better", Title: "Which is better?", Handler: func(s *web.Server) http.Handler {
-			return site{s}.routes(map[string]handler{"GET /better/{$}": site{s}.better, "GET /better/order.json": site{s}.order, "POST /better/{$}": site{s}.choose})
+			return site{s}.routes(map[string]handler{"GET /better/{$}": site{s}.better, "GET /better/order.json": site{s}.order, "POST /better/{$}": site{s}.choose, "POST /better/back": site{s}.takeBack})
 		}},
 		{Name: "map", Title: "Map", Handler: func(s *web.Server) http.Handler {
 			return site{s}.routes(map[string]handler{"GET /map/{$}": site{s}.chart})

@@ -14,7 +14,7 @@ import (
 func Required() bool { return os.Getenv("HRLAB_TEST_REQUIRE_NOTEBOOKS") != "" }
 
 // missing skips where a program is not there, or installs it where the tests must run.
-func missing(t *testing.T, install ...string) {
+func missing(t testing.TB, install ...string) {
 	t.Helper()
 	if !Required() {
 		t.Skipf("needs %s", strings.Join(install, " "))
@@ -27,7 +27,7 @@ func missing(t *testing.T, install ...string) {
 
 // Run runs a script with the path of Chromium and args. The script finds playwright-core. The test fails where the script does, and
 // logs what that has printed.
-func Run(t *testing.T, script string, args ...string) {
+func Run(t testing.TB, script string, args ...string) {
 	t.Helper()
 	for program, debian := range map[string]string{"chromium": "chromium", "node": "nodejs", "npm": "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -53,7 +53,7 @@ func Run(t *testing.T, script string, args ...string) {
 }
 
 // Screenshots is a folder for pictures of pages: HRLAB_TEST_SCREENSHOTS, or one that goes with the test.
-func Screenshots(t *testing.T) string {
+func Screenshots(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv("HRLAB_TEST_SCREENSHOTS"); dir != "" {
 		return dir

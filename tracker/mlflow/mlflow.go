@@ -129,6 +129,20 @@ func refuse(w http.ResponseWriter, err error) {
 	send(w, f.status, f)
 }
 
+// Refuse answers a request, which is not to be answered for the reason that line gives, as MLflow's clients read it.
+func Refuse(w http.ResponseWriter, status int, line string) {
+	code := "INTERNAL_ERROR"
+	switch status {
+	case http.StatusUnauthorized:
+		code = "UNAUTHENTICATED"
+	case http.StatusForbidden:
+		code = "PERMISSION_DENIED"
+	case http.StatusServiceUnavailable:
+		code = "TEMPORARILY_UNAVAILABLE"
+	}
+	refuse(w, &failure{status, code, line})
+}
+
 // send writes v as JSON.
 func send(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

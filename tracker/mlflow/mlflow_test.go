@@ -113,6 +113,17 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// Who may not ask, or asks when the database is locked, is told so as MLflow tells.
+func TestRefuse(t *testing.T) {
+	for status, code := range map[int]string{401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 503: "TEMPORARILY_UNAVAILABLE", 500: "INTERNAL_ERROR"} {
+		w := httptest.NewRecorder()
+		Refuse(w, status, "no \"token\"")
+		if want := `{"error_code":"` + code + `","message":"no \"token\""}` + "\n"; w.Code != status || w.Body.String() != want {
+			t.Errorf("%d %s, want %s", w.Code, w.Body, want)
+		}
+	}
+}
+
 // A batch is one transaction, and a run of which the writer was lost goes on when its client sends more.
 func TestLostRunGoesOn(t *testing.T) {
 	store := open(t)

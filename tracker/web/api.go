@@ -1,7 +1,9 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -60,10 +62,10 @@ func (s *Server) apiRun(w http.ResponseWriter, r *http.Request) (err error) {
 
 // jsonSeries is a curve.
 type jsonSeries struct {
-	Run    int64           `json:"run"`
-	Metric string          `json:"metric"`
-	Steps  []int64         `json:"steps"`
-	Values []tracker.Float `json:"values"`
+	Run    int64   `json:"run"`
+	Metric string  `json:"metric"`
+	Steps  []int64 `json:"steps"`
+	Values []brief `json:"values"`
 }
 
 // apiSeries has the curves of runs (run, once for each), of all metrics or those named (metric), each of at most points
@@ -84,18 +86,30 @@ func (s *Server) apiSeries(w http.ResponseWriter, r *http.Request) error {
 	found, err := s.store.Series(r.Context(), list, q["metric"], points)
 	curves := make([]jsonSeries, len(found))
 	for i, f := range found {
-		curves[i] = jsonSeries{f.Run, f.Metric, f.Steps, floats(f.Values)}
+		curves[i] = jsonSeries{f.Run, f.Metric, f.Steps, briefly(f.Values)}
 	}
 	s.JSON(w, r, curves, err)
 	return nil
 }
 
-func floats(values []float64) []tracker.Float {
-	list := make([]tracker.Float, len(values))
+func briefly(values []float64) []brief {
+	list := make([]brief, len(values))
 	for i, v := range values {
-		list[i] = tracker.Float(v)
+		list[i] = brief(v)
 	}
 	return list
+}
+
+// brief is a number as JSON with the digits that tell it from other float32s: nobody sees more in a curve, and losses that were
+// computed in float32 have no more.
+type brief float64
+
+// MarshalJSON writes what [tracker.Float] does, with fewer digits.
+func (b brief) MarshalJSON() ([]byte, error) {
+	if a := math.Abs(float64(b)); a > math.SmallestNonzeroFloat32 && a < math.MaxFloat32 {
+		return json.Marshal(float32(b))
+	}
+	return tracker.Float(b).MarshalJSON()
 }
 
 // apiPictures has the pictures of runs (run, once for each), by run.

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"net/http"
+	"slices"
 
 	"hrlab/tracker"
 )
@@ -34,27 +36,68 @@ func (s *Server) experimentsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	best, err := s.best(r.Context())
+	if err != nil {
+		return err
+	}
+	var list []int64 // of the experiments with cards, so that all are read at once
+	for _, e := range experiments[:min(cards, len(experiments))] {
+		list = append(list, best[e.Name]...)
+	}
+	runs, err := s.store.RunsByID(r.Context(), list)
+	if err != nil {
+		return err
+	}
+	pictures, err := s.withPictures(r, runs)
+	if err != nil {
+		return err
+	}
+	shown := map[int64]shownRun{}
+	for _, run := range pictures {
+		shown[run.ID] = run
+	}
 	all := make([]card, 0, len(experiments))
 	for i, e := range experiments {
 		c := card{Experiment: e}
-		if i < cards {
-			runs, err := s.store.Runs(r.Context(), tracker.Query{Experiment: e.Name, Sort: s.options.Rank, Limit: bestRuns})
-			if err != nil {
-				return err
+		for _, id := range best[e.Name] {
+			if i < cards {
+				c.Best = append(c.Best, shown[id])
 			}
-			if c.Best, err = s.withPictures(r, runs); err != nil {
-				return err
-			}
-			c.Tags = common(runs)
 		}
+		c.Tags = common(c.Best)
 		all = append(all, c)
 	}
 	s.Show(w, r, Page{Title: "Experiments", Template: body("experiments"), Data: map[string]any{"Cards": all, "Cursor": cursor}, Scripts: []string{"/assets/experiments.js"}})
 	return nil
 }
 
+// best are the ids of the runs that stand for an experiment, by its name.
+func (s *Server) best(ctx context.Context) (map[string][]int64, error) {
+	measured, err := s.store.Measured(ctx, s.options.Measures...)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]tracker.Measured{}
+	for _, run := range measured {
+		of[run.Experiment] = append(of[run.Experiment], run)
+	}
+	best := make(map[string][]int64, len(of))
+	for name, runs := range of {
+		var list []tracker.Measured
+		if s.options.Best != nil {
+			list = s.options.Best(runs)
+		}
+		for _, run := range append(list, runs...) {
+			if ids := best[name]; len(ids) < bestRuns && !slices.Contains(ids, run.Run) {
+				best[name] = append(ids, run.Run)
+			}
+		}
+	}
+	return best, nil
+}
+
 // common are the tags that all runs have with one value.
-func common(runs []tracker.Info) map[string]string {
+func common(runs []shownRun) map[string]string {
 	tags := map[string]string{}
 	for i, run := range runs {
 		for key, value := range run.Tags {

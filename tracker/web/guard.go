@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -46,7 +47,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		case !s.hostAllowed(r.Host):
 			s.fail(w, r, http.StatusForbidden, fmt.Errorf("host %q; allowed: an address, %s", r.Host, strings.Join(append([]string{"localhost"}, s.options.Hosts...), ", ")))
 		case s.options.TokenHash == "" || s.authorized(r) || strings.HasPrefix(r.URL.Path, "/assets/"):
-			if err := s.there(); err != nil && !strings.HasPrefix(r.URL.Path, "/assets/") {
+			if err := s.there(r.Context()); err != nil && !strings.HasPrefix(r.URL.Path, "/assets/") {
 				s.Fail(w, r, err)
 				return
 			}
@@ -110,8 +111,9 @@ func (s *Server) askForToken(w http.ResponseWriter, r *http.Request, fault strin
 	s.show(w, r, http.StatusUnauthorized, Page{Title: "Token", Template: body("login"), Data: fault})
 }
 
-// there says whether the database is still the file that it was: SQLite would go on with one that was removed.
-func (s *Server) there() error {
+// there says whether the database is still the file that it was, for SQLite would go on with one that was removed, and of a schema
+// that is known.
+func (s *Server) there(ctx context.Context) error {
 	info, err := os.Stat(s.store.Path())
 	switch {
 	case err != nil:
@@ -119,7 +121,7 @@ func (s *Server) there() error {
 	case s.file != nil && !os.SameFile(info, s.file):
 		return fmt.Errorf("%s is another file by now: start the server again", s.store.Path())
 	}
-	return nil
+	return s.store.Readable(ctx)
 }
 
 // assets serves style sheets and scripts.
@@ -144,10 +146,11 @@ func (s *Server) assets() http.Handler {
 	})
 }
 
-// Asset answers with a style sheet or a script, which the browser asks for again only when it has changed.
+// Asset answers with a style sheet or a script, which the browser asks for again only when it has changed. Its tag is a weak one,
+// since that of what is compressed is the same.
 func Asset(w http.ResponseWriter, r *http.Request, name string, data []byte) {
 	sum := sha256.Sum256(data)
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	w.Header().Set("ETag", `W/"`+hex.EncodeToString(sum[:8])+`"`)
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(data))

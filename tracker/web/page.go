@@ -110,6 +110,12 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int, err error) {
 	line := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "\uFFFD")), " ")
+	for prefix, p := range s.options.Protocols {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			p.Refuse(w, status, line)
+			return
+		}
+	}
 	if isAPI(r) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)

@@ -27,6 +27,7 @@ type table struct {
 	SortFault   string // what is wrong with the order or the columns
 	Columns     []column
 	Choices     []choice // columns that there might be
+	Usual       []string // the columns of an address that names none
 	Rows        []row
 	Cursor      int64
 	First, Next string // addresses; empty where there is no such page
@@ -43,7 +44,8 @@ type choice struct {
 
 type row struct {
 	shownRun
-	Cells []string
+	Cells  []string
+	Listed map[string]string // tags
 }
 
 // LastNote is the latest note of a run, or empty: all of them would make its row as tall as the page.
@@ -94,7 +96,7 @@ func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t := table{Query: q, Here: r.URL.RequestURI()}
+	t := table{Query: q, Here: r.URL.RequestURI(), Usual: s.options.Columns}
 	if t.Cursor, err = s.store.Cursor(ctx); err != nil {
 		return err
 	}
@@ -146,7 +148,10 @@ func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, run := range withPictures {
-		one := row{shownRun: run}
+		one := row{shownRun: run, Listed: maps.Clone(run.Tags)}
+		for _, name := range s.options.Unlisted {
+			delete(one.Listed, name)
+		}
 		for _, f := range fields {
 			one.Cells = append(one.Cells, text(f.Of(run.Info)))
 		}

@@ -54,7 +54,7 @@ func BenchmarkPages(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := New(store, Options{Columns: []string{"created", "params.content_weight", "params.style_weight", "metrics.style_match", "metrics.total"}, Rank: "-metrics.style_match"})
+	s := New(store, Options{Columns: []string{"created", "params.content_weight", "params.style_weight", "metrics.style_match", "metrics.total"}, Measures: []string{"content_kept", "style_match"}})
 	var chosen []string
 	for i := range maxCompared {
 		chosen = append(chosen, strconv.Itoa(100+i*100))

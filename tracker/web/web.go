@@ -30,12 +30,23 @@ import (
 // Options are what a server shows beside the tracker's own pages, and to whom. The zero Options show the tracker alone.
 type Options struct {
 	Extensions []Extension
-	Handlers   map[string]http.Handler // other protocols by the prefix of their paths, behind the same checks as pages
-	Hosts      []string                // names that requests may be for, beside localhost and addresses
-	TokenHash  string                  // the sha256, in hexadecimal digits, of the token that every request must have; empty: none
-	Columns    []string                // what the table of runs has where the address does not say: fields of the filter
-	Rank       string                  // the order, as tracker.Query.Sort has it, in which an experiment's best runs come first
-	Picture    string                  // the name of the picture that stands for a run; empty: its latest one
+	Protocols  map[string]Protocol // by the prefix of their paths
+	Hosts      []string            // names that requests may be for, beside localhost and addresses
+	TokenHash  string              // the sha256, in hexadecimal digits, of the token that every request must have; empty: none
+	Columns    []string            // what the table of runs has where the address does not say: fields of the filter
+	Unlisted   []string            // the names of tags that the table of runs leaves out, since nobody reads them
+	Measures   []string            // the metrics that Best takes
+	Picture    string              // the name of the picture that stands for a run; empty: its latest one
+	// Best are the runs, of those of an experiment, that stand for it, the best first. It may be nil: then, and after them, the
+	// newest do.
+	Best func(runs []tracker.Measured) []tracker.Measured
+}
+
+// Protocol is one that programs speak. It is behind the same checks as pages.
+type Protocol struct {
+	http.Handler
+	// Refuse answers a request that did not pass these checks with a status of HTTP and a line that says why.
+	Refuse func(w http.ResponseWriter, status int, line string)
 }
 
 // Extension adds pages.
@@ -93,10 +104,10 @@ func New(store *tracker.Store, o Options) *Server {
 	for _, e := range o.Extensions {
 		mux.Handle("/"+e.Name+"/", e.Handler(s))
 	}
-	for prefix, h := range o.Handlers {
+	for prefix, h := range o.Protocols {
 		mux.Handle(prefix, h)
 	}
-	s.handler = s.guard(mux)
+	s.handler = compressed(s.guard(mux))
 	return s
 }
 

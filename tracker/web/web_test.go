@@ -1,6 +1,7 @@
 package web
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,11 +9,14 @@ import (
 	"html/template"
 	"image"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -125,6 +129,85 @@ func TestPages(t *testing.T) {
 	get(t, s, "/api/pictures?run=1,2", 200, `"1":[`)
 	for _, name := range []string{"page.css", "page.js", "slider.js", "slider.css", "live.js"} {
 		get(t, s, "/assets/"+name, 200)
+	}
+}
+
+// Text is compressed for those who take it, and is the same; events, which come one by one, are not.
+func TestCompressed(t *testing.T) {
+	store := fresh(t)
+	run := logged(t, store, tracker.NewRun{})
+	for step := range int64(500) {
+		must(t, run.Log(t.Context(), step, map[string]float64{"total": float64(float32(0.1) * float32(step))}))
+	}
+	must(t, run.Log(t.Context(), 0, map[string]float64{"one": 1.0 / 3, "large": 1e300, "none": math.NaN(), "small": 1e-300}))
+	s := New(store, Options{})
+	for _, target := range []string{"/runs", "/api/series?run=1", "/assets/page.css", "/assets/page.js", "/events", "/runs/1/files/output?show"} {
+		accept := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
+		gone := func(r *http.Request) { // events go on until who listens is gone
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
+			*r = *r.WithContext(ctx)
+		}
+		if target != "/events" {
+			gone = func(*http.Request) {}
+		}
+		plain, want := ask(t, s, http.MethodGet, target, nil, gone)
+		answer, text := ask(t, s, http.MethodGet, target, nil, accept, gone)
+		isText := !strings.HasPrefix(target, "/events") && !strings.Contains(target, "files")
+		if got := answer.Header().Get("Content-Encoding") == "gzip"; got != isText || plain.Header().Get("Content-Encoding") != "" {
+			t.Errorf("%s: %v", target, answer.Header())
+		}
+		if isText {
+			r, err := gzip.NewReader(strings.NewReader(text))
+			must(t, err)
+			got, err := io.ReadAll(r)
+			must(t, err)
+			if len(text) > len(want)*2/3 || string(got) != want {
+				t.Errorf("%s: %d bytes instead of %d", target, len(text), len(want))
+			}
+		}
+	}
+	get(t, s, "/api/series?run=1", 200, ",10.1,10.2,", `"metric":"one","steps":[0],"values":[0.33333334]`, `[1e+300]`, `["NaN"]`, `[1e-300]`)
+	same := func(r *http.Request) {
+		first, _ := ask(t, s, http.MethodGet, "/assets/page.css", nil)
+		r.Header.Set("If-None-Match", first.Header().Get("ETag"))
+		r.Header.Set("Accept-Encoding", "gzip")
+	}
+	if answer, _ := ask(t, s, http.MethodGet, "/assets/page.css", nil, same); answer.Code != http.StatusNotModified {
+		t.Error(answer.Code)
+	}
+}
+
+// A card shows the runs that are best of all, and then the newest; those that are deleted stand for nothing.
+func TestCards(t *testing.T) {
+	store, ctx := fresh(t), t.Context()
+	for i := range 7 {
+		run := logged(t, store, tracker.NewRun{Experiment: "e", Tags: map[string]string{"pair": "x"}})
+		must(t, run.Log(ctx, 3, map[string]float64{"score": float64(i % 4)}), run.Finish(ctx, nil))
+	}
+	logged(t, store, tracker.NewRun{Experiment: "other"})
+	must(t, store.Delete(ctx, 7))
+	high := func(runs []tracker.Measured) (list []tracker.Measured) {
+		for _, run := range runs {
+			if run.Last[0] > 2 && math.IsNaN(run.Last[1]) {
+				list = append(list, run)
+			}
+		}
+		return list
+	}
+	s := New(store, Options{Measures: []string{"score", "none"}, Best: high})
+	links := regexp.MustCompile(`href="/runs/(\d+)"`)
+	order := func(text string) (list []string) {
+		for _, m := range links.FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	if got := order(get(t, s, "/", 200, "pair x")); !slices.Equal(got, []string{"8", "4", "6", "5", "3"}) {
+		t.Error(got)
+	}
+	if got := order(get(t, New(store, Options{}), "/", 200)); !slices.Equal(got, []string{"8", "6", "5", "4", "3"}) {
+		t.Error(got)
 	}
 }
 
@@ -310,7 +393,23 @@ func TestTroubles(t *testing.T) {
 	get(t, s, "/runs", 503, "is another file by now")
 	must(t, os.Rename(path+".away", path))
 	get(t, s, "/runs", 200, "kept")
-	must(t, store.Close())
+	other, err := tracker.Open(t.Context(), path)
+	must(t, err, store.WaitAtMost(t.Context(), time.Millisecond))
+	writing, err := other.DB().BeginTx(t.Context(), nil)
+	must(t, err)
+	note := url.Values{"run": {"1"}, "do": {"note"}, "text": {"n"}}
+	if answer, text := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 503 || !strings.Contains(text, "another process keeps it locked") {
+		t.Errorf("locked: %d\n%s", answer.Code, text)
+	}
+	get(t, s, "/runs", 200, "kept") // no writer is in a reader's way
+	must(t, writing.Rollback())
+	if answer, _ := ask(t, s, http.MethodPost, "/runs", note); answer.Code != 303 {
+		t.Error(answer.Code)
+	}
+	_, err = other.DB().ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
+	must(t, err)
+	get(t, s, "/runs", 503, "made by a newer hrlab (schema 99")
+	must(t, other.Close(), store.Close())
 	get(t, s, "/runs", 503, "cannot be used")
 }
 
@@ -327,14 +426,20 @@ func TestExtension(t *testing.T) {
 		}, Run: func(_ context.Context, run tracker.Info) (template.HTML, error) {
 			return template.HTML(fmt.Sprintf("<p>about %d</p>", run.ID)), nil
 		}}},
-		Handlers: map[string]http.Handler{"/api/2.0/": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") })},
+		Protocols: map[string]Protocol{"/api/2.0/": {
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "other") }),
+			Refuse: func(w http.ResponseWriter, status int, line string) {
+				w.WriteHeader(status)
+				fmt.Fprint(w, "refused: ", line)
+			},
+		}},
 	})
 	get(t, s, "/own/", 200, "own /own/", `<a href="/own/" aria-current="page">Own page</a>`)
 	get(t, s, "/runs?experiment=e", 200, `<a href="/own/?experiment=e">`)
 	get(t, s, "/runs/1", 200, "about 1")
 	get(t, s, "/api/2.0/mlflow", 200, "other")
-	if answer, _ := ask(t, s, http.MethodGet, "/api/2.0/mlflow", nil, func(r *http.Request) { r.Host = "evil.example" }); answer.Code != 403 {
-		t.Error(answer.Code)
+	if answer, text := ask(t, s, http.MethodGet, "/api/2.0/mlflow", nil, func(r *http.Request) { r.Host = "evil.example" }); answer.Code != 403 || !strings.HasPrefix(text, `refused: host "evil.example"`) {
+		t.Error(answer.Code, text)
 	}
 }
 

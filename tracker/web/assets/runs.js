@@ -16,9 +16,12 @@ table.addEventListener('change', e => {
 })
 say()
 
+const usual = document.querySelector('.columns').dataset.usual.split(',').sort().join()
 // An address without what is empty or as it would be anyway.
 document.querySelector('#query').addEventListener('submit', e => {
   for (const input of e.target.elements) if (input.name && input.type !== 'checkbox' && input.value === '') input.disabled = true
+  const columns = [...e.target.elements].filter(i => i.name === 'column')
+  if (columns.filter(i => i.checked).map(i => i.value).sort().join() === usual) for (const input of columns) input.disabled = true
 })
 document.querySelector('#chosen').addEventListener('submit', e => {
   if (e.submitter?.id === 'compare') for (const input of e.target.elements) if (input.name !== 'run') input.disabled = true
