@@ -54,7 +54,7 @@ func (e *Engine) Statistics(ctx context.Context, g *Generator, pictures []pictur
 			return nil, err
 		}
 		if err := try(p.Name, func() {
-			flat := upload(e, g.flat, parameterCount)
+			flat := upload(e, g.flat, len(g.flat))
 			defer free(flat)
 			measured := e.statistics(flat, reduced(picture.Flatten(p.Image), copied))
 			defer free(measured)
@@ -91,6 +91,9 @@ func reduced(p *image.RGBA, pixels float64) *image.RGBA {
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
 // names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
 func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
+	if g.Config.Map.Knots > 0 {
+		return nil, errNoRatio
+	}
 	if err := checkSides(p); err != nil {
 		return nil, err
 	}
@@ -101,7 +104,7 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 	pixels := picture.Flatten(p.Image)
 	var out *image.NRGBA64
 	tryErr := try(p.Name, func() {
-		flat := upload(e, g.flat, parameterCount)
+		flat := upload(e, g.flat, len(g.flat))
 		defer free(flat)
 		w, h := pixels.Rect.Dx(), pixels.Rect.Dy()
 		if copied >= float64(w)*float64(h) {
