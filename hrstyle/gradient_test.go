@@ -112,8 +112,8 @@ func TestBackward(t *testing.T) {
 					return out
 				}
 				got := run(x, w)
-				compareDifferences(t, x, got[1], func(x []float64) float64 { return run(x, w)[0][0] })
-				compareDifferences(t, w, got[2], func(w []float64) float64 { return run(x, w)[0][0] })
+				compareDifferences(t, 1e-6, 1e-6, x, got[1], func(x []float64) float64 { return run(x, w)[0][0] })
+				compareDifferences(t, 1e-6, 1e-6, w, got[2], func(w []float64) float64 { return run(x, w)[0][0] })
 			})
 		}
 	}
@@ -224,13 +224,14 @@ func TestVGGGradient(t *testing.T) {
 				}
 				return v.backward(gradients)
 			}
-			compareDifferences(t, x, run(x, backward), func(x []float64) float64 { return run(x, half)[0] })
+			compareDifferences(t, 1e-6, 1e-6, x, run(x, backward), func(x []float64) float64 { return run(x, half)[0] })
 		})
 	}
 }
 
-// compareDifferences compares a gradient at x with central differences of f at some places.
-func compareDifferences(t *testing.T, x, gradient []float64, f func([]float64) float64) {
+// compareDifferences compares a gradient at x with central differences of f over ±h at some places. The tolerance is relative to
+// the largest gradient.
+func compareDifferences(t *testing.T, h, tolerance float64, x, gradient []float64, f func([]float64) float64) {
 	t.Helper()
 	if len(gradient) != len(x) {
 		t.Fatalf("%d gradients of %d values", len(gradient), len(x))
@@ -239,13 +240,12 @@ func compareDifferences(t *testing.T, x, gradient []float64, f func([]float64) f
 	for _, v := range gradient {
 		scale = max(scale, math.Abs(v))
 	}
-	const h = 1e-6
 	for i := 0; i < len(x); i += len(x)/17 + 1 {
 		moved := append([]float64(nil), x...)
 		moved[i] = x[i] + h
 		above := f(moved)
 		moved[i] = x[i] - h
-		if want := (above - f(moved)) / (2 * h); !(math.Abs(gradient[i]-want) <= 1e-6*scale) {
+		if want := (above - f(moved)) / (2 * h); !(math.Abs(gradient[i]-want) <= tolerance*scale) {
 			t.Errorf("value %d: gradient %g, by differences %g", i, gradient[i], want)
 		}
 	}

@@ -90,6 +90,9 @@ func (r WeightRange) drawn(n int) float64 {
 func (r WeightRange) weights(ratio float64) []float64 {
 	list := make([]float64, r.Knots)
 	at := math.Log(ratio/r.From) / math.Log(r.To/r.From) * float64(r.Knots-1)
+	if near := math.Round(at); math.Abs(at-near) < 1e-9 {
+		at = near // at a knot the others have no part, not even a rounding error's
+	}
 	for j := range list {
 		list[j] = max(0, 1-math.Abs(at-float64(j)))
 	}
