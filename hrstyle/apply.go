@@ -91,7 +91,7 @@ func reduced(p *image.RGBA, pixels float64) *image.RGBA {
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
 // names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
 func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
-	if g.Config.Map.Knots > 0 {
+	if g.Config.Knots > 0 {
 		return nil, errNoRatio
 	}
 	if err := checkSides(p); err != nil {

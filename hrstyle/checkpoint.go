@@ -18,7 +18,7 @@ import (
 
 // Generator is a fitted HRNet: its 64,607 parameters, and the fit that they come from. One of a weight map has 1,185 more,
 // which scale and shift its instance norms and blend its output with the picture. A weight map is kept as a Generator too, with
-// Config.Map: At makes generators of it.
+// Config.WeightRange: At makes generators of it.
 type Generator struct {
 	Step   int    // updates made
 	Config Config // of its fit
@@ -209,10 +209,10 @@ func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err err
 // fits says why a fit with config cannot begin with the checkpoint's parameters.
 func (c *Checkpoint) fits(config Config) error {
 	switch isMap := len(c.flat) > gatedCount; {
-	case isMap && config.Map.Knots == 0:
+	case isMap && config.Knots == 0:
 		return fmt.Errorf("a fit cannot begin with a weight map: %w", errNoRatio)
-	case config.Map.Knots > 0 && len(c.flat) != gatedCount+config.Map.Knots*knotCount:
-		return fmt.Errorf("a weight map of %d knots cannot begin with a generator that has not as many", config.Map.Knots)
+	case config.Knots > 0 && len(c.flat) != gatedCount+config.Knots*knotCount:
+		return fmt.Errorf("a weight map of %d knots cannot begin with a generator that has not as many", config.Knots)
 	}
 	return nil
 }
@@ -265,8 +265,8 @@ func cut(prefix string, flat []float32) map[string]safetensors.Tensor {
 func join(file *safetensors.File, prefix string, config Config) ([]float32, error) {
 	list := parameters
 	switch {
-	case config.Map.Knots > 0:
-		list = mapParameters(config.Map.Knots)
+	case config.Knots > 0:
+		list = mapParameters(config.Knots)
 	case file.Has(gate):
 		list = gatedParameters
 	}

@@ -40,8 +40,8 @@ type Config struct {
 	Seed int64  `json:"seed"`
 	Init string `json:"init,omitempty"`
 
-	// Map makes the fit one of a weight map, a generator for a whole range of weights: see [DefaultMap].
-	Map WeightRange `json:"map,omitzero"`
+	// With Knots the fit is one of a weight map, a generator for a whole range of weights: see [DefaultMap].
+	WeightRange
 
 	// ReportEvery is the number of steps from one yielded Step to the next, at least 1.
 	ReportEvery int `json:"report_every"`

@@ -25,8 +25,8 @@ func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
 func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		first := &Generator{flat: initialParameters(config.Seed)}
-		if config.Map.Knots > 0 {
-			first.flat = config.Map.initial(first.flat)
+		if config.Knots > 0 {
+			first.flat = config.WeightRange.initial(first.flat)
 		}
 		if config.Init != "" {
 			var err error

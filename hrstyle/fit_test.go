@@ -78,7 +78,7 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 		pair func() (Pair, Config)
 	}{{device.Go, small}, {device.CPU, small}, {device.Go, smallMap}, {device.CPU, smallMap}} {
 		pair, c := of.pair()
-		t.Run(fmt.Sprintf("%s/%d knots", of.kind, c.Map.Knots), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%d knots", of.kind, c.Knots), func(t *testing.T) {
 			e := smallEngine(t, of.kind)
 			want := collect(t, e.Fit(t.Context(), pair, c))
 

@@ -16,29 +16,29 @@ import (
 
 // WeightRange is the range of ratios, content weight to style weight, that a weight map is fitted for.
 type WeightRange struct {
-	From float64 `json:"from"` // the lowest ratio, above 0
-	To   float64 `json:"to"`   // the highest, finite
+	From float64 `json:"map_from,omitzero"` // the lowest ratio, above 0
+	To   float64 `json:"map_to,omitzero"`   // the highest, finite
 	// Knots is the number of ratios, evenly spaced in their logarithms, at which the map has parameters of its own, 2 to 33.
 	// Between them it interpolates linearly in t. 0, with From and To 0, means an ordinary fit.
-	Knots int `json:"knots"`
+	Knots int `json:"map_knots,omitzero"`
 }
 
 // DefaultMap is a weight map of every ratio that changes the output (docs/weight-ranges.md), for [Engine.Fit].
 //
-// With a Map some fields have another meaning. ContentWeight is 0, since every step has another ratio of the range, and that times
+// With Knots some fields have another meaning. ContentWeight is 0, since every step has another ratio of the range, and that times
 // StyleWeight as content weight. DecayEvery is 0, since the learning rate falls linearly to 0 at the last step. Init is empty,
 // since starts from a fit gave worse maps. The losses and the picture of a Step are those of its own ratio. Its Generator is the
 // map, and Generator.At the generator of any ratio.
 var DefaultMap = func() Config {
 	c := Default
 	c.Size, c.Steps, c.LearningRate, c.ReportEvery = 160, 750, 2e-3, 50
-	c.ContentWeight, c.DecayEvery, c.Map = 0, 0, WeightRange{0.8, 8000, 5}
+	c.ContentWeight, c.DecayEvery, c.WeightRange = 0, 0, WeightRange{0.8, 8000, 5}
 	return c
 }()
 
 // validateMap names the first field that does not fit a weight map.
 func (c Config) validateMap() error {
-	m := c.Map
+	m := c.WeightRange
 	if m == (WeightRange{}) {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (c Config) validateMap() error {
 		{m.From > 0 && !math.IsInf(m.From, 0), "from", m.From, "a finite number above 0"},
 		{m.To > m.From && !math.IsInf(m.To, 0), "to", m.To, fmt.Sprintf("a finite number above %g", m.From)},
 		{m.Knots >= 2 && m.Knots <= 33, "knots", m.Knots, "2 to 33"},
-		{c.ContentWeight == 0, "content-weight", c.ContentWeight, "0 for a weight map, which has all from " + m.String()},
+		{c.ContentWeight == 0, "content-weight", c.ContentWeight, "0 for a weight map, which has all from " + m.text()},
 		{c.StyleWeight > 0, "style-weight", c.StyleWeight, "a finite number above 0"},
 		{c.DecayEvery == 0, "decay-every", c.DecayEvery, "0 for a weight map, whose learning rate falls linearly"},
 		{c.Init == "", "init", c.Init, "none for a weight map"},
@@ -63,8 +63,8 @@ func (c Config) validateMap() error {
 	return nil
 }
 
-// String is "0.8 to 8000".
-func (r WeightRange) String() string { return fmt.Sprintf("%g to %g", r.From, r.To) }
+// text is "0.8 to 8000".
+func (r WeightRange) text() string { return fmt.Sprintf("%g to %g", r.From, r.To) }
 
 // Ratios are n ratios, 2 or more, evenly spaced in their logarithms from From to To, of three digits but for the ends.
 func (r WeightRange) Ratios(n int) []float64 {
@@ -161,20 +161,20 @@ func betweenKnots(flat, weights *Node) (generator *Node, back backward) {
 var errNoRatio = errors.New("it is a weight map, which has a generator for every ratio of the weights: choose one (--ratio)")
 
 // IsMap says whether g is a weight map.
-func (g *Generator) IsMap() bool { return g.Config.Map.Knots > 0 }
+func (g *Generator) IsMap() bool { return g.Config.Knots > 0 }
 
-// At returns the generator that a weight map has for a ratio of content weight to style weight, which must be in Config.Map's
+// At returns the generator that a weight map has for a ratio of content weight to style weight, which must be in Config.WeightRange's
 // range. It is an ordinary one, for [Engine.Apply] or to begin a fit with; its Config has the weights of that ratio.
 func (g *Generator) At(ratio float64) (*Generator, error) {
-	m := g.Config.Map
+	m := g.Config.WeightRange
 	if !g.IsMap() {
 		return nil, errors.New("ratio: the generator is of one fit; only a weight map (hrlab map) has one for every ratio")
 	}
 	if !(ratio >= m.From && ratio <= m.To) {
-		return nil, fmt.Errorf("ratio %g: allowed: %v, the range of the weight map", ratio, m)
+		return nil, fmt.Errorf("ratio %g: allowed: %s, the range of the weight map", ratio, m.text())
 	}
 	at := &Generator{Step: g.Step, Config: g.Config, VGG: g.VGG, flat: make([]float32, gatedCount)}
-	at.Config.Map, at.Config.ContentWeight = WeightRange{}, ratio*g.Config.StyleWeight
+	at.Config.WeightRange, at.Config.ContentWeight = WeightRange{}, ratio*g.Config.StyleWeight
 	copy(at.flat, g.flat)
 	weights := m.weights(ratio)
 	for i := firstConditioned; i < gatedCount; i++ {

@@ -22,7 +22,7 @@ import (
 func smallMap() (Pair, Config) {
 	pair, c := small()
 	m := DefaultMap
-	m.Size, m.Steps, m.ReportEvery, m.Map.Knots = c.Size, c.Steps, c.ReportEvery, 3
+	m.Size, m.Steps, m.ReportEvery, m.Knots = c.Size, c.Steps, c.ReportEvery, 3
 	return pair, m
 }
 
@@ -30,9 +30,9 @@ func smallMap() (Pair, Config) {
 func goldenMap(t *testing.T) (inputs, g golden, start *Checkpoint) {
 	inputs, g = openGolden(t, "golden_32x32"), openGolden(t, "golden_map")
 	c := Reference
-	c.ContentWeight, c.DecayEvery, c.LearningRate, c.Steps, c.Map = 0, 0, 2e-3, 20, WeightRange{0.8, 8000, 3}
+	c.ContentWeight, c.DecayEvery, c.LearningRate, c.Steps, c.WeightRange = 0, 0, 2e-3, 20, WeightRange{0.8, 8000, 3}
 	m := &Generator{}
-	for _, p := range mapParameters(c.Map.Knots) {
+	for _, p := range mapParameters(c.Knots) {
 		if p.end <= parameterCount {
 			m.flat = append(m.flat, inputs.tensor("hrnet."+p.name).Data...)
 		} else {
@@ -80,7 +80,7 @@ func TestMapParity(t *testing.T) {
 			inputs, g, start := goldenMap(t)
 			s := inputs.begin(openTest(t, of.kind, of.dtype, inputs.vgg()), start)
 			defer s.close()
-			m, flat := start.Config.Map, convert[float64](start.flat)
+			m, flat := start.Config.WeightRange, convert[float64](start.flat)
 			ratio := m.drawn(0)
 			_, gradient := s.mapLoss(flat, m.weights(ratio), ratio)
 			largest := 0.0
@@ -106,7 +106,7 @@ func TestMapGradient(t *testing.T) {
 	inputs, _, start := goldenMap(t)
 	s := inputs.begin(openTest(t, device.CPU, dtypes.Float64, inputs.vgg()), start)
 	defer s.close()
-	m, flat := start.Config.Map, convert[float64](start.flat)
+	m, flat := start.Config.WeightRange, convert[float64](start.flat)
 	const ratio = 25.3
 	_, gradient := s.mapLoss(flat, m.weights(ratio), ratio)
 	conditioned := func(v []float64) []float64 { return v[firstConditioned:] }
@@ -129,14 +129,14 @@ func TestMapAtKnotIsPlain(t *testing.T) {
 			pair, c := smallMap()
 			e := smallEngine(t, kind)
 			plain := &Generator{flat: initialParameters(3)}
-			m := &Generator{Config: c, flat: c.Map.initial(plain.flat)}
+			m := &Generator{Config: c, flat: c.WeightRange.initial(plain.flat)}
 			for i := gatedCount; i < len(m.flat); i++ {
 				m.flat[i] = float32(math.Sin(float64(i))) // the other knots have no part
 			}
 			knot := m.flat[gatedCount+knotCount : gatedCount+2*knotCount]
 			clear(knot)
 			knot[knotCount-1] = -200
-			at, err := m.At(c.Map.Ratios(3)[1])
+			at, err := m.At(c.WeightRange.Ratios(3)[1])
 			if err != nil || !reflect.DeepEqual(at.flat[:parameterCount], plain.flat) {
 				t.Fatalf("the parameters differ; %v", err)
 			}
@@ -150,7 +150,7 @@ func TestMapAtKnotIsPlain(t *testing.T) {
 			if off := furthest(apply(plain), apply(at)); off > most {
 				t.Errorf("off by %d of 65535", off)
 			}
-			c.Map, c.ContentWeight, c.Steps = WeightRange{}, 80, 0
+			c.WeightRange, c.ContentWeight, c.Steps = WeightRange{}, 80, 0
 			want, err := Last(e.Resume(t.Context(), pair, plain.Start(c)))
 			got, err2 := Last(e.Resume(t.Context(), pair, at.Start(c)))
 			if off := furthest(got.Picture(), want.Picture()); err != nil || err2 != nil || off > most || most == 0 && got.Total != want.Total {
@@ -181,7 +181,7 @@ func TestMapSteps(t *testing.T) {
 		if off := furthest(img, s.Picture()); off > 8 {
 			t.Errorf("step %d: At differs by %d of 65535 from the step's picture", s.N, off)
 		}
-		if at.Config.ContentWeight != s.ContentWeight || at.Config.Map.Knots != 0 || at.IsMap() {
+		if at.Config.ContentWeight != s.ContentWeight || at.Config.Knots != 0 || at.IsMap() {
 			t.Errorf("%+v", at.Config)
 		}
 	}
@@ -253,9 +253,9 @@ func TestMapConfig(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(c *Config){
-		"from 0: allowed: a finite number above 0":                                       func(c *Config) { c.Map.From = 0 },
-		"to 0.5: allowed: a finite number above 0.8":                                     func(c *Config) { c.Map.To = 0.5 },
-		"knots 34: allowed: 2 to 33":                                                     func(c *Config) { c.Map.Knots = 34 },
+		"from 0: allowed: a finite number above 0":                                       func(c *Config) { c.From = 0 },
+		"to 0.5: allowed: a finite number above 0.8":                                     func(c *Config) { c.To = 0.5 },
+		"knots 34: allowed: 2 to 33":                                                     func(c *Config) { c.Knots = 34 },
 		"content-weight 80: allowed: 0 for a weight map, which has all from 0.8 to 8000": func(c *Config) { c.ContentWeight = 80 },
 		"style-weight 0: allowed: a finite number above 0":                               func(c *Config) { c.StyleWeight = 0 },
 		"decay-every 200: allowed: 0":                                                    func(c *Config) { c.DecayEvery = 200 },
@@ -267,7 +267,7 @@ func TestMapConfig(t *testing.T) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}
-	m := DefaultMap.Map
+	m := DefaultMap.WeightRange
 	if got := m.Ratios(9); !reflect.DeepEqual(got, []float64{0.8, 2.53, 8, 25.3, 80, 253, 800, 2530, 8000}) {
 		t.Errorf("nine ratios: %v", got)
 	}

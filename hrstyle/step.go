@@ -88,7 +88,7 @@ func (s *session) hyperparameters(n int) []float64 {
 	c := s.config
 	rate := c.LearningRate
 	switch {
-	case c.Map.Knots > 0:
+	case c.Knots > 0:
 		rate *= 1 - float64(n)/float64(max(c.Steps, 1))
 	case c.DecayEvery > 0:
 		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
@@ -96,16 +96,16 @@ func (s *session) hyperparameters(n int) []float64 {
 	t := float64(n - s.fresh + 1)
 	values := []float64{s.contentWeight(n), c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
 	values = append(append(values, c.LayerWeights[:]...), s.scales[:]...)
-	if c.Map.Knots > 0 {
-		values = append(values, c.Map.weights(c.Map.drawn(n))...)
+	if c.Knots > 0 {
+		values = append(values, c.WeightRange.weights(c.WeightRange.drawn(n))...)
 	}
 	return values
 }
 
 // contentWeight is that of update n.
 func (s *session) contentWeight(n int) float64 {
-	if s.config.Map.Knots > 0 {
-		return s.config.Map.drawn(n) * s.config.StyleWeight
+	if s.config.Knots > 0 {
+		return s.config.WeightRange.drawn(n) * s.config.StyleWeight
 	}
 	return s.config.ContentWeight
 }
