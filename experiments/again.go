@@ -77,7 +77,7 @@ func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Conf
 		return 0, err
 	}
 	change(&config)
-	trials := []Trial{{config}}
+	trials := []Trial{{Config: config}}
 	if err := Validate(trials); err != nil {
 		return 0, err
 	}

@@ -56,6 +56,9 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	if start.Config.Knots > 0 {
+		return fmt.Errorf("%s is the fit of a weight map: hrlab map --resume %s%s goes on with it", f.Resume, f.Resume, f.asFlag())
+	}
 	pair, err := f.loadPair(ctx, c, track.store, start, resumed)
 	if err != nil {
 		return err
