@@ -111,14 +111,14 @@ func (l Lab) environment() map[string]string {
 func (l Lab) describe(about About, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int) (n tracker.NewRun, err error) {
 	init := trial.Init
 	if init == nil && trial.Config.Init != "" {
-		if init, err = hrstyle.LoadGenerator(trial.Config.Init); err != nil {
+		if init, err = hrstyle.LoadInit(trial.Config.Init); err != nil {
 			return n, err
 		}
 	}
 	if init != nil {
 		inputs = withInit(inputs, init.Digest())
 	}
-	n, err = describe(about, l.Engine.VGG.Label, inputs, pair, trial.Config, patience)
+	n, err = describe(about, l.Engine.VGG.Label, inputs, pair, trial, patience)
 	n.Environment = l.environment()
 	return n, err
 }
@@ -147,8 +147,8 @@ func withInit(inputs map[string]string, digest string) map[string]string {
 }
 
 // describe is what a run is about; vgg is the label of the weights, inputs are the digests of all that the fit reads.
-func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
-	fit, err := fitDigest(config, inputs, patience)
+func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int) (tracker.NewRun, error) {
+	fit, err := fitDigest(trial.Config, inputs, patience)
 	if err != nil {
 		return tracker.NewRun{}, err
 	}
@@ -167,7 +167,9 @@ func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pa
 			VGG     string `json:"vgg"`
 			// Patience ends a fit early: see Fitter.
 			Patience int `json:"patience,omitempty"`
-		}{config, pair.Content.Name, pair.Style.Name, vgg, patience},
+			// Map names the weight map that the fit began with.
+			Map string `json:"map,omitempty"`
+		}{trial.Config, pair.Content.Name, pair.Style.Name, vgg, patience, trial.Map},
 	}, nil
 }
 

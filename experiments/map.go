@@ -115,10 +115,10 @@ func MapTrials(m *hrstyle.Generator, name string, steps int, ratios ...float64) 
 			return nil, err
 		}
 		c := g.Config
-		c.Steps, c.Init = steps, fmt.Sprintf("%s at %g", name, ratio)
+		c.Steps = steps
 		c.LearningRate, c.DecayFactor, c.DecayEvery = hrstyle.Default.LearningRate, hrstyle.Default.DecayFactor, hrstyle.Default.DecayEvery
 		c.ReportEvery = hrstyle.Default.ReportEvery
-		trials = append(trials, Trial{c, g})
+		trials = append(trials, Trial{c, g, name})
 	}
 	return trials, nil
 }

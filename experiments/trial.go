@@ -15,8 +15,9 @@ import (
 // Trial is a fit to make.
 type Trial struct {
 	Config hrstyle.Config
-	// Init is the generator that the fit begins with, where it is in no file; Config.Init is its name on record then.
+	// Init is the generator that the fit begins with, where it is one of a weight map. Map is the map's name, for the record.
 	Init *hrstyle.Generator
+	Map  string
 }
 
 // Axis is a setting and the values that it takes in a sweep: each once, in the order given. Rounding errors are removed:
@@ -156,7 +157,7 @@ func Repeat(trials []Trial, n int) (all []Trial) {
 		for i := range n {
 			c := t.Config
 			c.Seed += int64(i)
-			all = append(all, Trial{c, t.Init})
+			all = append(all, Trial{c, t.Init, t.Map})
 		}
 	}
 	return all

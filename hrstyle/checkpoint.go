@@ -81,6 +81,15 @@ func LoadGenerator(path string) (*Generator, error) {
 	return readGenerator(path, file)
 }
 
+// LoadInit reads the generator that a fit begins with, Config.Init, as LoadGenerator does. A weight map is an error.
+func LoadInit(path string) (*Generator, error) {
+	g, err := LoadGenerator(path)
+	if err == nil && g.IsMap() {
+		return nil, fmt.Errorf("init %s: a fit cannot begin with a weight map, which has a generator for every ratio of the weights", path)
+	}
+	return g, err
+}
+
 // ReadGenerator reads a generator as LoadGenerator does, from the size bytes of r. Errors begin with name.
 func ReadGenerator(name string, r io.ReaderAt, size int64) (*Generator, error) {
 	file, err := safetensors.Read(name, r, size)
@@ -208,11 +217,8 @@ func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err err
 
 // fits says why a fit with config cannot begin with the checkpoint's parameters.
 func (c *Checkpoint) fits(config Config) error {
-	switch isMap := len(c.flat) > gatedCount; {
-	case isMap && config.Knots == 0:
-		return fmt.Errorf("a fit cannot begin with a weight map: %w", errNoRatio)
-	case config.Knots > 0 && len(c.flat) != gatedCount+config.Knots*knotCount:
-		return fmt.Errorf("a weight map of %d knots cannot begin with a generator that has not as many", config.Knots)
+	if knots := max(0, len(c.flat)-gatedCount) / knotCount; knots != config.Knots {
+		return fmt.Errorf("knots %d: allowed: %d, as the checkpoint has", config.Knots, knots)
 	}
 	return nil
 }

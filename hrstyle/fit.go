@@ -30,7 +30,7 @@ func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[St
 		}
 		if config.Init != "" {
 			var err error
-			if first, err = LoadGenerator(config.Init); err != nil {
+			if first, err = LoadInit(config.Init); err != nil {
 				yield(Step{}, err)
 				return
 			}

@@ -149,7 +149,6 @@ func (m *Map) chart(name string) (*plot.Plot, error) {
 		}
 		knee.GlyphStyle = draw.GlyphStyle{Color: accent, Radius: 6, Shape: draw.CircleGlyph{}}
 		chart.Add(knee)
-		chart.Legend.Add("knee, "+m.Knee.Text(), knee)
 	}
 	return chart, nil
 }

@@ -392,7 +392,7 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 		return nil, 0, err
 	}
 	if init := start.Config.Init; init != "" && f.Resume == "" {
-		if _, err := hrstyle.LoadGenerator(init); err != nil { // to fail before the device is opened
+		if _, err := hrstyle.LoadInit(init); err != nil { // to fail before the device is opened
 			return nil, 0, err
 		}
 	}
