@@ -133,6 +133,8 @@ func (a *applyCmd) look(ctx context.Context) (l look, err error) {
 	switch {
 	case given != 1:
 		return l, errors.New("--generator FILE, --run RUN or --cube FILE is needed, and only one of them")
+	case a.Cube != "" && a.Ratio != nil:
+		return l, fmt.Errorf("--ratio %g: a LUT has none; allowed with a weight map", *a.Ratio)
 	case a.Cube != "":
 		l.cube, err = picture.LoadCube(a.Cube)
 	default:
