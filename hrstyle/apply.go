@@ -44,6 +44,9 @@ const leastTile = 4 * margin
 // frame among them has no weight in what is divided by. It returns the cause of ctx, after the current picture, when that is
 // cancelled. memory is as in [Applying].
 func (e *Engine) Statistics(ctx context.Context, g *Generator, pictures []picture.Picture, memory float64) (Statistics, error) {
+	if g.IsMap() {
+		return nil, errNoRatio
+	}
 	var sum []float64
 	for _, p := range pictures {
 		if err := cmp.Or(context.Cause(ctx), checkSides(p)); err != nil {
@@ -91,7 +94,7 @@ func reduced(p *image.RGBA, pixels float64) *image.RGBA {
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
 // names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
 func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
-	if g.Config.Knots > 0 {
+	if g.IsMap() {
 		return nil, errNoRatio
 	}
 	if err := checkSides(p); err != nil {

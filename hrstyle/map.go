@@ -158,7 +158,7 @@ func betweenKnots(flat, weights *Node) (generator *Node, back backward) {
 }
 
 // errNoRatio says that a generator is a weight map.
-var errNoRatio = errors.New("it is a weight map, which has a generator for every ratio of the weights: choose one (--ratio)")
+var errNoRatio = errors.New("the generator is a weight map, which has one for every ratio of the weights: choose one by At")
 
 // IsMap says whether g is a weight map.
 func (g *Generator) IsMap() bool { return g.Config.Knots > 0 }

@@ -232,12 +232,16 @@ func TestMapFiles(t *testing.T) {
 	c.Init = filepath.Join(dir, "map.safetensors")
 	_, fitted := Last(e.Fit(t.Context(), pair, c))
 	_, applied := e.Apply(t.Context(), m, whole, Applying{})
+	_, measured := e.Statistics(t.Context(), m, []picture.Picture{whole}, 0)
 	_, high := m.At(8001)
 	_, none := m.At(math.NaN())
 	_, plain := at.At(80)
+	if measured == nil || applied == nil || measured.Error() != applied.Error() {
+		t.Errorf("statistics of a map: %v", measured)
+	}
 	for want, err := range map[string]error{
 		"a fit cannot begin with a weight map":                  fitted,
-		"choose one (--ratio)":                                  applied,
+		"choose one by At":                                      applied,
 		"ratio 8001: allowed: 0.8 to 8000":                      high,
 		"ratio NaN: allowed: 0.8 to 8000":                       none,
 		"only a weight map (hrlab map) has one for every ratio": plain,

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -51,7 +52,7 @@ func NewMap(run tracker.Info) *Map {
 		}
 		m.Points = append(m.Points, p)
 	}
-	slices.SortFunc(m.Points, func(a, b Point) int { return int(math.Copysign(1, a.Ratio-b.Ratio)) })
+	slices.SortFunc(m.Points, func(a, b Point) int { return cmp.Compare(a.Ratio, b.Ratio) })
 	var infos []tracker.Info
 	for i := range m.Points {
 		m.Points[i].ID = int64(i)
@@ -132,7 +133,7 @@ func (m *Map) chart(name string) (*plot.Plot, error) {
 		}
 	}
 	if len(curve) < 2 {
-		return nil, nil //nolint:nilnil // there is nothing to draw
+		return nil, nil // there is nothing to draw
 	}
 	line, points, err := plotter.NewLinePoints(curve)
 	if err != nil {
