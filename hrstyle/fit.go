@@ -26,7 +26,7 @@ func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[St
 	return func(yield func(Step, error) bool) {
 		first := &Generator{flat: initialParameters(config.Seed)}
 		if config.Knots > 0 {
-			first.flat = config.WeightRange.initial(first.flat)
+			first.flat = config.initial(first.flat)
 		}
 		if config.Init != "" {
 			var err error

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,7 +113,7 @@ var firstConditioned, knotCount = func() (begin, n int) {
 
 // mapParameters lists the tensors of a weight map: those of a gated generator, and after them those of each knot.
 func mapParameters(knots int) []parameter {
-	list, n := gatedParameters[:len(gatedParameters):len(gatedParameters)], gatedCount
+	list, n := slices.Clip(gatedParameters), gatedCount
 	for j := range knots {
 		for _, p := range gatedParameters {
 			if p.begin >= firstConditioned {

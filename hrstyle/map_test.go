@@ -44,7 +44,7 @@ func goldenMap(t *testing.T) (inputs, g golden, start *Checkpoint) {
 
 // mapLoss is the logarithm of a map's total loss at some content weight, for knots of these weights, and its gradient.
 func (s *session) mapLoss(flat, weights []float64, contentWeight float64) (loss float64, gradient []float64) {
-	values := append(s.hyperparameters(0)[:knotWeights], weights...)
+	values := slices.Concat(s.hyperparameters(0)[:knotWeights], weights)
 	values[0] = contentWeight
 	state := upload(s.engine, flat, len(flat))
 	out := s.engine.call("gradient", func(inputs []*Node) []*Node {

@@ -97,7 +97,7 @@ func (s *session) hyperparameters(n int) []float64 {
 	values := []float64{s.contentWeight(n), c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
 	values = append(append(values, c.LayerWeights[:]...), s.scales[:]...)
 	if c.Knots > 0 {
-		values = append(values, c.WeightRange.weights(c.WeightRange.drawn(n))...)
+		values = append(values, c.weights(c.drawn(n))...)
 	}
 	return values
 }
@@ -105,7 +105,7 @@ func (s *session) hyperparameters(n int) []float64 {
 // contentWeight is that of update n.
 func (s *session) contentWeight(n int) float64 {
 	if s.config.Knots > 0 {
-		return s.config.WeightRange.drawn(n) * s.config.StyleWeight
+		return s.config.drawn(n) * s.config.StyleWeight
 	}
 	return s.config.ContentWeight
 }

@@ -140,7 +140,7 @@ func (e *exportCmd) recorded(ctx context.Context) (before, after picture.Picture
 		return before, after, err
 	}
 	if report.IsMap(info) {
-		return before, after, errors.Join(fmt.Errorf("run %d is a weight map: choose a ratio of its weights and a picture, as hrlab export --run %d --ratio 80 PICTURE", info.ID, info.ID), store.Close())
+		return before, after, errors.Join(fmt.Errorf("run %d is a weight map: choose a ratio of its weights and a picture, as hrlab export %s --run %d --ratio 80 PICTURE", info.ID, e.Out, info.ID), store.Close())
 	}
 	if after, err = readOutput(ctx, store, info.ID); err == nil {
 		var pair hrstyle.Pair

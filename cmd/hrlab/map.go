@@ -63,8 +63,8 @@ func (m *mapCmd) config() hrstyle.Config {
 func (m *mapCmd) Run(ctx context.Context, c *console) (err error) {
 	var track tracked
 	defer func() { err = errors.Join(err, track.close()) }()
-	fit := &fitCmd{Content: m.Content, Style: m.Style, Resume: m.Resume, ReportEvery: m.ReportEvery,
-		trackFlags: trackFlags{dbFlags: m.dbFlags, Experiment: m.Experiment, Name: m.Name, Tag: m.Tag}}
+	fit := &fitCmd{Content: m.Content, Style: m.Style, Resume: m.Resume, ReportEvery: m.ReportEvery}
+	fit.trackFlags = trackFlags{dbFlags: m.dbFlags, Experiment: m.Experiment, Name: m.Name, Tag: m.Tag}
 	start, resumed, err := m.load(ctx, fit, &track)
 	if err != nil {
 		return err
