@@ -17,6 +17,9 @@ func Again(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.P
 	if err != nil {
 		return pair, config, err
 	}
+	if name := info.Params["map"].Text; name != "" {
+		return pair, config, fmt.Errorf("run %d began with a generator of a weight map, that of %s: hrlab sweep --map fits it again", run, name)
+	}
 	if info.Params["init"].Text != "" {
 		return pair, config, fmt.Errorf("run %d began with a generator: hrlab fit --init fits it again", run)
 	}
@@ -77,7 +80,7 @@ func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Conf
 		return 0, err
 	}
 	change(&config)
-	trials := []Trial{{config}}
+	trials := []Trial{{Config: config}}
 	if err := Validate(trials); err != nil {
 		return 0, err
 	}

@@ -23,7 +23,7 @@ func TestVary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := lab.Sweep(ctx, "e", pair, []Trial{{testConfig()}}, 0, func(Progress) {})
+	made, err := lab.Sweep(ctx, "e", pair, List(testConfig()), 0, func(Progress) {})
 	if err != nil {
 		t.Fatal(err)
 	}

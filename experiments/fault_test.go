@@ -31,7 +31,7 @@ func TestTrouble(t *testing.T) {
 			config := quick()
 			seed++
 			config.Seed = seed
-			id := enqueue(t, lab, q, pair, Trial{config})[0]
+			id := enqueue(t, lab, q, pair, Trial{Config: config})[0]
 			if name == "mend" {
 				do(t, lab.Tracker, "UPDATE river_job SET state = 'cancelled', finalized_at = '2020-01-01 00:00:00.000' WHERE finalized_at IS NULL")
 			}

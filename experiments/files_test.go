@@ -73,7 +73,7 @@ func (db suite) files(t *testing.T) {
 	config := quick()
 	from := config
 	from.Init = init
-	trials := append(Grid(config, ContentWeight(1, 2, 3)), Trial{from})
+	trials := append(Grid(config, ContentWeight(1, 2, 3)), Trial{Config: from})
 	want, err := lab.Sweep(ctx, "direct", pair, trials, 0, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func (db suite) oldJobs(t *testing.T) {
 		t.Helper()
 		seed++
 		config.Seed = seed // of no effect, but for the digest
-		id = enqueue(t, lab, q, pair, Trial{config})[0]
+		id = enqueue(t, lab, q, pair, Trial{Config: config})[0]
 		var text string
 		if err := lab.Tracker.DB().QueryRowContext(ctx, fmt.Sprintf("SELECT json(args) FROM river_job WHERE json_extract(args, '$.run') = %d", id)).Scan(&text); err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func (db suite) oldJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := hrstyle.Pair{Content: pair.Style, Style: pair.Content} // not the pair that the worker has at hand
-	between := enqueue(t, lab, q, other, Trial{quick()})
+	between := enqueue(t, lab, q, other, Trial{Config: quick()})
 	do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE json_extract(args, '$.run') = ?1", absent)
 	if err := lab.Work(ctx, true, func(Progress) {}); !errors.Is(err, ErrUnfit) || !strings.HasSuffix(err.Error(), style+": no such file or directory") || status(t, lab, between[0]) != tracker.Finished {
 		t.Errorf("a file that is away: %v", err)
@@ -242,7 +242,7 @@ func (db suite) oldJobs(t *testing.T) {
 		}
 		between := quick()
 		between.Seed = id
-		enqueue(t, lab, q, other, Trial{between})
+		enqueue(t, lab, q, other, Trial{Config: between})
 		do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE json_extract(args, '$.run') = ?1", id)
 		if worked := lab.Work(ctx, true, func(Progress) {}); err != nil || !errors.Is(worked, ErrTrials) {
 			t.Fatal(err, worked)

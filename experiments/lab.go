@@ -62,7 +62,7 @@ func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config h
 	if err := l.Engine.Fits(pair, config); err != nil {
 		return nil, err
 	}
-	run, err := l.describe(about, pairInputs(pair, l.Engine.VGG), pair, config, 0)
+	run, err := l.describe(about, pairInputs(pair, l.Engine.VGG), pair, Trial{Config: config}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -108,15 +108,17 @@ func (l Lab) environment() map[string]string {
 }
 
 // describe is what a run of this lab is about. inputs are those of the pair.
-func (l Lab) describe(about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (n tracker.NewRun, err error) {
-	if config.Init != "" {
-		g, err := hrstyle.LoadGenerator(config.Init)
-		if err != nil {
+func (l Lab) describe(about About, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int) (n tracker.NewRun, err error) {
+	init := trial.Init
+	if init == nil && trial.Config.Init != "" {
+		if init, err = hrstyle.LoadInit(trial.Config.Init); err != nil {
 			return n, err
 		}
-		inputs = withInit(inputs, g.Digest())
 	}
-	n, err = describe(about, l.Engine.VGG.Label, inputs, pair, config, patience)
+	if init != nil {
+		inputs = withInit(inputs, init.Digest())
+	}
+	n, err = describe(about, l.Engine.VGG.Label, inputs, pair, trial, patience)
 	n.Environment = l.environment()
 	return n, err
 }
@@ -145,8 +147,8 @@ func withInit(inputs map[string]string, digest string) map[string]string {
 }
 
 // describe is what a run is about; vgg is the label of the weights, inputs are the digests of all that the fit reads.
-func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int) (tracker.NewRun, error) {
-	fit, err := fitDigest(config, inputs, patience)
+func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int) (tracker.NewRun, error) {
+	fit, err := fitDigest(trial.Config, inputs, patience)
 	if err != nil {
 		return tracker.NewRun{}, err
 	}
@@ -165,7 +167,9 @@ func describe(about About, vgg string, inputs map[string]string, pair hrstyle.Pa
 			VGG     string `json:"vgg"`
 			// Patience ends a fit early: see Fitter.
 			Patience int `json:"patience,omitempty"`
-		}{config, pair.Content.Name, pair.Style.Name, vgg, patience},
+			// Map names the weight map that the fit began with.
+			Map string `json:"map,omitempty"`
+		}{trial.Config, pair.Content.Name, pair.Style.Name, vgg, patience, trial.Map},
 	}, nil
 }
 

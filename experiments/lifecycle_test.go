@@ -28,7 +28,7 @@ type walker struct {
 
 // enqueue makes a queued trial.
 func (w *walker) enqueue(config hrstyle.Config) {
-	w.id = enqueue(w.t, w.lab, w.queue, testPair, Trial{config})[0]
+	w.id = enqueue(w.t, w.lab, w.queue, testPair, Trial{Config: config})[0]
 }
 
 // work has a worker do what is in the queue, to its end or until at, called at every step, stops it.

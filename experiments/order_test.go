@@ -57,7 +57,7 @@ func (db suite) order(t *testing.T) {
 				config.Steps = 100_000
 				seed++
 				config.Seed = seed
-				id = enqueue(t, lab, q, testPair, Trial{config})[0]
+				id = enqueue(t, lab, q, testPair, Trial{Config: config})[0]
 				worker = start()
 				for info()[0].Metrics["total"].LastStep < 1 {
 					time.Sleep(10 * time.Millisecond)

@@ -81,29 +81,37 @@ func (q *Queue) enqueue(ctx context.Context, experiment string, vgg *hrstyle.VGG
 		place  int // of its content
 	}
 	inits := map[string]generator{} // by path
+	keep := func(g *hrstyle.Generator) (generator, error) {
+		data, err := g.Encode()
+		contents = append(contents, data)
+		return generator{g.Digest(), len(contents) - 1}, err
+	}
 	common.Inputs = pairInputs(pair, vgg)
 	var list []entry // described before anybody has to wait
 	for _, trial := range trials {
 		one := entry{job: common, files: map[string]int{report.Content: 0, report.Style: 1}}
 		one.job.Config = trial.Config
-		if path := trial.Config.Init; path != "" {
+		if path := trial.Config.Init; path != "" || trial.Init != nil {
 			init, known := inits[path]
-			if !known {
-				g, err := hrstyle.LoadGenerator(path)
+			switch {
+			case trial.Init != nil:
+				if init, err = keep(trial.Init); err != nil {
+					return nil, err
+				}
+			case !known:
+				g, err := hrstyle.LoadInit(path)
 				if err != nil {
 					return nil, err
 				}
-				data, err := g.Encode()
-				if err != nil {
+				if init, err = keep(g); err != nil {
 					return nil, err
 				}
-				init = generator{g.Digest(), len(contents)}
-				inits[path], contents = init, append(contents, data)
+				inits[path] = init
 			}
 			one.job.Inputs, one.files[report.Init] = withInit(common.Inputs, init.digest), init.place
 			one.job.Config.Init = ""
 		}
-		if one.run, err = describe(About{Experiment: experiment}, vgg.Label, one.job.Inputs, pair, trial.Config, common.Patience); err != nil {
+		if one.run, err = describe(About{Experiment: experiment}, vgg.Label, one.job.Inputs, pair, trial, common.Patience); err != nil {
 			return nil, err
 		}
 		list = append(list, one)

@@ -101,7 +101,7 @@ func (db suite) worker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, ids := queued(t, lab, append(trials, Trial{bad}))
+	q, ids := queued(t, lab, append(trials, Trial{Config: bad}))
 	if err := lab.Work(t.Context(), true, func(Progress) {}); !errors.Is(err, ErrTrials) || err.Error() != "1 of 3 trials failed" {
 		t.Fatal(err)
 	}

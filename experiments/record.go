@@ -61,7 +61,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				err = errors.Join(err, recordPair(ctx, run, step))
 			}
 			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
-				err = errors.Join(err, record(ctx, run, step))
+				err = errors.Join(err, l.record(ctx, run, step))
 				recorded = step.N
 			}
 			if err == nil {
@@ -87,8 +87,11 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 	}
 }
 
-func record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
+func (l Lab) record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
 	ctx = context.WithoutCancel(ctx) // the step at which a fit is stopped is recorded too
+	if step.Generator().IsMap() {
+		return l.recordMap(ctx, run, step)
+	}
 	return errors.Join(
 		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
 		run.LogPicture(ctx, int64(step.N), report.Output, step.Picture()),
@@ -142,8 +145,13 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 	if !last.Ok() {
 		return nil
 	}
-	how := picture.Encoding{Comment: last.Describe()}
-	kept := keepArtifact(ctx, run, report.Output, func() ([]byte, error) { return how.Encode(".png", last.Picture()) })
+	kept := keepArtifact(ctx, run, report.Output, func() ([]byte, error) {
+		img, comment, err := l.output(ctx, last)
+		if err != nil {
+			return nil, err
+		}
+		return picture.Encoding{Comment: comment}.Encode(".png", img)
+	})
 	if kept == nil {
 		kept = keepArtifact(ctx, run, report.Generator, last.Generator().Encode)
 	}
@@ -159,7 +167,13 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 
 // measure records the measures of a fit's output.
 func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) error {
-	measures, err := l.Measures(last.Pair(), last.Picture())
+	var measures map[string]float64
+	var err error
+	if last.Generator().IsMap() {
+		measures, err = l.measureMap(ctx, last)
+	} else {
+		measures, err = l.Measures(last.Pair(), last.Picture())
+	}
 	if err != nil {
 		return err
 	}

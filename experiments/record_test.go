@@ -52,7 +52,7 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	}
 	longer := config
 	longer.Steps = 6
-	runs, err := lab.Sweep(t.Context(), "e", testPair, []Trial{{config}, {longer}}, 0, nil)
+	runs, err := lab.Sweep(t.Context(), "e", testPair, List(config, longer), 0, nil)
 	if err != nil || len(runs) != 2 {
 		t.Fatal(runs, err)
 	}

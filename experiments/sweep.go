@@ -26,7 +26,7 @@ func (l Lab) Sweep(ctx context.Context, experiment string, pair hrstyle.Pair, tr
 	for last, todo := false, upTo(len(trials)); len(todo) > 0; last, todo, elsewhere = true, elsewhere, nil {
 		for _, i := range todo {
 			p := Progress{Trial: i + 1, Trials: len(trials), Config: trials[i].Config}
-			err := l.try(ctx, About{Experiment: experiment}, inputs, pair, trials[i].Config, patience, &p, progress)
+			err := l.try(ctx, About{Experiment: experiment}, inputs, pair, trials[i], patience, &p, progress)
 			ids[i] = p.Run
 			if p.Skipped == runningElsewhere && !last {
 				elsewhere = append(elsewhere, i)
@@ -62,8 +62,8 @@ func upTo(n int) []int {
 }
 
 // try brings one trial to its end.
-func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress, progress func(Progress)) error {
-	run, start, err := l.begin(ctx, about, inputs, pair, config, patience, p)
+func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int, p *Progress, progress func(Progress)) error {
+	run, start, err := l.begin(ctx, about, inputs, pair, trial, patience, p)
 	if err != nil && run != nil {
 		return errors.Join(err, run.Finish(ctx, err))
 	}
@@ -71,7 +71,10 @@ func (l Lab) try(ctx context.Context, about About, inputs map[string]string, pai
 		return err
 	}
 	p.Run = run.ID
-	return l.run(ctx, run, start, pair, config, patience, p, progress)
+	if start == nil && trial.Init != nil {
+		start = &from{trial.Init.Start(trial.Config), tracker.Metric{Min: math.Inf(1)}}
+	}
+	return l.run(ctx, run, start, pair, trial.Config, patience, p, progress)
 }
 
 // run fits and records.
@@ -95,14 +98,14 @@ func (l Lab) run(ctx context.Context, run *tracker.Run, start *from, pair hrstyl
 
 // begin starts the run of a trial, or takes the one that it has, with its checkpoint. Where the trial is finished, or another
 // process is at it, there is nothing to do: it returns no run, and p.Skipped says why.
-func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, config hrstyle.Config, patience int, p *Progress) (run *tracker.Run, start *from, err error) {
-	n, err := l.describe(about, inputs, pair, config, patience)
+func (l Lab) begin(ctx context.Context, about About, inputs map[string]string, pair hrstyle.Pair, trial Trial, patience int, p *Progress) (run *tracker.Run, start *from, err error) {
+	n, err := l.describe(about, inputs, pair, trial, patience)
 	if err != nil {
 		return nil, nil, err
 	}
 	// Two sweeps of the same trials at once: the second to look finds the first's run.
 	locked := l.Tracker.Locked(ctx, func() error {
-		run, start, err = l.beginOnly(ctx, n, pair, config, p)
+		run, start, err = l.beginOnly(ctx, n, pair, trial.Config, p)
 		return nil
 	})
 	return run, start, errors.Join(err, locked)
@@ -228,7 +231,7 @@ func (l Lab) recorded(ctx context.Context, experiment string, pair hrstyle.Pair,
 		return nil, err
 	}
 	var p Progress
-	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, config, 0, &p)
+	run, start, err := l.begin(ctx, About{Experiment: experiment}, pairInputs(pair, l.Engine.VGG), pair, Trial{Config: config}, 0, &p)
 	switch {
 	case err != nil && run != nil:
 		return nil, errors.Join(err, run.Finish(ctx, err))

@@ -44,7 +44,7 @@ func TestSweep(t *testing.T) {
 	trials := Grid(testConfig(), ContentWeight(1, 100))
 	bad := testConfig()
 	bad.LearningRate = 1e30
-	trials = append([]Trial{trials[0], {bad}}, trials[1])
+	trials = append([]Trial{trials[0], {Config: bad}}, trials[1])
 	steps := 0
 	count := func(p Progress) {
 		if p.Step.Ok() && !p.Ended {

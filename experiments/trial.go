@@ -13,7 +13,12 @@ import (
 )
 
 // Trial is a fit to make.
-type Trial struct{ Config hrstyle.Config }
+type Trial struct {
+	Config hrstyle.Config
+	// Init is the generator that the fit begins with, where it is one of a weight map. Map is the map's name, for the record.
+	Init *hrstyle.Generator
+	Map  string
+}
 
 // Axis is a setting and the values that it takes in a sweep: each once, in the order given. Rounding errors are removed:
 // 0.30000000000000004, which is what adding up 0.1 gives, becomes 0.3.
@@ -123,14 +128,14 @@ func StyleSize(values ...int) Axis {
 
 // Grid is every combination of the axes' values, on top of base; the last axis changes quickest.
 func Grid(base hrstyle.Config, axes ...Axis) []Trial {
-	trials := []Trial{{base}}
+	trials := []Trial{{Config: base}}
 	for _, a := range axes {
 		var next []Trial
 		for _, t := range trials {
 			for _, v := range a.values {
 				c := t.Config
 				a.set(&c, v)
-				next = append(next, Trial{c})
+				next = append(next, Trial{Config: c})
 			}
 		}
 		trials = next
@@ -141,7 +146,7 @@ func Grid(base hrstyle.Config, axes ...Axis) []Trial {
 // List is a trial for every configuration.
 func List(configs ...hrstyle.Config) (trials []Trial) {
 	for _, c := range configs {
-		trials = append(trials, Trial{c})
+		trials = append(trials, Trial{Config: c})
 	}
 	return trials
 }
@@ -152,7 +157,7 @@ func Repeat(trials []Trial, n int) (all []Trial) {
 		for i := range n {
 			c := t.Config
 			c.Seed += int64(i)
-			all = append(all, Trial{c})
+			all = append(all, Trial{c, t.Init, t.Map})
 		}
 	}
 	return all

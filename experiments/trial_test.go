@@ -127,7 +127,7 @@ func TestFitDigest(t *testing.T) {
 	c := testConfig()
 	c.ContentWeight = 8
 	digest := func() string {
-		n, err := describe(About{}, vgg.Label, pairInputs(testPair, vgg), testPair, c, 0)
+		n, err := describe(About{}, vgg.Label, pairInputs(testPair, vgg), testPair, Trial{Config: c}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

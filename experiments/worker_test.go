@@ -68,8 +68,8 @@ func (db suite) unfit(t *testing.T) {
 		t.Fatal(err)
 	}
 	absent, damaged := enqueue(t, lab, q, pair("absent.png", 40, 30), weights...), enqueue(t, lab, q, pair("damaged.png", 44, 33), weights...)
-	noInit, tooLarge := enqueue(t, lab, q, pair("no init.png", 52, 39), Trial{from}), enqueue(t, lab, q, testPair, Trial{large})
-	good := enqueue(t, lab, q, testPair, Trial{config})
+	noInit, tooLarge := enqueue(t, lab, q, pair("no init.png", 52, 39), Trial{Config: from}), enqueue(t, lab, q, testPair, Trial{Config: large})
+	good := enqueue(t, lab, q, testPair, Trial{Config: config})
 	aside := map[string][]byte{}
 	for _, path := range []string{artifactFile(t, lab.Tracker, absent[0], report.Content), artifactFile(t, lab.Tracker, noInit[0], report.Init)} {
 		data, err := os.ReadFile(path)
@@ -280,7 +280,7 @@ func (db suite) takenOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(record(t.Context(), run, first), store.Close()); err != nil {
+		if err := errors.Join(lab.record(t.Context(), run, first), store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return run.ID

@@ -49,6 +49,9 @@ const reach = 2
 // frame among them has no weight in what is divided by. It returns the cause of ctx, after the current picture, when that is
 // cancelled. memory is as in [Applying].
 func (e *Engine) Statistics(ctx context.Context, g *Generator, pictures []picture.Picture, memory float64) (Statistics, error) {
+	if g.IsMap() {
+		return nil, errNoRatio
+	}
 	var sum []float64
 	for _, p := range pictures {
 		if err := cmp.Or(context.Cause(ctx), checkSides(p)); err != nil {
@@ -60,7 +63,7 @@ func (e *Engine) Statistics(ctx context.Context, g *Generator, pictures []pictur
 			return nil, err
 		}
 		if err := try(p.Name, func() {
-			flat := upload(e, g.flat, parameterCount)
+			flat := upload(e, g.flat, len(g.flat))
 			defer free(flat)
 			measured := e.statistics(flat, reduced(resized(picture.Flatten(p.Image), run), copied))
 			defer free(measured)
@@ -100,6 +103,9 @@ func reduced(p *image.RGBA, pixels float64) *image.RGBA {
 // Memory that is short makes the tiles smaller, then the copy. Where it does not even suffice for small ones Apply fails at once, and
 // names the largest size that fits. It returns the cause of ctx, after the current tile or the copy, when that is cancelled.
 func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how Applying) (*image.NRGBA64, error) {
+	if g.IsMap() {
+		return nil, errNoRatio
+	}
 	if err := checkSides(p); err != nil {
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (e *Engine) Apply(ctx context.Context, g *Generator, p picture.Picture, how
 	pixels := resized(full, run)
 	var out *image.NRGBA64
 	tryErr := try(p.Name, func() {
-		flat := upload(e, g.flat, parameterCount)
+		flat := upload(e, g.flat, len(g.flat))
 		defer free(flat)
 		w, h := pixels.Rect.Dx(), pixels.Rect.Dy()
 		if copied >= float64(w)*float64(h) {

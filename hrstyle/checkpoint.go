@@ -16,13 +16,15 @@ import (
 	"hrlab/hrstyle/safetensors"
 )
 
-// Generator is a fitted HRNet: its 64,607 parameters, and the fit that they come from.
+// Generator is a fitted HRNet: its 64,607 parameters, and the fit that they come from. One of a weight map has 1,185 more,
+// which scale and shift its instance norms and blend its output with the picture. A weight map is kept as a Generator too, with
+// Config.WeightRange: At makes generators of it.
 type Generator struct {
 	Step   int    // updates made
 	Config Config // of its fit
 	VGG    string // the Label of the VGG19 weights of its fit
 
-	flat []float32 // in the order of parameters
+	flat []float32 // in the order of layout
 }
 
 // Checkpoint is the whole state of a fit after Step updates. Before [Engine.Resume], Config may be changed in what would not
@@ -79,6 +81,15 @@ func LoadGenerator(path string) (*Generator, error) {
 	return readGenerator(path, file)
 }
 
+// LoadInit reads the generator that a fit begins with, Config.Init, as LoadGenerator does. A weight map is an error.
+func LoadInit(path string) (*Generator, error) {
+	g, err := LoadGenerator(path)
+	if err == nil && g.IsMap() {
+		return nil, fmt.Errorf("init %s: a fit cannot begin with a weight map, which has a generator for every ratio of the weights", path)
+	}
+	return g, err
+}
+
 // ReadGenerator reads a generator as LoadGenerator does, from the size bytes of r. Errors begin with name.
 func ReadGenerator(name string, r io.ReaderAt, size int64) (*Generator, error) {
 	file, err := safetensors.Read(name, r, size)
@@ -90,19 +101,21 @@ func ReadGenerator(name string, r io.ReaderAt, size int64) (*Generator, error) {
 
 func readGenerator(name string, file *safetensors.File) (g *Generator, err error) {
 	g = &Generator{VGG: file.Metadata["vgg"]}
-	if g.flat, err = join(file, ""); err != nil {
+	if file.Metadata["config"] != "" {
+		if g.Step, g.Config, err = described(name, file.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	if g.flat, err = join(file, "", g.Config); err != nil {
 		return nil, err
 	}
-	if file.Metadata["config"] != "" {
-		g.Step, g.Config, err = described(name, file.Metadata)
-	}
-	return g, err
+	return g, nil
 }
 
 // Start returns the state of a fit with c before its first step, for [Engine.Resume]. The fit begins with the generator's
 // parameters, as [Engine.Fit] does with those of the file c.Init.
 func (g *Generator) Start(c Config) *Checkpoint {
-	zero := func() []float32 { return make([]float32, parameterCount) }
+	zero := func() []float32 { return make([]float32, len(g.flat)) }
 	return &Checkpoint{Config: c, flat: g.flat, moments: [2][]float32{zero(), zero()}}
 }
 
@@ -191,15 +204,23 @@ func readCheckpoint(name string, file *safetensors.File) (c *Checkpoint, err err
 	if c.Elapsed, err = time.ParseDuration(m["elapsed"]); err != nil {
 		return nil, fmt.Errorf("%s: metadata elapsed: %w", name, err)
 	}
-	if c.flat, err = join(file, ""); err != nil {
+	if c.flat, err = join(file, "", c.Config); err != nil {
 		return nil, err
 	}
 	for i, prefix := range momentPrefix {
-		if c.moments[i], err = join(file, prefix); err != nil {
+		if c.moments[i], err = join(file, prefix, c.Config); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// fits says why a fit with config cannot begin with the checkpoint's parameters.
+func (c *Checkpoint) fits(config Config) error {
+	if knots := max(0, len(c.flat)-gatedCount) / knotCount; knots != config.Knots {
+		return fmt.Errorf("knots %d: allowed: %d, as the checkpoint has", config.Knots, knots)
+	}
+	return nil
 }
 
 // matches says why a fit of these pictures with these weights cannot go on from the checkpoint. One that Start made matches
@@ -225,6 +246,9 @@ func described(name string, metadata map[string]string) (step int, config Config
 	if err = json.Unmarshal([]byte(metadata["config"]), &config); err == nil {
 		step, err = strconv.Atoi(metadata["step"])
 	}
+	if err == nil {
+		err = config.validateMap()
+	}
 	if err == nil && step < 0 {
 		err = errors.New("a negative step")
 	}
@@ -237,16 +261,23 @@ func described(name string, metadata map[string]string) (step int, config Config
 // cut splits a flat vector into the generator's tensors, with prefix before their names.
 func cut(prefix string, flat []float32) map[string]safetensors.Tensor {
 	tensors := map[string]safetensors.Tensor{}
-	for _, p := range parameters {
+	for _, p := range layout(len(flat)) {
 		tensors[prefix+p.name] = safetensors.Tensor{Shape: p.shape, Data: flat[p.begin:p.end]}
 	}
 	return tensors
 }
 
-// join is the inverse of cut.
-func join(file *safetensors.File, prefix string) ([]float32, error) {
-	flat := make([]float32, 0, parameterCount)
-	for _, p := range parameters {
+// join is the inverse of cut, for a file of a fit with config.
+func join(file *safetensors.File, prefix string, config Config) ([]float32, error) {
+	list := parameters
+	switch {
+	case config.Knots > 0:
+		list = mapParameters(config.Knots)
+	case file.Has(gate):
+		list = gatedParameters
+	}
+	flat := make([]float32, 0, list[len(list)-1].end)
+	for _, p := range list {
 		t, err := file.Tensor(prefix+p.name, p.shape...)
 		if err != nil {
 			return nil, fmt.Errorf("%w (a generator of hrlab has it)", err)

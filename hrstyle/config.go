@@ -40,6 +40,9 @@ type Config struct {
 	Seed int64  `json:"seed"`
 	Init string `json:"init,omitempty"`
 
+	// With Knots the fit is one of a weight map, a generator for a whole range of weights: see [DefaultMap].
+	WeightRange
+
 	// ReportEvery is the number of steps from one yielded Step to the next, at least 1.
 	ReportEvery int `json:"report_every"`
 	// Checkpoint is the file that the state of the fit is saved to: every CheckpointEvery steps, and when the fit stops
@@ -115,5 +118,5 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s %v: allowed: %s", f.name, f.value, f.allowed)
 		}
 	}
-	return nil
+	return c.validateMap()
 }

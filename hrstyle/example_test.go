@@ -128,6 +128,31 @@ func ExampleEngine_Statistics() {
 	// (48,32) <nil>
 }
 
+func ExampleGenerator_At() {
+	ctx := context.Background()
+	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer engine.Close()
+	config := hrstyle.DefaultMap
+	config.Size, config.Steps = quick.Size, quick.Steps
+	last, err := hrstyle.Last(engine.Fit(ctx, pair, config))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	generator, err := last.Generator().At(45) // for Apply, and to begin a fit with
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = last.Generator().At(9000)
+	fmt.Println(generator.Config.ContentWeight, err)
+	// Output: 45 ratio 9000: allowed: 0.8 to 8000, the range of the weight map
+}
+
 func ExampleEngine_Resume() {
 	ctx := context.Background()
 	engine, err := hrstyle.Open(ctx, hrstyle.Options{Device: "go", VGG: "random"})

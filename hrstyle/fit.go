@@ -25,9 +25,12 @@ func Last(fit iter.Seq2[Step, error]) (last Step, err error) {
 func (e *Engine) Fit(ctx context.Context, pair Pair, config Config) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		first := &Generator{flat: initialParameters(config.Seed)}
+		if config.Knots > 0 {
+			first.flat = config.initial(first.flat)
+		}
 		if config.Init != "" {
 			var err error
-			if first, err = LoadGenerator(config.Init); err != nil {
+			if first, err = LoadInit(config.Init); err != nil {
 				yield(Step{}, err)
 				return
 			}

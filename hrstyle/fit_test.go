@@ -73,10 +73,13 @@ func TestFitReports(t *testing.T) {
 }
 
 func TestResumeEqualsUninterrupted(t *testing.T) {
-	for _, kind := range []device.Kind{device.Go, device.CPU} {
-		t.Run(string(kind), func(t *testing.T) {
-			pair, c := small()
-			e := smallEngine(t, kind)
+	for _, of := range []struct {
+		kind device.Kind
+		pair func() (Pair, Config)
+	}{{device.Go, small}, {device.CPU, small}, {device.Go, smallMap}, {device.CPU, smallMap}} {
+		pair, c := of.pair()
+		t.Run(fmt.Sprintf("%s/%d knots", of.kind, c.Knots), func(t *testing.T) {
+			e := smallEngine(t, of.kind)
 			want := collect(t, e.Fit(t.Context(), pair, c))
 
 			c.Checkpoint = filepath.Join(t.TempDir(), "checkpoint.safetensors")

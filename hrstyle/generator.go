@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -44,7 +45,7 @@ func hrnetLayer(name string) layer {
 // parameter is a tensor of the generator and its place in the flat vector of all of them.
 type parameter struct {
 	name       string
-	shape      []int // [out,in,k,k] for a weight, [out] for a bias
+	shape      []int // [out,in,k,k] for a weight, [out] for a bias, a scale and a shift, [1] for the gate
 	begin, end int
 	fanIn      int
 }
@@ -72,6 +73,39 @@ var parameters, parameterCount = func() (list []parameter, n int) {
 	return list, n
 }()
 
+// gatedParameters are those of a generator that a weight map gives: parameters, and after them the scale and shift of every
+// instance norm, and the gate, see generate. They hold gatedCount values.
+var gatedParameters, gatedCount = func() (list []parameter, n int) {
+	list, n = slices.Clone(parameters), parameterCount
+	add := func(name string, size int) {
+		list = append(list, parameter{name: name, shape: []int{size}, begin: n, end: n + size})
+		n += size
+	}
+	for _, p := range parameters {
+		conv, isBias := strings.CutSuffix(p.name, ".bias")
+		if layer, _, inBlock := strings.Cut(conv, "."); isBias && inBlock && hrnetLayer(layer).block {
+			add(conv+".scale", p.shape[0])
+			add(conv+".shift", p.shape[0])
+		}
+	}
+	add(gate, 1)
+	return list, n
+}()
+
+// gate is the name of the parameter that blends the output with the content picture.
+const gate = "gate"
+
+// layout lists the tensors of a flat vector of n values: of a plain generator, of a gated one, or of a weight map.
+func layout(n int) []parameter {
+	switch n {
+	case parameterCount:
+		return parameters
+	case gatedCount:
+		return gatedParameters
+	}
+	return mapParameters((n - gatedCount) / knotCount)
+}
+
 // initialParameters draws the flat vector from seed: uniform in ±1/√fan_in, weights and biases alike (PyTorch's
 // default for convolutions). It is drawn on the host, so that every device starts from the same values.
 func initialParameters(seed int64) []float32 {
@@ -95,10 +129,10 @@ type generator struct {
 	native     bool // see Engine.native
 }
 
-// newGenerator splits the flat vector [parameterCount] into parameters.
+// newGenerator splits the flat vector, [parameterCount] or [gatedCount], into parameters.
 func (e *Engine) newGenerator(flat *Node) *generator {
 	g := &generator{map[string]*Node{}, map[string]*Node{}, map[string]*Node{}, &norms{}, e.native()}
-	for _, p := range parameters {
+	for _, p := range layout(flat.Shape().Dim(0)) {
 		g.parameters[p.name] = Reshape(SliceAxis(flat, 0, AxisRange(p.begin, p.end)), p.shape...)
 	}
 	return g
@@ -106,7 +140,25 @@ func (e *Engine) newGenerator(flat *Node) *generator {
 
 // generate turns a normalised content picture [1,H,W,3] into a normalised picture of the same size; H and W are
 // multiples of 4. back takes the gradient with respect to that picture, and returns that with respect to the flat vector.
+//
+// A gated generator returns a·x + (1−a)·net with a = sigmoid(gate): where content weighs most, the picture itself is better than
+// what a fit reaches.
 func (g *generator) generate(x *Node) (picture *Node, back func(d *Node) *Node) {
+	net, backNet := g.network(x)
+	if g.parameters[gate] == nil {
+		return net, func(d *Node) *Node { backNet(d); return g.gradient() }
+	}
+	a := Sigmoid(Reshape(g.parameters[gate], 1, 1, 1, 1))
+	rest := OneMinus(a)
+	return Add(Mul(a, x), Mul(rest, net)), func(d *Node) *Node { // dnet = (1−a)·d and dgate = a·(1−a)·Σ d·(x − net)
+		g.gradients[gate] = Mul(Mul(a, rest), ReduceAllSum(Mul(d, Sub(x, net))))
+		backNet(Mul(rest, d))
+		return g.gradient()
+	}
+}
+
+// network is HRNet. back leaves the gradients of the parameters in g.gradients.
+func (g *generator) network(x *Node) (picture *Node, back func(d *Node)) {
 	m1, back11 := g.layer("1_1", x)                      // [1,H,W,16]
 	full, back21 := g.layer("2_1", m1)                   // [1,H,W,32]
 	half, back22 := g.layer("2_2", m1)                   // [1,H/2,W/2,32]
@@ -122,7 +174,7 @@ func (g *generator) generate(x *Node) (picture *Node, back func(d *Node) *Node) 
 	y, back61 := g.layer("6_1", y)                      // [1,H,W,32]
 	y, back71 := g.layer("7_1", y)                      // [1,H,W,16]
 	y, back81 := g.layer("8_1", y)                      // [1,H,W,3]
-	return y, func(d *Node) *Node {
+	return y, func(d *Node) {
 		d4 := back51(back61(back71(back81(d))))
 		d31, dUp := split(back41(d4[0]), 32)
 		d33, d32 := split(d4[1], 32)
@@ -130,15 +182,18 @@ func (g *generator) generate(x *Node) (picture *Node, back func(d *Node) *Node) 
 		dFull := Add(Add(back31(d31), back33(d33)), back34(d34))
 		dHalf := Add(Add(backUp(dUp), back32(d32)), back35(d35))
 		back11(Add(back21(dFull), back22(dHalf)))
-		return g.gradient()
 	}
 }
 
 // gradient gathers the parameters' gradients in one flat vector. That of a bias before an instance norm is zero: the norm takes
 // the bias away again, so it is not even added.
 func (g *generator) gradient() *Node {
+	list := parameters
+	if g.parameters[gate] != nil {
+		list = gatedParameters
+	}
 	var nodes []*Node
-	for _, p := range parameters {
+	for _, p := range list {
 		d, ok := g.gradients[p.name]
 		if !ok {
 			d = ZerosLike(g.parameters[p.name])
@@ -178,7 +233,7 @@ func (g *generator) block(name string, maps ...*Node) (y *Node, back func(d *Nod
 	}
 	z, backReduced := relu(z)
 	z, backSpatial := g.conv(name+".spatial", z, 1)
-	z, backNorm := instanceNorm(z, g.norms)
+	z, backNorm := g.norm([]string{name + ".spatial"}, z)
 	z, backReLU := relu(z)
 	z, backExpand := g.convNorm([]string{name + ".expand"}, z)
 	z, backExpanded := relu(z)
@@ -207,10 +262,11 @@ func (g *generator) convNorm(names []string, maps ...*Node) (n *Node, back func(
 	}
 	kernel := Transpose(Concatenate(rows, 0), 0, 1) // [in,out]
 	if len(maps) == 1 {
-		n, backNorm := pointwiseNorm(maps[0], kernel, g.norms)
+		n, backNorm := pointwiseNorm(maps[0], kernel, g.norms, g.affine(names))
 		return n, func(d *Node) []*Node {
-			dx, dkernel := backNorm(d)
+			dx, dkernel, da := backNorm(d)
 			g.keep(names, dkernel)
+			g.keepAffine(names, da)
 			return []*Node{dx}
 		}
 	}
@@ -226,7 +282,7 @@ func (g *generator) convNorm(names []string, maps ...*Node) (n *Node, back func(
 		}
 		n, kernels, ups, begin = plus(n, part), append(kernels, k), append(ups, up), end
 	}
-	n, backNorm := instanceNorm(n, g.norms)
+	n, backNorm := g.norm(names, n)
 	return n, func(d *Node) []*Node {
 		d = backNorm(d)
 		var dmaps, dkernels []*Node
@@ -246,6 +302,42 @@ func (g *generator) keep(names []string, dkernel *Node) {
 		shape := g.parameters[name+".weight"].Shape()
 		end := begin + shape.Dim(0)
 		g.gradients[name+".weight"] = Reshape(SliceAxis(rows, 0, AxisRange(begin, end)), shape.Dimensions...)
+		begin = end
+	}
+}
+
+// norm is the instance norm, with scale and shift where g has them, of what the convolutions called names give, side by side.
+func (g *generator) norm(names []string, x *Node) (n *Node, back backward) {
+	n, backNorm := instanceNorm(x, g.norms, g.affine(names))
+	return n, func(d *Node) *Node {
+		dx, da := backNorm(d)
+		g.keepAffine(names, da)
+		return dx
+	}
+}
+
+// affine are scale and shift of the norms after the convolutions called names, side by side; nil where g is a plain generator.
+func (g *generator) affine(names []string) *affine {
+	if g.parameters[gate] == nil {
+		return nil
+	}
+	var scales, shifts []*Node
+	for _, name := range names {
+		scales, shifts = append(scales, g.parameters[name+".scale"]), append(shifts, g.parameters[name+".shift"])
+	}
+	return &affine{Concatenate(scales, 0), Concatenate(shifts, 0)}
+}
+
+// keepAffine keeps the gradients of what affine returns.
+func (g *generator) keepAffine(names []string, d affine) {
+	if d.scale == nil {
+		return
+	}
+	begin := 0
+	for _, name := range names {
+		end := begin + g.parameters[name+".scale"].Shape().Dim(0)
+		g.gradients[name+".scale"] = SliceAxis(d.scale, 0, AxisRange(begin, end))
+		g.gradients[name+".shift"] = SliceAxis(d.shift, 0, AxisRange(begin, end))
 		begin = end
 	}
 }

@@ -42,8 +42,18 @@ func TestBackward(t *testing.T) {
 		"strided 2, native": convolved(2, true),
 		"strided 4, native": convolved(4, true),
 		"max pool":          func(x, _ *Node) (*Node, both) { return ofX(maxPool(x)) },
-		"instance norm":     func(x, _ *Node) (*Node, both) { return ofX(instanceNorm(x, &norms{})) },
-		"ReLU":              func(x, _ *Node) (*Node, both) { return ofX(relu(x)) },
+		"instance norm": func(x, _ *Node) (*Node, both) {
+			y, back := instanceNorm(x, &norms{}, nil)
+			return ofX(y, func(d *Node) *Node { dx, _ := back(d); return dx })
+		},
+		"instance norm, scale and shift": func(x, w *Node) (*Node, both) {
+			y, back := instanceNorm(x, &norms{}, &affine{values(w, 0, 3), values(w, 3, 6)})
+			return y, func(d *Node) (*Node, *Node) {
+				dx, da := back(d)
+				return dx, valuesBackward(w, da.scale, da.shift)
+			}
+		},
+		"ReLU": func(x, _ *Node) (*Node, both) { return ofX(relu(x)) },
 		"max pool, odd side": func(x, _ *Node) (*Node, both) {
 			y, back := maxPool(odd(x))
 			return ofX(y, func(d *Node) *Node {
@@ -54,14 +64,21 @@ func TestBackward(t *testing.T) {
 			kernel := first(w)
 			return pointwise(x, kernel), func(d *Node) (*Node, *Node) {
 				dx, dkernel := pointwiseBackward(x, kernel, d)
-				return dx, firstBackward(w, dkernel)
+				return dx, valuesBackward(w, dkernel)
 			}
 		},
 		"1x1 convolution and instance norm": func(x, w *Node) (*Node, both) {
-			n, back := pointwiseNorm(x, first(w), &norms{})
+			n, back := pointwiseNorm(x, first(w), &norms{}, nil)
 			return n, func(d *Node) (*Node, *Node) {
-				dx, dkernel := back(d)
-				return dx, firstBackward(w, dkernel)
+				dx, dkernel, _ := back(d)
+				return dx, valuesBackward(w, dkernel)
+			}
+		},
+		"1x1 convolution and instance norm, scale and shift": func(x, w *Node) (*Node, both) {
+			n, back := pointwiseNorm(x, first(w), &norms{}, &affine{values(w, 6, 8), values(w, 8, 10)})
+			return n, func(d *Node) (*Node, *Node) {
+				dx, dkernel, da := back(d)
+				return dx, valuesBackward(w, dkernel, da.scale, da.shift)
 			}
 		},
 	} {
@@ -95,8 +112,8 @@ func TestBackward(t *testing.T) {
 					return out
 				}
 				got := run(x, w)
-				compareDifferences(t, x, got[1], func(x []float64) float64 { return run(x, w)[0][0] })
-				compareDifferences(t, w, got[2], func(w []float64) float64 { return run(x, w)[0][0] })
+				compareDifferences(t, 1e-6, 1e-6, x, got[1], func(x []float64) float64 { return run(x, w)[0][0] })
+				compareDifferences(t, 1e-6, 1e-6, w, got[2], func(w []float64) float64 { return run(x, w)[0][0] })
 			})
 		}
 	}
@@ -127,14 +144,15 @@ func TestNormOfLowContrast(t *testing.T) {
 	}
 	want := run(openTest(t, device.Go, dtypes.Float64, nil), func(x, kernel, d *Node) []*Node {
 		y := pointwise(x, kernel)
-		n, back := instanceNorm(y, &norms{})
-		dx, dkernel := pointwiseBackward(x, kernel, back(d))
+		n, back := instanceNorm(y, &norms{}, nil)
+		dy, _ := back(d)
+		dx, dkernel := pointwiseBackward(x, kernel, dy)
 		return []*Node{n, dx, dkernel}
 	})
 	for _, kind := range []device.Kind{device.CPU, device.Go} {
 		got := run(openTest(t, kind, dtypes.Float32, nil), func(x, kernel, d *Node) []*Node {
-			n, back := pointwiseNorm(x, kernel, &norms{})
-			dx, dkernel := back(d)
+			n, back := pointwiseNorm(x, kernel, &norms{}, nil)
+			dx, dkernel, _ := back(d)
 			return []*Node{n, dx, dkernel}
 		})
 		for i, name := range []string{"norm", "gradient of the picture", "gradient of the kernel"} {
@@ -146,14 +164,23 @@ func TestNormOfLowContrast(t *testing.T) {
 	}
 }
 
-// first is a kernel [3,2] out of one [3,3,3,2]: its first tap.
-func first(w *Node) *Node {
-	return Reshape(SliceAxis(Reshape(w, 9, 3, 2), 0, AxisRange(0, 1)), 3, 2)
+// values are those of w from begin up to end, in a row.
+func values(w *Node, begin, end int) *Node {
+	return SliceAxis(Reshape(w, -1), 0, AxisRange(begin, end))
 }
 
-func firstBackward(w, d *Node) *Node {
-	others := Zeros(w.Graph(), shapes.Make(w.DType(), 8, 3, 2))
-	return Reshape(Concatenate([]*Node{Reshape(d, 1, 3, 2), others}, 0), 3, 3, 3, 2)
+// first is a kernel [3,2] out of one [3,3,3,2]: its first tap.
+func first(w *Node) *Node { return Reshape(values(w, 0, 6), 3, 2) }
+
+// valuesBackward is the gradient with respect to w, of which parts are those of its first values.
+func valuesBackward(w *Node, parts ...*Node) *Node {
+	n := 0
+	for i, p := range parts {
+		parts[i] = Reshape(p, -1)
+		n += p.Shape().Size()
+	}
+	others := Zeros(w.Graph(), shapes.Make(w.DType(), w.Shape().Size()-n))
+	return Reshape(Concatenate(append(parts, others), 0), w.Shape().Dimensions...)
 }
 
 // VGG19's gradient is written by hand.
@@ -197,13 +224,14 @@ func TestVGGGradient(t *testing.T) {
 				}
 				return v.backward(gradients)
 			}
-			compareDifferences(t, x, run(x, backward), func(x []float64) float64 { return run(x, half)[0] })
+			compareDifferences(t, 1e-6, 1e-6, x, run(x, backward), func(x []float64) float64 { return run(x, half)[0] })
 		})
 	}
 }
 
-// compareDifferences compares a gradient at x with central differences of f at some places.
-func compareDifferences(t *testing.T, x, gradient []float64, f func([]float64) float64) {
+// compareDifferences compares a gradient at x with central differences of f over ±h at some places. The tolerance is relative to
+// the largest gradient.
+func compareDifferences(t *testing.T, h, tolerance float64, x, gradient []float64, f func([]float64) float64) {
 	t.Helper()
 	if len(gradient) != len(x) {
 		t.Fatalf("%d gradients of %d values", len(gradient), len(x))
@@ -212,13 +240,12 @@ func compareDifferences(t *testing.T, x, gradient []float64, f func([]float64) f
 	for _, v := range gradient {
 		scale = max(scale, math.Abs(v))
 	}
-	const h = 1e-6
 	for i := 0; i < len(x); i += len(x)/17 + 1 {
 		moved := append([]float64(nil), x...)
 		moved[i] = x[i] + h
 		above := f(moved)
 		moved[i] = x[i] - h
-		if want := (above - f(moved)) / (2 * h); !(math.Abs(gradient[i]-want) <= 1e-6*scale) {
+		if want := (above - f(moved)) / (2 * h); !(math.Abs(gradient[i]-want) <= tolerance*scale) {
 			t.Errorf("value %d: gradient %g, by differences %g", i, gradient[i], want)
 		}
 	}

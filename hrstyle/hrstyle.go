@@ -17,7 +17,7 @@
 // The files follow the data. pair.go makes tensors of pictures. generator.go is HRNet, vgg.go is VGG19 with weights.go for
 // its files, and both are made of layers.go; loss.go compares their maps. step.go is the graph of one step, session.go and
 // place.go are what a fit has on the device, fit.go is the loop over steps. checkpoint.go keeps generators and unfinished
-// fits in files, apply.go runs a generator on other pictures, compare.go has losses that are comparable between fits.
+// fits in files, map.go makes one generator for all weights, apply.go runs a generator on other pictures, compare.go has losses that are comparable between fits.
 package hrstyle
 
 import (

@@ -128,24 +128,55 @@ func (s *norms) centred(x *Node) *Node {
 // inverseDeviation is 1/√(variance + eps), against a division by zero.
 func inverseDeviation(variance *Node) *Node { return Inverse(Sqrt(AddScalar(variance, normEps))) }
 
+// affine is the scale γ and the shift β, [channels] each, that follow an instance norm. A nil one stands for γ = 1 and β = 0.
+type affine struct{ scale, shift *Node }
+
+// scaled multiplies v, whose last axis has the channels, by γ.
+func (a *affine) scaled(v *Node) *Node {
+	if a == nil {
+		return v
+	}
+	return Mul(v, ExpandLeftToRank(a.scale, v.Rank()))
+}
+
+// shifted adds β to v.
+func (a *affine) shifted(v *Node) *Node {
+	if a == nil {
+		return v
+	}
+	return Add(v, ExpandLeftToRank(a.shift, v.Rank()))
+}
+
 // instanceNorm gives every channel mean 0 and (biased) variance 1 over its pixels (Ulyanov, Vedaldi, Lempitsky,
-// arXiv 1607.08022), without an affine part.
-func instanceNorm(x *Node, s *norms) (n *Node, back backward) {
+// arXiv 1607.08022), and then the scale and shift of a, whose gradients are da: y = γ·n + β.
+func instanceNorm(x *Node, s *norms, a *affine) (y *Node, back func(d *Node) (dx *Node, da affine)) {
 	x = s.centred(x)
 	r := inverseDeviation(s.statistic(x.Shape().Dim(3), func() *Node { return pixelMean(Square(x)) }))
-	r = Reshape(r, 1, 1, 1, -1)
-	n = Mul(x, r)
-	return n, func(d *Node) *Node { // dx = r·(d − mean(d) − n·mean(d·n))
-		m, t := Reshape(pixelMean(d), 1, 1, 1, -1), Reshape(pixelMean(Mul(d, n)), 1, 1, 1, -1)
-		return Mul(r, Sub(Sub(d, m), Mul(n, t)))
+	n := Mul(x, Reshape(r, 1, 1, 1, -1))
+	return a.shifted(a.scaled(n)), func(d *Node) (dx *Node, da affine) {
+		// dx = γ·r·(d − m − n·t) with m = mean(d) and t = mean(d·n); dγ = P·t and dβ = P·m.
+		m, t := pixelMean(d), pixelMean(Mul(d, n))
+		dx = Mul(Reshape(a.scaled(r), 1, 1, 1, -1), Sub(Sub(d, Reshape(m, 1, 1, 1, -1)), Mul(n, Reshape(t, 1, 1, 1, -1))))
+		return dx, a.gradients(t, m, x)
 	}
 }
 
-// pointwiseNorm is the instance norm of a 1x1 convolution, for x [1,H,W,in] and w [in,out]: n = c·w·r with the centred input
-// c = x − mean(x) and r [1,out] = 1/√(variance of x·w + eps). That variance follows from the covariance K [in,in] of x: it is wᵀKw.
-// So the norm is a scale of the kernel, k = w·r. Neither x·w is stored nor a sum over it made. K is made of c, because x·x minus
-// the product of means has no digits left where there is little contrast.
-func pointwiseNorm(x, w *Node, s *norms) (n *Node, back func(d *Node) (dx, dw *Node)) {
+// gradients are those of a, dγ = P·t and dβ = P·m, for the means t and m, [1,channels] each, over the P pixels of x. They are nil
+// where a is.
+func (a *affine) gradients(t, m, x *Node) affine {
+	if a == nil {
+		return affine{}
+	}
+	p := float64(x.Shape().Dim(1) * x.Shape().Dim(2))
+	return affine{Reshape(MulScalar(t, p), -1), Reshape(MulScalar(m, p), -1)}
+}
+
+// pointwiseNorm is the instance norm of a 1x1 convolution, for x [1,H,W,in] and w [in,out], with the scale and shift of a:
+// y = γ·n + β, where n = c·w·r with the centred input c = x − mean(x) and r [1,out] = 1/√(variance of x·w + eps). That variance
+// follows from the covariance K [in,in] of x: it is wᵀKw. So norm and scale are a scale of the kernel, q = w·r·γ. Neither x·w is
+// stored nor a sum over it made. K is made of c, because x·x minus the product of means has no digits left where there is little
+// contrast.
+func pointwiseNorm(x, w *Node, s *norms, a *affine) (y *Node, back func(d *Node) (dx, dw *Node, da affine)) {
 	x = s.centred(x)
 	c, p := pixels(x), float64(x.Shape().Dim(1)*x.Shape().Dim(2))
 	covariance := DivScalar(Einsum("pi,pj->ij", c, c), p)
@@ -154,14 +185,16 @@ func pointwiseNorm(x, w *Node, s *norms) (n *Node, back func(d *Node) (dx, dw *N
 		return Where(positive(variance), variance, ZerosLike(variance)) // rounding may leave it below 0
 	}))
 	k := Mul(w, r)
-	return pointwise(x, k), func(d *Node) (dx, dw *Node) {
-		// dx = dy·wᵀ and dw = cᵀ·dy with dy = r·(d − s − n·t), s = mean(d), t = mean(d·n) and n = c·k.
-		s, cd := pixelMean(d), DivScalar(Einsum("pi,po->io", c, pixels(d)), p)
-		kt := Mul(k, ReduceAndKeep(Mul(k, cd), ReduceSum, 0))
-		dx = Sub(Einsum("po,io->pi", pixels(d), k), Einsum("pi,ij->pj", c, Einsum("io,jo->ij", kt, k)))
-		dx = Sub(dx, Einsum("ao,io->ai", s, k))
-		dw = MulScalar(Mul(r, Sub(cd, Einsum("ij,jo->io", covariance, kt))), p)
-		return Reshape(dx, x.Shape().Dimensions...), dw
+	q := a.scaled(k)
+	return a.shifted(pointwise(x, q)), func(d *Node) (dx, dw *Node, da affine) {
+		// dx = dz·wᵀ and dw = cᵀ·dz with dz = γ·r·(d − m − n·t), m = mean(d), t = mean(d·n) and n = c·k; dγ = P·t and dβ = P·m.
+		m, cd := pixelMean(d), DivScalar(Einsum("pi,po->io", c, pixels(d)), p)
+		t := ReduceAndKeep(Mul(k, cd), ReduceSum, 0)
+		kt := Mul(k, t)
+		dx = Sub(Einsum("po,io->pi", pixels(d), q), Einsum("pi,ij->pj", c, Einsum("io,jo->ij", kt, q)))
+		dx = Sub(dx, Einsum("ao,io->ai", m, q))
+		dw = MulScalar(Mul(a.scaled(r), Sub(cd, Einsum("ij,jo->io", covariance, kt))), p)
+		return Reshape(dx, x.Shape().Dimensions...), dw, a.gradients(t, m, x)
 	}
 }
 

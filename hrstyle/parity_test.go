@@ -85,16 +85,21 @@ func (g golden) vgg() *VGG {
 
 // session is the golden's fit; the losses' weights are 150 and 1, the learning rate falls after every 5 updates.
 func (g golden) session(e *Engine) *session {
-	s := &session{engine: e, config: Reference}
-	s.config.DecayEvery = 5
-	content, h, w := g.nhwc("content")
-	style, styleH, styleW := g.nhwc("style")
-	s.pair.Content.Image, s.pair.Style.Image = image.NewGray(image.Rect(0, 0, w, h)), image.NewGray(image.Rect(0, 0, styleW, styleH))
-	start := &Generator{}
+	c, start := Reference, &Generator{}
+	c.DecayEvery = 5
 	for _, par := range parameters {
 		start.flat = append(start.flat, g.tensor("hrnet."+par.name).Data...)
 	}
-	s.place(start.Start(s.config), content, style)
+	return g.begin(e, start.Start(c))
+}
+
+// begin is a fit of the golden's pair from start.
+func (g golden) begin(e *Engine, start *Checkpoint) *session {
+	s := &session{engine: e, config: start.Config}
+	content, h, w := g.nhwc("content")
+	style, styleH, styleW := g.nhwc("style")
+	s.pair.Content.Image, s.pair.Style.Image = image.NewGray(image.Rect(0, 0, w, h)), image.NewGray(image.Rect(0, 0, styleW, styleH))
+	s.place(start, content, style)
 	return s
 }
 

@@ -35,6 +35,9 @@ func (e *Engine) newSession(pair Pair, start *Checkpoint) (*session, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if err := start.fits(c); err != nil {
+		return nil, err
+	}
 	if e.VGG == nil {
 		return nil, errors.New("this engine was opened without VGG19 weights (vgg none): it can only apply generators")
 	}
@@ -69,7 +72,7 @@ func (s *session) place(start *Checkpoint, content, style []float32) {
 	}
 	s.fixed = append(s.fixed, e.prepared...)
 	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
-		s.state = append(s.state, upload(e, values, parameterCount))
+		s.state = append(s.state, upload(e, values, len(values)))
 	}
 }
 
@@ -77,7 +80,8 @@ func (s *session) place(start *Checkpoint, content, style []float32) {
 func (s *session) step(n int) error {
 	before := s.losses
 	err := try(fmt.Sprintf("step %d", n), func() {
-		values, mode := upload(s.engine, s.hyperparameters(n), hyperparameterCount), s.config.Gram
+		list, mode := s.hyperparameters(n), s.config.Gram
+		values := upload(s.engine, list, len(list))
 		defer free(values) // the device keeps it as long as it needs it
 		out := s.engine.call("step "+string(mode), s.engine.stepGraph(mode), append([]any{s.state[0], s.state[1], s.state[2], values}, s.fixed...)...)
 		s.next, s.losses, s.picture = out[:3], out[3], out[4]
@@ -105,7 +109,7 @@ func (s *session) readLosses(n int) ([3]float64, error) {
 func (s *session) report(n int, losses [3]float64) Step {
 	state := s.checkpoint(n)
 	return Step{
-		N: n, Total: losses[0], Content: losses[1], Style: losses[2], Elapsed: state.Elapsed,
+		N: n, Total: losses[0], Content: losses[1], Style: losses[2], ContentWeight: s.contentWeight(n), Elapsed: state.Elapsed,
 		pair: s.pair, picture: download[float32](s.picture),
 		generator:  &Generator{Step: n, Config: s.config, VGG: s.engine.VGG.Label, flat: state.flat},
 		checkpoint: state,

@@ -14,6 +14,7 @@ import (
 type Step struct {
 	N                     int
 	Total, Content, Style float64       // Total = ContentWeight·Content + StyleWeight·Style
+	ContentWeight         float64       // of a weight map it changes from step to step; 0 for a Recorded step
 	Elapsed               time.Duration // since the fit began; what came before a Resume counts, the time between does not
 
 	pair       Pair // as fitted
@@ -62,7 +63,7 @@ func (s Step) Describe() string {
 	if c.StyleGain != 1 {
 		gain = fmt.Sprintf(", style gain %g", c.StyleGain)
 	}
-	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s%s, step %d; VGG19: %s", c.ContentWeight, c.StyleWeight, c.Gram, gain, s.N, s.generator.VGG)
+	return fmt.Sprintf("hrlab: content weight %g, style weight %g, Gram %s%s, step %d; VGG19: %s", s.ContentWeight, c.StyleWeight, c.Gram, gain, s.N, s.generator.VGG)
 }
 
 // Ok says whether the step exists. A fit that fails before its first step yields one that does not, with the error.
@@ -78,25 +79,41 @@ const (
 	weightDecay
 	layerWeights                                          // as many as StyleLayers
 	targetScales        = layerWeights + len(StyleLayers) // as many
-	hyperparameterCount = targetScales + len(StyleLayers)
+	knotWeights         = targetScales + len(StyleLayers) // of a weight map, as many as it has knots
+	hyperparameterCount = knotWeights                     // of a fit
 )
 
 // hyperparameters are those of update n, counted from 0.
 func (s *session) hyperparameters(n int) []float64 {
 	c := s.config
 	rate := c.LearningRate
-	if c.DecayEvery > 0 {
+	switch {
+	case c.Knots > 0:
+		rate *= 1 - float64(n)/float64(max(c.Steps, 1))
+	case c.DecayEvery > 0:
 		rate *= math.Pow(c.DecayFactor, float64(n/c.DecayEvery))
 	}
 	t := float64(n - s.fresh + 1)
-	values := []float64{c.ContentWeight, c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
-	return append(append(values, c.LayerWeights[:]...), s.scales[:]...)
+	values := []float64{s.contentWeight(n), c.StyleWeight, rate / (1 - math.Pow(beta1, t)), math.Sqrt(1 - math.Pow(beta2, t)), c.WeightDecay}
+	values = append(append(values, c.LayerWeights[:]...), s.scales[:]...)
+	if c.Knots > 0 {
+		values = append(values, c.weights(c.drawn(n))...)
+	}
+	return values
+}
+
+// contentWeight is that of update n.
+func (s *session) contentWeight(n int) float64 {
+	if s.config.Knots > 0 {
+		return s.config.drawn(n) * s.config.StyleWeight
+	}
+	return s.config.ContentWeight
 }
 
 // stepInputs are the inputs of the step's graph, in order.
 type stepInputs struct {
-	state           []*Node // parameters and Adam's two moments, [parameterCount] each
-	hyperparameters *Node   // [hyperparameterCount]
+	state           []*Node // parameters and Adam's two moments: flat vectors, see layout
+	hyperparameters *Node   // [hyperparameterCount], and of a weight map as many more as it has knots
 	content         *Node   // the content picture [1,H,W,3]
 	contentTarget   *Node   // contentLayer's map of it [1,H/8,W/8,512]
 	styleTargets    []*Node // FᵀF [C,C] of the style picture's maps
@@ -118,7 +135,8 @@ func (in stepInputs) slice(begin, end int) *Node {
 
 // losses builds generator, features and losses; gradient is that of the total with respect to the flat parameters.
 func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, style, gradient *Node) {
-	g = in.engine.newGenerator(in.state[0])
+	flat, backKnots := in.generator()
+	g = in.engine.newGenerator(flat)
 	picture, back := g.generate(in.content)
 	in.vgg.forward(picture)
 
@@ -129,14 +147,26 @@ func (in stepInputs) losses(mode Gram) (g *generator, picture, total, content, s
 		heads = append(heads, maps[name])
 	}
 	content = contentLoss(maps[contentLayer], in.contentTarget)
-	targets := scaled(in.styleTargets, in.slice(targetScales, hyperparameterCount))
+	targets := scaled(in.styleTargets, in.slice(targetScales, knotWeights))
 	style = styleLoss(maps, targets, in.slice(layerWeights, targetScales), mode)
 	total = Add(Mul(in.hyperparameter(contentWeight), content), Mul(in.hyperparameter(styleWeight), style))
 	gradients := map[string]*Node{}
 	for i, d := range Gradient(total, heads...) {
 		gradients[names[i]] = d
 	}
-	return g, picture, total, content, style, back(in.vgg.backward(gradients))
+	return g, picture, total, content, style, backKnots(back(in.vgg.backward(gradients)), total)
+}
+
+// generator is the flat vector of the generator of this step: the state itself, or what a weight map has between its knots. back
+// takes the gradient of the total loss with respect to it, and returns that with respect to the state of what is minimised: the
+// total loss itself, or its logarithm for a weight map, whose totals range over four orders of magnitude.
+func (in stepInputs) generator() (flat *Node, back func(d, total *Node) *Node) {
+	count := in.hyperparameters.Shape().Dim(0)
+	if count == hyperparameterCount {
+		return in.state[0], func(d, _ *Node) *Node { return d }
+	}
+	flat, backKnots := betweenKnots(in.state[0], in.slice(knotWeights, count))
+	return flat, func(d, total *Node) *Node { return backKnots(Div(d, total)) } // d log(total) = d total / total
 }
 
 // Adam's constants, PyTorch's defaults.

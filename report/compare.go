@@ -39,7 +39,7 @@ func Compare(ctx context.Context, store *tracker.Store, runs []tracker.Info) (*C
 	}
 	c.Varied = slices.DeleteFunc(Varied(runs), func(name string) bool { return name == "content_weight" || name == "style_weight" })
 	var err error
-	c.Content, err = thumbnail(ctx, store, c.Runs[:1], Content)
+	c.Content, err = thumbnail(ctx, store, []tracker.Info{c.Runs[0].Info}, Content)
 	return c, err
 }
 

@@ -37,6 +37,31 @@ func (r *Report) Markdown(path string) error {
 		if p.Content != nil && p.Style != nil {
 			fmt.Fprintf(&out, "| content | style |\n|---|---|\n| %s | %s |\n\n", put(fmt.Sprintf("%d-content.jpg", i), "content", p.Content, nil), put(fmt.Sprintf("%d-style.jpg", i), "style", p.Style, nil))
 		}
+		for _, m := range p.Maps {
+			fmt.Fprintf(&out, "### Weight map, run %d\n\n%s.\n\n|", m.Run.ID, sentence(m.Suggestion()))
+			for k := range m.Points {
+				fmt.Fprintf(&out, " %s : 1 |", m.Points[k].Text())
+			}
+			fmt.Fprintf(&out, "\n|%s\n|", strings.Repeat("---|", len(m.Points)))
+			for k := range m.Points {
+				cell := ""
+				if q := &m.Points[k]; q.Picture != nil {
+					cell = put(fmt.Sprintf("run%d-at-%s.jpg", m.Run.ID, q.Text()), "ratio "+q.Text(), q.Picture, nil)
+				}
+				fmt.Fprintf(&out, " %s |", cell)
+			}
+			fmt.Fprint(&out, "\n\n")
+			charts, err := m.Charts()
+			failed = errors.Join(failed, err)
+			for k, chart := range charts {
+				data, err := pngBytes(chart)
+				fmt.Fprintln(&out, put(fmt.Sprintf("run%d-measure%d.png", m.Run.ID, k), chart.Title.Text, data, err))
+			}
+			fmt.Fprintln(&out)
+		}
+		if len(p.Runs) == 0 {
+			continue
+		}
 		fmt.Fprintf(&out, "%s.\n\n", sentence(p.Suggestion()))
 		if command := p.Command(); command != "" {
 			fmt.Fprintf(&out, "    %s\n\n", command)

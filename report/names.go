@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 	"slices"
+	"strconv"
 
 	"hrlab/tracker"
 )
@@ -44,6 +45,11 @@ const (
 	// (Bonneel, Rabin, Peyré, Pfister, "Sliced and Radon Wasserstein Barycenters", JMIV 51, 2015), 32 fixed directions.
 	ColourDistance = "colour_distance"
 )
+
+// At is the name that a loss, a measure or an output of a weight map has at a ratio of the weights: "ssim_at_80".
+func At(name string, ratio float64) string {
+	return name + "_at_" + strconv.FormatFloat(ratio, 'g', -1, 64)
+}
 
 // NotDefined is a suffix: the tag NAME_not_defined of a run says why the measure NAME is not defined for its pair.
 const NotDefined = "_not_defined"

@@ -14,6 +14,7 @@ type Pair struct {
 	Name           string
 	Content, Style []byte // JPEGs at the fitted size; nil where not recorded
 	Runs           []Run  // by content weight, style weight and seed
+	Maps           []*Map // the weight maps
 	// Rows and Columns are the heads of the matrix of finished runs. Rows are content weights, with the other settings
 	// that vary; columns are style weights. Where there is only one style weight they are swapped.
 	Rows, Columns []string
@@ -41,15 +42,35 @@ func NewPair(ctx context.Context, store *tracker.Store, runs []tracker.Info) (*P
 }
 
 func (p *Pair) files() string {
-	return p.Runs[0].Param("content") + ", " + p.Runs[0].Param("style")
+	of := p.any()
+	return of.Params["content"].Text + ", " + of.Params["style"].Text
+}
+
+// any is one of the runs on the pair.
+func (p *Pair) any() tracker.Info { return p.infos()[0] }
+
+// infos are the runs and the maps.
+func (p *Pair) infos() (list []tracker.Info) {
+	for _, r := range p.Runs {
+		list = append(list, r.Info)
+	}
+	for _, m := range p.Maps {
+		list = append(list, m.Run)
+	}
+	return list
 }
 
 func (p *Pair) gather(ctx context.Context, store *tracker.Store) (err error) {
-	if p.Content, err = thumbnail(ctx, store, p.Runs, "content"); err != nil {
+	if p.Content, err = thumbnail(ctx, store, p.infos(), "content"); err != nil {
 		return err
 	}
-	if p.Style, err = thumbnail(ctx, store, p.Runs, "style"); err != nil {
+	if p.Style, err = thumbnail(ctx, store, p.infos(), "style"); err != nil {
 		return err
+	}
+	for _, m := range p.Maps {
+		if err := m.gather(ctx, store); err != nil {
+			return err
+		}
 	}
 	var finished []tracker.Info
 	var ids []int64

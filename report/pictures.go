@@ -11,7 +11,7 @@ import (
 )
 
 // thumbnail is the JPEG of the first picture with that name that one of the runs has; nil where none has one.
-func thumbnail(ctx context.Context, store *tracker.Store, runs []Run, name string) ([]byte, error) {
+func thumbnail(ctx context.Context, store *tracker.Store, runs []tracker.Info, name string) ([]byte, error) {
 	for _, r := range runs {
 		pictures, err := store.Pictures(ctx, r.ID)
 		if err != nil {

@@ -44,14 +44,6 @@ func New(ctx context.Context, store *tracker.Store, experiment string) (*Report,
 	r := &Report{Experiment: experiment, Made: time.Now()}
 	pairs := map[[3]string]*Pair{} // by the digests of pictures and VGG19 weights, since names may be the same
 	for _, info := range runs {
-		run := Run{Info: info, Seeds: 1}
-		run.Output, err = outputJPEG(ctx, store, info.ID, len(runs))
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil {
-			r.Faults = append(r.Faults, err.Error())
-		}
 		environment, err := store.Environment(ctx, info.ID)
 		if err != nil {
 			return nil, err
@@ -61,7 +53,19 @@ func New(ctx context.Context, store *tracker.Store, experiment string) (*Report,
 			pairs[key] = &Pair{Name: info.Tags["pair"], Spread: map[string]float64{}}
 			r.Pairs = append(r.Pairs, pairs[key])
 		}
-		pairs[key].Runs = append(pairs[key].Runs, run)
+		if IsMap(info) {
+			pairs[key].Maps = append(pairs[key].Maps, NewMap(info))
+		} else {
+			run := Run{Info: info, Seeds: 1}
+			run.Output, err = outputJPEG(ctx, store, info.ID, len(runs))
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if err != nil {
+				r.Faults = append(r.Faults, err.Error())
+			}
+			pairs[key].Runs = append(pairs[key].Runs, run)
+		}
 		r.Random = r.Random || environment["input.vgg"] == "random"
 		r.VGG = appendNew(r.VGG, info.Params["vgg"].Text)
 		device, _, _ := strings.Cut(environment["device"], " (") // the rest is the path of its plugin
@@ -92,7 +96,7 @@ func (r *Report) tellApart() {
 			p.Name = p.files()
 		}
 		if len(r.VGG) > 1 {
-			p.Name += ", " + p.Runs[0].Param("vgg")
+			p.Name += ", " + p.any().Params["vgg"].Text
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (p *Pair) suggest(front []tracker.Info) {
 		if !math.IsNaN(Measured(run.Info, ContentKept) + Measured(run.Info, StyleMatch)) {
 			different[ratio(run.Info)] = true
 		}
-		if run.Param("init") == "" && !p.pastFall(run.Info) { // what begins with a fitted generator is past it already
+		if run.Param("init")+run.Param("map") == "" && !p.pastFall(run.Info) { // what begins with a fitted generator is past it already
 			early = append(early, run.ID)
 		}
 	}

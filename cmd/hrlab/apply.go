@@ -34,6 +34,7 @@ func (*applyCmd) Help() string {
 
 	hrlab apply --generator boat.safetensors other.jpg --out out.png
 	hrlab apply --run 12 holiday/ --out done --format jpg
+	hrlab apply --run 15 --ratio 45 other.jpg --out out.png   # run 15 is a weight map: hrlab map
 	hrlab apply --cube look.cube holiday/ --out done
 	hrlab apply --generator boat.safetensors boat.mp4 --out out.mp4`
 }
@@ -43,6 +44,7 @@ type generatorFlags struct {
 	Generator string `placeholder:"FILE" help:"A generator that hrlab fit saved."`
 	RunName   string `name:"run" predictor:"run" placeholder:"RUN" help:"The generator of a run, by its id or name."`
 	dbFlags
+	Ratio *float64 `placeholder:"80" help:"Of a weight map (hrlab map): the ratio of content weight to style weight."`
 }
 
 // look is what pictures get: that of a generator, or of a LUT.
@@ -131,6 +133,8 @@ func (a *applyCmd) look(ctx context.Context) (l look, err error) {
 	switch {
 	case given != 1:
 		return l, errors.New("--generator FILE, --run RUN or --cube FILE is needed, and only one of them")
+	case a.Cube != "" && a.Ratio != nil:
+		return l, fmt.Errorf("--ratio %g: a LUT has none; allowed with a weight map", *a.Ratio)
 	case a.Cube != "":
 		l.cube, err = picture.LoadCube(a.Cube)
 	default:
@@ -139,8 +143,25 @@ func (a *applyCmd) look(ctx context.Context) (l look, err error) {
 	return l, err
 }
 
-// load reads the generator of the file or of the run.
-func (f generatorFlags) load(ctx context.Context) (g *hrstyle.Generator, err error) {
+// load reads the generator of the file or of the run; of a weight map it takes the one for the ratio.
+func (f generatorFlags) load(ctx context.Context) (*hrstyle.Generator, error) {
+	g, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.Ratio != nil:
+		if g, err = g.At(*f.Ratio); err != nil {
+			return nil, fmt.Errorf("--%w", err)
+		}
+	case g.IsMap():
+		return nil, fmt.Errorf("the %s is a weight map: choose a ratio of its weights, as --ratio 80; allowed: %g to %g", f.source(), g.Config.From, g.Config.To)
+	}
+	return g, nil
+}
+
+// read reads the generator of the file or of the run.
+func (f generatorFlags) read(ctx context.Context) (g *hrstyle.Generator, err error) {
 	if f.Generator != "" {
 		return hrstyle.LoadGenerator(f.Generator)
 	}
@@ -154,10 +175,14 @@ func (f generatorFlags) load(ctx context.Context) (g *hrstyle.Generator, err err
 
 // source names the generator in a few words.
 func (f generatorFlags) source() string {
+	text := "generator " + filepath.Base(f.Generator)
 	if f.RunName != "" {
-		return "generator of run " + f.RunName
+		text = "generator of run " + f.RunName
 	}
-	return "generator " + filepath.Base(f.Generator)
+	if f.Ratio != nil {
+		text += fmt.Sprintf(" at ratio %g", *f.Ratio)
+	}
+	return text
 }
 
 // one applies the look to one picture, and tells the user of anything odd.

@@ -12,6 +12,7 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/lut"
 	"hrlab/picture"
+	"hrlab/report"
 
 	"golang.org/x/image/draw"
 )
@@ -90,6 +91,8 @@ func (e *exportCmd) look(ctx context.Context, c *console) (before, after picture
 	switch n := len(e.Pictures); {
 	case e.Generator != "" && e.RunName != "":
 		return before, after, "", errors.New("--generator FILE and --run RUN: allowed is one of them")
+	case e.Ratio != nil && (e.Generator+e.RunName == "" || n != 1):
+		return before, after, "", fmt.Errorf("--ratio %g: allowed with --generator FILE or --run RUN and one picture", *e.Ratio)
 	case e.RunName != "" && n == 0:
 		before, after, err = e.recorded(ctx)
 		return before, after, e.source(), err
@@ -135,6 +138,9 @@ func (e *exportCmd) recorded(ctx context.Context) (before, after picture.Picture
 	store, info, err := e.findRun(ctx, e.RunName)
 	if err != nil {
 		return before, after, err
+	}
+	if report.IsMap(info) {
+		return before, after, errors.Join(fmt.Errorf("run %d is a weight map: choose a ratio of its weights and a picture, as hrlab export %s --run %d --ratio 80 PICTURE", info.ID, e.Out, info.ID), store.Close())
 	}
 	if after, err = readOutput(ctx, store, info.ID); err == nil {
 		var pair hrstyle.Pair

@@ -70,6 +70,9 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	if start.Config.Knots > 0 {
+		return fmt.Errorf("%s is the fit of a weight map: hrlab map --resume %s%s goes on with it", f.Resume, f.Resume, f.asFlag())
+	}
 	pair, err := f.loadPair(ctx, c, track.store, start, resumed)
 	if err != nil {
 		return err
@@ -411,7 +414,7 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 		return nil, 0, err
 	}
 	if init := start.Config.Init; init != "" && f.Resume == "" {
-		if _, err := hrstyle.LoadGenerator(init); err != nil { // to fail before the device is opened
+		if _, err := hrstyle.LoadInit(init); err != nil { // to fail before the device is opened
 			return nil, 0, err
 		}
 	}

@@ -64,7 +64,7 @@ func (p *progress) report(s hrstyle.Step) {
 	}
 	left := each * time.Duration(p.last-s.N)
 	if p.bars == nil {
-		text := fmt.Sprintf("step %d/%d  total %.5g  content %.5g  style %.5g", s.N, p.last, s.Total, s.Content, s.Style)
+		text := fmt.Sprintf("step %d/%d  %stotal %.5g  content %.5g  style %.5g", s.N, p.last, ratioOf(s), s.Total, s.Content, s.Style)
 		if each > 0 {
 			text += fmt.Sprintf("  %.2g s/step", each.Seconds())
 		}
@@ -78,8 +78,16 @@ func (p *progress) report(s hrstyle.Step) {
 	if left > 0 {
 		text += fmt.Sprintf(" %v left", left.Round(time.Second))
 	}
-	p.say(text + fmt.Sprintf("  total %.4g content %.4g style %.4g", s.Total, s.Content, s.Style))
+	p.say(text + fmt.Sprintf("  %stotal %.4g content %.4g style %.4g", ratioOf(s), s.Total, s.Content, s.Style))
 	p.bar.SetCurrent(int64(s.N - p.first))
+}
+
+// ratioOf is the ratio of the weights at a step of a weight map, which its losses are of.
+func ratioOf(s hrstyle.Step) string {
+	if g := s.Generator(); g == nil || !g.IsMap() {
+		return ""
+	}
+	return fmt.Sprintf("ratio %.3g  ", s.ContentWeight/s.Generator().Config.StyleWeight)
 }
 
 // close stops the bar where it is.

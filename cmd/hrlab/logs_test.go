@@ -37,6 +37,8 @@ func TestLogs(t *testing.T) {
 		{"fit", "--content content.png --style missing.png", 0, 2},
 		{"sweep", pair + "--content-weight 1,10", 1, 0},
 		{"sweep", pair + "--content-weight 1,10 --dry-run", 1, 0},
+		{"map", pair + "--name map", 1, 0},
+		{"sweep", "--map map --content-weight 8,80", 1, 0},
 		{"worker", "--drain", 1, 0},
 		{"apply", "--run 1 content.png --out applied.png", 1, 0},
 		{"apply", "--generator g.safetensors . --out many", 1, 1}, // some of them are damaged

@@ -24,6 +24,7 @@ type verbs struct {
 	Doctor  doctorCmd  `cmd:"" help:"Show what was found and what is missing, with the command that installs it."`
 	Demo    demoCmd    `cmd:"" help:"Fit the built-in pair of pictures and show before and after."`
 	Fit     fitCmd     `cmd:"" help:"Give the content picture the look of the style picture."`
+	Map     mapCmd     `cmd:"" help:"Fit one generator for a whole range of weights, and show what the weights do."`
 	Sweep   sweepCmd   `cmd:"" help:"Fit a pair with many weights, and record every run."`
 	Runs    runsCmd    `cmd:"" help:"List, compare, keep and export recorded runs."`
 	Worker  workerCmd  `cmd:"" help:"Take trials from the queue, one after the other."`

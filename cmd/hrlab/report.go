@@ -63,7 +63,12 @@ func (r *reportCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	for _, p := range comparison.Pairs {
-		fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
+		for _, m := range p.Maps {
+			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, m.Suggestion())
+		}
+		if len(p.Runs) > 0 {
+			fmt.Fprintf(c.messages, "%s: %s\n", p.Name, p.Suggestion())
+		}
 		if command := p.FullSize(); command != "" {
 			fmt.Fprintf(c.messages, "at full size: %s%s\n", command, r.asFlag())
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ type sweepCmd struct {
 	Content       string  `placeholder:"FILE" help:"The picture to change."`
 	Style         string  `placeholder:"FILE" help:"The picture whose look it gets."`
 	Pairs         string  `placeholder:"FILE" help:"Many pairs: a CSV file with a content and a style picture per line, perhaps below the header content,style."`
+	Map           string  `predictor:"run" placeholder:"RUN" help:"Measure a weight map (hrlab map) instead of fitting: its generators at nine ratios, or at those of --content-weight; with --steps each is fitted on from there."`
 	Preset        string  `default:"" enum:",paper,table,wide" placeholder:"paper|table|wide" help:"paper: content weights 50 and 100, style weights 1 and 10; table: content weights 0.8 to 8000; wide: a grid around both."`
 	ContentWeight *string `placeholder:"0.8,8,80|log:0.8:8000:5" help:"Values of the content weight."`
 	StyleWeight   *string `placeholder:"1,10|log:0.1:10:3" help:"Values of the style weight."`
@@ -28,7 +30,7 @@ type sweepCmd struct {
 	DryRun      bool `help:"List the trials and estimate their time from a few steps; record nothing."`
 	engineFlags
 	dbFlags
-	Experiment string `predictor:"experiment" default:"sweep" help:"The experiment that the runs belong to."`
+	Experiment string `predictor:"experiment" placeholder:"sweep" help:"The experiment that the runs belong to; with --map that of the map."`
 }
 
 // Help has examples.
@@ -40,7 +42,8 @@ Examples:
 	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight 8,30,80,150,800
 	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight log:1:1000:4 --style-gain 1,2.56 --repeats 3
 	hrlab sweep --pairs pairs.csv --preset paper --size 256 --dry-run
-	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue`
+	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue
+	hrlab sweep --map 12   # nine ratios of the weight map of run 12, each a run, without fitting`
 }
 
 // trials makes the trials of the flags.
@@ -101,6 +104,10 @@ func (s *sweepCmd) trials() ([]experiments.Trial, error) {
 
 // Run fits every trial on every pair.
 func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
+	if s.Map != "" {
+		return s.runMap(ctx, c)
+	}
+	s.Experiment = cmp.Or(s.Experiment, "sweep")
 	trials, err := s.trials()
 	if err != nil {
 		return err

@@ -127,7 +127,7 @@ func (s site) subject(r *http.Request) (*subject, error) {
 	var keys []string
 	byPair := map[string][]tracker.Info{} // the newest run first
 	for _, run := range runs {
-		if _, ok := run.Params["content_weight"]; !ok { // of another program
+		if _, ok := run.Params["content_weight"]; !ok || report.IsMap(run) { // of another program, or of all weights
 			continue
 		}
 		key := fmt.Sprintf("%s: %s, %s", run.Tags["pair"], run.Params["content"].Text, run.Params["style"].Text)

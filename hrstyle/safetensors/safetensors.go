@@ -173,6 +173,12 @@ func (f *File) entry(name string, shape []int) (entry, error) {
 	return e, nil
 }
 
+// Has says whether the file has a tensor of this name.
+func (f *File) Has(name string) bool {
+	_, ok := f.entries[name]
+	return ok
+}
+
 // Tensor reads the tensor called name. Its shape must be the one given, if one is, and its values must be finite.
 func (f *File) Tensor(name string, shape ...int) (Tensor, error) {
 	fail := func(format string, args ...any) (Tensor, error) {

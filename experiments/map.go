@@ -1,0 +1,124 @@
+package experiments
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"hrlab/hrstyle"
+	"hrlab/picture"
+	"hrlab/report"
+	"hrlab/tracker"
+)
+
+// mapRatios is at how many ratios of its range a weight map is recorded. The one in the middle stands for the whole where a run
+// has one output.
+const mapRatios, middleRatio = 9, 4
+
+// mapOutput is what a weight map makes of the content picture that it was fitted to, at a ratio of the weights.
+type mapOutput struct {
+	ratio   float64
+	picture *image.NRGBA64
+}
+
+// mapOutputs are the outputs of the map of a step at mapRatios ratios.
+func (l Lab) mapOutputs(ctx context.Context, step hrstyle.Step) (list []mapOutput, err error) {
+	for _, ratio := range step.Generator().Config.Ratios(mapRatios) {
+		g, err := step.Generator().At(ratio)
+		if err != nil {
+			return nil, err
+		}
+		img, err := l.Engine.Apply(ctx, g, step.Pair().Content, hrstyle.Applying{})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, mapOutput{ratio, img})
+	}
+	return list, nil
+}
+
+// recordMap records a step of a weight map: for every ratio the unweighted losses, as [hrstyle.Engine.Compare] has them, and a
+// thumbnail, under names that [report.At] makes. Those of the middle ratio are also what any run has. The losses of the step
+// itself are of another ratio each time, so that they make no curve.
+func (l Lab) recordMap(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
+	outputs, err := l.mapOutputs(ctx, step)
+	if err != nil {
+		return err
+	}
+	var pictures []picture.Picture
+	for _, o := range outputs {
+		pictures = append(pictures, picture.Picture{Name: report.At(report.Output, o.ratio), Image: o.picture})
+	}
+	losses, err := l.Engine.Compare(step.Pair(), pictures...)
+	if err != nil {
+		return err
+	}
+	middle := losses[middleRatio]
+	values := map[string]float64{
+		"content": middle.Content, "style": middle.Style, "total": outputs[middleRatio].ratio*middle.Content + middle.Style,
+		"seconds": step.Elapsed.Seconds(),
+	}
+	for i, o := range outputs {
+		values[report.At("content", o.ratio)], values[report.At("style", o.ratio)] = losses[i].Content, losses[i].Style
+		if err := run.LogPicture(ctx, int64(step.N), pictures[i].Name, o.picture); err != nil {
+			return err
+		}
+	}
+	if err := run.LogPicture(ctx, int64(step.N), report.Output, outputs[middleRatio].picture); err != nil {
+		return err
+	}
+	return run.Log(ctx, int64(step.N), values)
+}
+
+// measureMap are the measures of a finished weight map at its ratios, by the names that [report.At] makes.
+func (l Lab) measureMap(ctx context.Context, step hrstyle.Step) (map[string]float64, error) {
+	outputs, err := l.mapOutputs(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]float64{}
+	for _, o := range outputs {
+		measures, err := l.Measures(step.Pair(), o.picture)
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range measures {
+			all[report.At(name, o.ratio)] = v
+		}
+	}
+	return all, nil
+}
+
+// output is what a run keeps as its output of a step, and a line about how it was made: of a weight map that of the middle ratio.
+func (l Lab) output(ctx context.Context, step hrstyle.Step) (img image.Image, comment string, err error) {
+	if !step.Generator().IsMap() {
+		return step.Picture(), step.Describe(), nil
+	}
+	outputs, err := l.mapOutputs(ctx, step)
+	if err != nil {
+		return nil, "", err
+	}
+	middle, g := outputs[middleRatio], step.Generator()
+	return middle.picture, fmt.Sprintf("hrlab: weight map of the ratios %g to %g, at %g, step %d; VGG19: %s", g.Config.From, g.Config.To, middle.ratio, step.N, g.VGG), nil
+}
+
+// MapTrials are trials that begin with the generators which a weight map has for these ratios, or for nine that are spread
+// over its range, and make so many steps: none measures the map itself. name is that of the map, for the record. A ratio outside
+// of the map's range is an error.
+func MapTrials(m *hrstyle.Generator, name string, steps int, ratios ...float64) (trials []Trial, err error) {
+	if len(ratios) == 0 {
+		ratios = m.Config.Ratios(mapRatios)
+	}
+	for _, ratio := range ratios {
+		g, err := m.At(ratio)
+		if err != nil {
+			return nil, err
+		}
+		c := g.Config
+		c.Steps = steps
+		c.LearningRate, c.DecayFactor, c.DecayEvery = hrstyle.Default.LearningRate, hrstyle.Default.DecayFactor, hrstyle.Default.DecayEvery
+		c.ReportEvery = hrstyle.Default.ReportEvery
+		trials = append(trials, Trial{c, g, name})
+	}
+	return trials, nil
+}
