@@ -66,7 +66,7 @@ func idle(t *testing.T, path, host string, ahead time.Duration) (run int64, kill
 func beaten(t *testing.T, s *Store, run int64) {
 	t.Helper()
 	at := func() (beat int64) {
-		must(t, value(t.Context(), s.db.reader, []any{&beat}, "SELECT beat FROM run WHERE id = $1", run))
+		must(t, value(t.Context(), s.db.reads(), []any{&beat}, "SELECT beat FROM run WHERE id = $1", run))
 		return beat
 	}
 	for before := at(); at() == before; {
@@ -180,7 +180,7 @@ func (db suite) clockSetOldRows(t *testing.T) {
 	set := func(by time.Duration) {
 		t.Helper()
 		var pid int64
-		must(t, value(t.Context(), s.db.reader, []any{&pid}, "SELECT pid FROM run WHERE id = $1", run))
+		must(t, value(t.Context(), s.db.reads(), []any{&pid}, "SELECT pid FROM run WHERE id = $1", run))
 		start, err := created(pid)
 		must(t, err)
 		execute(t, s, "UPDATE run SET process_start = $1 WHERE id = $2", start+by.Milliseconds(), run)

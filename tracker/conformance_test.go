@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"hrlab/tracker/postgrestest"
 )
 
 // suite are the tests that a store passes whatever its database. What only SQLite has is tested elsewhere: names of its
@@ -85,6 +87,8 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 
 func TestSQLite(t *testing.T) { exercise(t, newFile) }
 
+func TestPostgreSQL(t *testing.T) { exercise(t, postgrestest.New) }
+
 // newFile is the name of a new SQLite database.
 func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "hrlab.db") }
 
@@ -102,7 +106,7 @@ func fresh(t testing.TB) *Store {
 // execute changes what the tracker's own methods do not.
 func execute(t testing.TB, s *Store, statement string, args ...any) {
 	t.Helper()
-	_, err := s.db.writer.ExecContext(context.Background(), bind(statement), args...)
+	_, err := s.db.writes().ExecContext(context.Background(), s.db.writes().bind(statement), args...)
 	must(t, err)
 }
 

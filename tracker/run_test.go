@@ -352,7 +352,7 @@ func (db suite) workers(t *testing.T) {
 	must(t, err)
 	defer leave()
 	var n int
-	must(t, value(ctx, s.db.reader, []any{&n}, "SELECT count(*) FROM worker"))
+	must(t, value(ctx, s.db.reads(), []any{&n}, "SELECT count(*) FROM worker"))
 	if n != 3 {
 		t.Errorf("%d workers on record", n)
 	}
@@ -364,7 +364,7 @@ func (db suite) waitingEnds(t *testing.T) {
 	s, other := open(t, url), open(t, url)
 	r := start(t, s, NewRun{})
 	held, err := other.db.begin(t.Context())
-	must(t, err, tx{t.Context(), held}.all(nil, sqlNextChange))
+	must(t, err, other.within(t.Context(), held.Tx).all(nil, sqlNextChange))
 	waited := context.DeadlineExceeded
 	for what, f := range map[string]func(ctx context.Context) error{
 		"log":      func(ctx context.Context) error { return r.Log(ctx, 1, map[string]float64{"m": 1}) },
@@ -403,14 +403,13 @@ func (db suite) environmentBeforeTransaction(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho asked >>"+bin+"/asked\n"), 0o777)) //nolint:gosec // a program
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	s := db.fresh(t)
-	writer := s.DB()
-	if _, err := os.Stat(bin + "/asked"); err != nil {
-		t.Fatal("git was not asked: ", err)
-	}
-	held, err := writer.BeginTx(t.Context(), nil)
-	must(t, err)
-	_, err = s.Enqueue(t.Context(), held, NewRun{})
-	must(t, err, held.Commit())
+	must(t, s.Transaction(t.Context(), func(held *sql.Tx) error {
+		if _, err := os.Stat(bin + "/asked"); err != nil {
+			t.Fatal("git was not asked: ", err)
+		}
+		_, err := s.Enqueue(t.Context(), held, NewRun{})
+		return err
+	}))
 	if asked, err := os.ReadFile(bin + "/asked"); err != nil || string(asked) != "asked\n" {
 		t.Errorf("%q %v", asked, err)
 	}

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -115,7 +114,7 @@ func TestUpgrade(t *testing.T) {
 		must(t, os.WriteFile(path, data, 0o666))
 		s := open(t, path)
 		var version int
-		must(t, s.db.reader.QueryRowContext(t.Context(), sqlVersion).Scan(&version))
+		must(t, s.db.reads().QueryRowContext(t.Context(), sqlVersion).Scan(&version))
 		i, err := s.Run(t.Context(), "old")
 		if err != nil || version != schema || i.Params["w"].Number != 3 || i.Metrics["m"].Last != 2 || !math.IsNaN(i.Metrics["nan"].Last) || i.Tags["a"] != "b" || len(i.Notes) != 1 || i.Status != Finished {
 			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
@@ -144,7 +143,7 @@ func TestPlans(t *testing.T) {
 	} {
 		var plan []string
 		args := []any{1, 2}[:strings.Count(c.statement, "$")]
-		must(t, each(t.Context(), s.db.reader, "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
+		must(t, each(t.Context(), s.db.reads(), "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
 			var id, parent, unused int
 			var detail string
 			err := scan(&id, &parent, &unused, &detail)
@@ -160,7 +159,7 @@ func TestPlans(t *testing.T) {
 // Pragmas hold on every connection.
 func TestPragmas(t *testing.T) {
 	s := fresh(t)
-	for name, db := range map[string]*sql.DB{"writer": s.db.writer, "reader": s.db.reader} {
+	for name, db := range map[string]pool{"writer": s.db.writes(), "reader": s.db.reads()} {
 		for range 4 {
 			c, err := db.Conn(t.Context())
 			must(t, err)
@@ -245,14 +244,14 @@ func BenchmarkTenThousandRuns(b *testing.B) {
 	b.Run("open", func(b *testing.B) {
 		defer reportCPU(b)()
 		for b.Loop() {
-			other, err := Open(b.Context(), s.db.path)
+			other, err := Open(b.Context(), s.Path())
 			must(b, err, other.Close())
 		}
 	})
 	b.Run("open and first log", func(b *testing.B) {
 		var logs []time.Duration
 		for b.Loop() {
-			other, err := Open(b.Context(), s.db.path)
+			other, err := Open(b.Context(), s.Path())
 			must(b, err)
 			began := time.Now()
 			r := start(b, other, NewRun{})

@@ -40,7 +40,7 @@ const (
 	sqlFinish        = `UPDATE run SET status = $2, ended = $3, error = $4, cancelled = NULL WHERE id = $1`
 	// A run that was cancelled is not for the next one.
 	sqlGiveBack = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'queued' ELSE 'stopped' END,
-		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE $2 END, error = '', cancelled = NULL WHERE id = $1`
+		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE CAST($2 AS BIGINT) END, error = '', cancelled = NULL WHERE id = $1`
 	sqlBeat  = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token, command = '' FROM run WHERE id = $1` // no command: see NewRun.Remote
 	sqlAlive = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
@@ -202,7 +202,7 @@ func inserting(format string, n, width int) string {
 	if text, ok := inserted.Load(key{format, n}); ok {
 		return text.(string)
 	}
-	text := bind(fmt.Sprintf(format, rows(n, width)))
+	text := fmt.Sprintf(format, rows(n, width))
 	inserted.Store(key{format, n}, text)
 	return text
 }

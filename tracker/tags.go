@@ -34,7 +34,7 @@ func (s *Store) Untag(ctx context.Context, run int64, key string) error {
 
 // Note adds a note to any run.
 func (s *Store) Note(ctx context.Context, run int64, text string) error {
-	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now()), clean(text)}, sqlAddNote) })
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.now()), clean(text)}, sqlAddNote) })
 }
 
 // change runs f in a transaction that changes an existing run, whichever process writes that.

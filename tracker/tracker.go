@@ -69,8 +69,9 @@ import (
 
 // Store is an open database of runs. Its methods may be called by several goroutines at once.
 type Store struct {
-	db           *sqlite
-	files        directory // of artifacts
+	url          string
+	db           database
+	files        files // of artifacts
 	self         owner
 	clock        clock
 	observations observations
@@ -111,15 +112,24 @@ var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 //
 // A database that cannot be written is opened for reading, as it is at that moment: see [Store.ReadOnly].
 func Open(ctx context.Context, url string) (*Store, error) {
-	name, err := Path(url)
-	if err != nil {
-		return nil, err
+	s := &Store{url: url, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
+	if isServer(url) {
+		server, err := newPostgres(url)
+		if err != nil {
+			return nil, err
+		}
+		s.db = server
+	} else {
+		path, err := Path(url)
+		if err != nil {
+			return nil, err
+		}
+		s.db = &sqlite{given: path}
 	}
-	s := &Store{db: &sqlite{name: name}, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
-	if err = s.db.open(ctx); err != nil {
+	if err := s.db.open(ctx); err != nil {
 		return nil, errors.Join(s.plain(err), s.db.close())
 	}
-	s.files = s.db.artifacts()
+	s.files = s.db.artifacts(s)
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
@@ -131,23 +141,50 @@ func (s *Store) Close() error {
 	return s.db.close()
 }
 
-// Path is the absolute path of the database's file, with symbolic links followed.
-func (s *Store) Path() string { return s.db.path }
+// Name is the database as messages call it: the file's path, or the server's URL without password and settings.
+func (s *Store) Name() string { return s.db.name() }
 
-// ReadOnly is nil if the database can be written. Otherwise it says in one line why not, as every method does that would
-// write. Such a store reads a private copy of the database, in a temporary folder, and the artifacts where they are.
-func (s *Store) ReadOnly() error {
-	if s.db.frozen == nil {
-		return nil
+// URL is what [Open] takes to open the database again, from any directory. It may have a password in it.
+func (s *Store) URL() string {
+	if path := s.Path(); path != "" {
+		return path
 	}
-	return s.plain(fmt.Errorf("read-only: %w", s.db.frozen))
+	return s.url
 }
 
-// DB is the connection that writes, for packages that keep tables of their own in the same database. [Store.Enqueue]
-// takes its transactions. It is one connection: while a transaction is open nothing else of this process is written.
-func (s *Store) DB() *sql.DB {
-	s.environment() // takes a while, and Enqueue needs it within a transaction
-	return s.db.writer
+// Path is the absolute path of the database's file, with symbolic links followed. It is empty where the database is on a
+// server.
+func (s *Store) Path() string {
+	if d, ok := s.db.(*sqlite); ok {
+		return d.path
+	}
+	return ""
+}
+
+// ReadOnly is nil if the database can be written. Otherwise it says in one line why not, as every method does that would
+// write. Such a store reads a private copy of the file, in a temporary folder, and the artifacts where they are; on a server
+// it reads the database itself.
+func (s *Store) ReadOnly() error {
+	why := s.db.readOnly()
+	if why == nil {
+		return nil
+	}
+	return s.plain(fmt.Errorf("read-only: %w", why))
+}
+
+// DB has the connections that write, for packages that keep tables of their own in the same database; see [Store.Server].
+// There may be one: while a transaction is open nothing else of this process is written.
+func (s *Store) DB() *sql.DB { return s.db.writes().DB }
+
+// Server says whether the database is PostgreSQL's. Otherwise it is SQLite's.
+func (s *Store) Server() bool { return s.Path() == "" }
+
+// Transaction runs f in a transaction that writes, in which [Store.Enqueue] and others can take part. No other process
+// writes meanwhile. f must be quick, and must use nothing of the store but what takes the transaction: it would wait for
+// itself.
+func (s *Store) Transaction(ctx context.Context, f func(t *sql.Tx) error) error {
+	s.environment() // takes a while, and Enqueue needs it within the transaction
+	return s.write(ctx, func(t tx) error { return f(t.Tx) })
 }
 
 // Locked runs f under a lock that one process holds at a time. Creating and upgrading the database takes it too. It is
