@@ -23,6 +23,11 @@ import (
 // refuse makes the database refuse what a trigger is for, such as "INSERT ON artifact", until allow is called.
 func refuse(t *testing.T, s *Store, what string) (allow func()) {
 	t.Helper()
+	if s.Server() {
+		execute(t, s, "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'the disk is broken' USING ERRCODE = '53100'; END$$")
+		execute(t, s, "CREATE TRIGGER fault BEFORE "+what+" FOR EACH ROW EXECUTE FUNCTION broken()")
+		return func() { execute(t, s, "DROP TRIGGER fault ON "+what[strings.LastIndex(what, " "):]) }
+	}
 	execute(t, s, "CREATE TRIGGER fault BEFORE "+what+" BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
 	return func() { execute(t, s, "DROP TRIGGER fault") }
 }

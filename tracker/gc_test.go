@@ -104,7 +104,7 @@ func (db suite) gcWhileWriting(t *testing.T) {
 // Check makes anew what follows from what is there. What is missing or damaged it only names, until it is asked to
 // replace it by notes; leftovers are for gc.
 func (db suite) checkRepairs(t *testing.T) {
-	s, ctx := db.fresh(t), t.Context()
+	s, ctx := db.withDirectory(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogBatch(ctx, []Point{{"m", 1, 1}, {"fewer", 1, 5}, {"fewer", 2, 7}, {"none", 1, 9}}), r.LogArtifact(ctx, "gone", strings.NewReader("1")),
 		r.LogArtifact(ctx, "bent\n", strings.NewReader("2")), r.LogArtifact(ctx, "bent too", strings.NewReader("2")), r.LogArtifact(ctx, "unreadable", strings.NewReader("3")),

@@ -33,7 +33,7 @@ type postgres struct {
 	reader    *sql.DB
 	frozen    error         // why the database cannot be written; nil where it can
 	locking   chan struct{} // has room for the one call that waits for the lock
-	ahead     atomic.Int64  // what the server's clock is ahead of uptime, in microseconds
+	ahead     atomic.Int64  // what the server's clock is ahead of the steady one, in microseconds
 	started   atomic.Int64  // when the server was, in microseconds since 1970
 	news      news
 }
@@ -364,10 +364,10 @@ func (d *postgres) view(ctx context.Context) (*sql.Tx, error) {
 
 // now is the server's time, as it was at the last look, and what has passed here since.
 func (d *postgres) now(clock) (t time.Time, shared bool) {
-	return time.UnixMicro(d.ahead.Load() + uptime().Microseconds()), true
+	return time.UnixMicro(d.ahead.Load() + system.steady().Microseconds()), true
 }
 
-func (d *postgres) set(now int64) { d.ahead.Store(now - uptime().Microseconds()) }
+func (d *postgres) set(now int64) { d.ahead.Store(now - system.steady().Microseconds()) }
 
 func (d *postgres) sync(ctx context.Context) error {
 	var now, since int64
@@ -457,6 +457,8 @@ func (d *postgres) explain(err error) error {
 			return d.because(err, "there is no database %s: createdb makes it", d.config.Database)
 		case "42501":
 			return d.because(err, "%s: roles.sql in docs says what a role needs", e.Message)
+		case "54000":
+			return d.because(err, "a name is too long; allowed: 2000 bytes: %s", e.Message)
 		case "53100":
 			return d.because(err, "the server's disk is full; nothing of the last write was kept")
 		case "53300":

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -16,7 +17,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 )
@@ -24,13 +24,11 @@ import (
 // New makes an empty database, of role postgres, which goes with the test. The first call starts the server. It reaches no
 // disk: nothing waits for one.
 //
-// Where PostgreSQL is missing the test is skipped, or with HRLAB_TEST_REQUIRE_POSTGRES it is installed, as root on Debian.
+// Where PostgreSQL is missing the test is skipped, or fails with HRLAB_TEST_REQUIRE_POSTGRES.
 func New(t testing.TB) (url string) {
 	t.Helper()
-	if _, err := programs(); err != nil {
-		install(t)
-	}
-	server, err := start()
+	require(t)
+	server, err := shared()
 	if err != nil {
 		t.Fatal("PostgreSQL: ", err)
 	}
@@ -50,8 +48,11 @@ var number atomic.Int64 // of databases
 
 // Server is a server.
 type Server struct {
-	folder string // of its socket and data
-	port   int
+	folder     string // of its socket and data
+	port       int
+	life       io.Closer            // ends the server when it is closed, by the system at the latest
+	ended      func() error         // waits for that
+	attributes *syscall.SysProcAttr // of its processes
 }
 
 // URL is that of a database, by the socket, which asks for no password.
@@ -82,16 +83,71 @@ var programs = sync.OnceValues(func() (string, error) {
 	return filepath.Dir(found[len(found)-1]), nil
 })
 
-func install(t testing.TB) {
+// require skips the test where PostgreSQL is missing.
+func require(t testing.TB) {
 	t.Helper()
-	if os.Getenv("HRLAB_TEST_REQUIRE_POSTGRES") == "" {
-		t.Skip("needs PostgreSQL: apt-get install postgresql")
+	if _, err := programs(); err == nil {
+		return
 	}
-	t.Fatal("needs PostgreSQL: apt-get install postgresql")
+	const missing = "needs PostgreSQL: apt-get install postgresql"
+	if os.Getenv("HRLAB_TEST_REQUIRE_POSTGRES") != "" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }
 
-// start starts the server that the tests of a package share. It ends when this process has, however that ends.
-var start = sync.OnceValues(func() (s Server, err error) {
+// shared is the server that the tests of a package share.
+var shared = sync.OnceValues(start)
+
+// Start starts a server for a test alone, which stops it.
+func Start(t testing.TB) Server {
+	t.Helper()
+	require(t)
+	s, err := start()
+	if err != nil {
+		t.Fatal("PostgreSQL: ", err)
+	}
+	t.Cleanup(func() {
+		if err := s.life.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = s.ended()
+	})
+	return s
+}
+
+// Restart ends the server as a crash would, and starts it again.
+func (s Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.control("restart", "--mode", "immediate"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// control runs pg_ctl, and waits until it has done its work.
+func (s Server) control(args ...string) error {
+	return s.run("pg_ctl", append(args, "--pgdata", s.data(), "--log", filepath.Join(s.folder, "log"), "--silent", "--wait")...)
+}
+
+func (s Server) data() string { return filepath.Join(s.folder, "data") }
+
+// run runs one of PostgreSQL's programs.
+func (s Server) run(program string, args ...string) error {
+	bin, err := programs()
+	if err != nil {
+		return err
+	}
+	c := exec.Command(filepath.Join(bin, program), args...)
+	c.SysProcAttr, c.Dir = s.attributes, s.folder
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, out)
+	}
+	return nil
+}
+
+// start starts a server. It ends when this process has, however that ends.
+func start() (s Server, err error) {
 	bin, err := programs()
 	if err != nil {
 		return s, err
@@ -101,42 +157,44 @@ var start = sync.OnceValues(func() (s Server, err error) {
 	if s.folder, err = os.MkdirTemp("", "hrlab-postgres-"); err != nil {
 		return s, err
 	}
-	attributes := &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // as whom it refuses to run
-		owner, err := user.Lookup("postgres")
-		if err != nil {
-			return s, err
-		}
-		uid, _ := strconv.ParseUint(owner.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(owner.Gid, 10, 32)
-		attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.folder, int(uid), int(gid)); err != nil {
-			return s, err
-		}
+	if s.attributes, err = owner(s.folder); err != nil {
+		return s, err
 	}
-	data := filepath.Join(s.folder, "data")
-	make := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
-	make.SysProcAttr, make.Dir = attributes, s.folder
-	if out, err := make.CombinedOutput(); err != nil {
-		return s, fmt.Errorf("initdb: %w: %s", err, out)
+	if err := s.run("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"); err != nil {
+		return s, err
+	}
+	settings := fmt.Sprintf("listen_addresses = ''\nunix_socket_directories = '%s'\nport = %d\nfsync = off\nmax_connections = 300\n", s.folder, port)
+	if err := os.WriteFile(filepath.Join(s.data(), "postgresql.auto.conf"), []byte(settings), 0o600); err != nil {
+		return s, err
 	}
 	// The shell reads until this process has ended, and then ends the server.
-	serve := exec.Command("/bin/sh", "-c", `folder=$1; shift; "$@" >"$folder/log" 2>&1 & read -r nothing; kill -QUIT $!; wait; rm -rf "$folder"`, "sh", s.folder,
-		filepath.Join(bin, "postgres"), "-D", data, "-k", s.folder, "-p", strconv.Itoa(port), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300")
-	serve.SysProcAttr, serve.Dir = attributes, s.folder
-	if _, err = serve.StdinPipe(); err != nil {
+	wait := exec.Command("/bin/sh", "-c", `read -r nothing; "$1/pg_ctl" stop --mode immediate --silent --pgdata "$2/data"; rm -rf "$2"`, "sh", bin, s.folder)
+	wait.SysProcAttr = &syscall.SysProcAttr{Credential: s.attributes.Credential, Setsid: true} // Ctrl-C is for others
+	wait.Dir = "/"
+	if s.life, err = wait.StdinPipe(); err != nil {
 		return s, err
 	}
-	if err := serve.Start(); err != nil {
+	if err := wait.Start(); err != nil {
 		return s, err
 	}
-	const tries, pause = 600, 50 * time.Millisecond
-	for range tries {
-		if err = s.execute("SELECT 1"); err == nil {
-			return s, nil
-		}
-		time.Sleep(pause)
+	s.ended = wait.Wait
+	return s, s.control("start")
+}
+
+// owner says as whom a server runs that has a folder: it refuses to run as root.
+func owner(folder string) (*syscall.SysProcAttr, error) {
+	if os.Geteuid() != 0 {
+		return &syscall.SysProcAttr{}, nil
 	}
-	log, _ := os.ReadFile(filepath.Join(s.folder, "log"))
-	return s, fmt.Errorf("%w\n%s", err, log)
-})
+	postgres, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, uidErr := strconv.ParseUint(postgres.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(postgres.Gid, 10, 32)
+	if err := errors.Join(uidErr, gidErr); err != nil {
+		return nil, err
+	}
+	attributes := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return attributes, os.Chown(folder, int(uid), int(gid))
+}
