@@ -234,7 +234,7 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 	if err := q.findLost(ctx); err != nil {
 		return 0, err
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
@@ -244,7 +244,7 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 			return err
 		}
 		n = len(cancelled)
-		return closeOver(ctx, tx)
+		return q.jobs.closeOverIn(ctx, tx)
 	})
 	if err != nil {
 		return 0, err
@@ -269,7 +269,7 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err erro
 			ids = append(ids, info.ID)
 		}
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
@@ -294,7 +294,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 	if err := q.findLost(ctx); err != nil {
 		return nil, err
 	}
-	if err := closeOver(ctx, q.jobs.db); err != nil {
+	if err := q.jobs.closeOver(ctx); err != nil {
 		return nil, err
 	}
 	closed, cancelled, bare, err := q.jobs.stray(ctx)
@@ -322,7 +322,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 			return nil, err
 		}
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		stopped, err := q.store.Cancel(ctx, tx, cancelled)
 		if err != nil {
 			return err
