@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -62,9 +63,53 @@ const (
 	lostTimeout = time.Minute
 )
 
-// isServer says whether a url is that of a server.
-func isServer(url string) bool {
+// IsServer says whether a url is that of a server.
+func IsServer(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+// WithoutPassword is a url without the password that it may have in it.
+func WithoutPassword(given string) string {
+	if !IsServer(given) {
+		return given
+	}
+	u, err := url.Parse(given)
+	if err != nil {
+		return "postgres://"
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	if settings := u.Query(); settings.Has("password") {
+		settings.Del("password")
+		u.RawQuery = settings.Encode()
+	}
+	return u.String()
+}
+
+// HasPassword says whether a url has a password in it.
+func HasPassword(given string) bool {
+	u, err := url.Parse(given)
+	if !IsServer(given) || err != nil {
+		return false
+	}
+	_, in := u.User.Password()
+	return in || u.Query().Has("password")
+}
+
+// WithArtifacts is the url of a server's database whose artifacts are in a directory that all machines see.
+func WithArtifacts(given, directory string) (string, error) {
+	u, err := url.Parse(given)
+	if !IsServer(given) || err != nil {
+		return "", fmt.Errorf("%s: its artifacts are beside it; a directory for them is for a server's database", WithoutPassword(given))
+	}
+	if directory, err = filepath.Abs(directory); err != nil {
+		return "", err
+	}
+	settings := u.Query()
+	settings.Set("artifacts", directory)
+	u.RawQuery = settings.Encode()
+	return u.String(), nil
 }
 
 // newPostgres is the database at a url as https://www.postgresql.org/docs/current/libpq-connect.html describes them, with

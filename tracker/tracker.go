@@ -10,10 +10,14 @@
 // When a method of [Run] returns nil, what it recorded is on the disk: neither a killed process nor a power cut loses
 // it. Any number of processes may write and read one database at once.
 //
-// Everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
+// A database is a file or on a server. In a file everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
 // beside it, named by the sha256 of their content. NAME.lock is locked while the database is created or upgraded. A
 // database that a newer version has made is refused. All files have the permissions that umask leaves, and the group that
 // their folder gives them, so that a group can share a database.
+//
+// On a PostgreSQL server several machines share a database. Artifacts are in it too, or, where the URL says so, in a directory
+// that all machines see. Names are at most 2,000 bytes long there. Beats and all times are the server's. What a run writes waits
+// up to a minute for a server that is gone.
 //
 // # Status
 //
@@ -107,13 +111,17 @@ const (
 
 var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 
-// Open opens the database at url, which is a path or sqlite:PATH. It creates or upgrades the database where needed.
-// Symbolic links are followed first, so that everything that belongs to the database lies beside the file itself.
+// Open opens the database at url, which is a path, sqlite:PATH or postgres://USER@HOST/DATABASE. It creates or upgrades
+// the tables where needed. Symbolic links are followed first, so that everything that belongs to the database lies beside
+// the file itself.
+//
+// Of a server the database must be there. The URL may have the settings that
+// https://www.postgresql.org/docs/current/libpq-connect.html names, and artifacts, a directory that all machines see.
 //
 // A database that cannot be written is opened for reading, as it is at that moment: see [Store.ReadOnly].
 func Open(ctx context.Context, url string) (*Store, error) {
 	s := &Store{url: url, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
-	if isServer(url) {
+	if IsServer(url) {
 		server, err := newPostgres(url)
 		if err != nil {
 			return nil, err

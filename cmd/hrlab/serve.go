@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"hrlab/experiments/pages"
-	"hrlab/tracker"
 	"hrlab/tracker/mlflow"
 	"hrlab/tracker/web"
 )
@@ -50,7 +49,7 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return fmt.Errorf("--addr %s: allowed: HOST:PORT, such as 127.0.0.1:8765", s.Addr)
 	}
-	store, err := tracker.Open(ctx, s.DB)
+	store, err := s.openAny(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 		return fmt.Errorf("--addr %s: %w", s.Addr, err)
 	}
 	if s.Worker {
-		end, err := s.work(ctx, c)
+		end, err := s.work(ctx, c, store.URL())
 		if err != nil {
 			return err
 		}
@@ -89,12 +88,13 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 // work starts a worker, which ends with this process. end waits until it has given its trial back.
-func (s *serveCmd) work(ctx context.Context, c *console) (end func(), err error) {
+func (s *serveCmd) work(ctx context.Context, c *console, db string) (end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	worker := exec.CommandContext(ctx, self, "worker", "--db", s.DB, "--device", s.Device, "--vgg", s.VGG, "--while", strconv.Itoa(os.Getpid())) //nolint:gosec // itself
+	worker := exec.CommandContext(ctx, self, "worker", "--device", s.Device, "--vgg", s.VGG, "--while", strconv.Itoa(os.Getpid())) //nolint:gosec // itself
+	worker.Env = append(os.Environ(), "HRLAB_DB="+db, "HRLAB_ARTIFACTS=")                                                          // not in its command line, which others see: it may have a password
 	worker.Cancel = func() error { return worker.Process.Signal(os.Interrupt) }
 	worker.WaitDelay = time.Minute
 	worker.Stderr = c.messages

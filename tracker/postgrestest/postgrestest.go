@@ -86,14 +86,19 @@ var programs = sync.OnceValues(func() (string, error) {
 // require skips the test where PostgreSQL is missing.
 func require(t testing.TB) {
 	t.Helper()
-	if _, err := programs(); err == nil {
-		return
-	}
 	const missing = "needs PostgreSQL: apt-get install postgresql"
-	if os.Getenv("HRLAB_TEST_REQUIRE_POSTGRES") != "" {
+	if !Wanted() {
+		t.Skip(missing)
+	}
+	if _, err := programs(); err != nil {
 		t.Fatal(missing)
 	}
-	t.Skip(missing)
+}
+
+// Wanted says whether PostgreSQL is there, or must be.
+func Wanted() bool {
+	_, err := programs()
+	return err == nil || os.Getenv("HRLAB_TEST_REQUIRE_POSTGRES") != ""
 }
 
 // shared is the server that the tests of a package share.

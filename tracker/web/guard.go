@@ -110,8 +110,11 @@ func (s *Server) askForToken(w http.ResponseWriter, r *http.Request, fault strin
 	s.show(w, r, http.StatusUnauthorized, Page{Title: "Token", Template: body("login"), Data: fault})
 }
 
-// there says whether the database is still the file that it was: SQLite would go on with one that was removed.
+// there says whether a file is still the database that it was: SQLite would go on with one that was removed.
 func (s *Server) there() error {
+	if s.store.Server() {
+		return nil
+	}
 	info, err := os.Stat(s.store.Path())
 	switch {
 	case err != nil:
