@@ -156,7 +156,9 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			if info.Status == tracker.Finished {
 				continue
 			}
-			again = append(again, info.ID)
+			if ok {
+				again = append(again, info.ID)
+			}
 			for name, place := range one.files {
 				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
 					return err

@@ -36,7 +36,10 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 		if a.Digest != "" && a.Digest != file.Digest {
 			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, file.Digest, a.Digest)
 		}
-		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
+		return r.write(ctx, func(t tx) error {
+			file.kept = false // of another try
+			return file.addTo(t, r.ID, a.Name, a.Time)
+		})
 	})
 }
 
@@ -48,7 +51,10 @@ func (r *Run) shareArtifact(ctx context.Context, a Artifact) error {
 			return a.trouble(r.ID, err)
 		}
 		file := &File{Digest: a.Digest, Size: size, of: k}
-		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
+		return r.write(ctx, func(t tx) error {
+			file.kept = false // of another try
+			return file.addTo(t, r.ID, a.Name, a.Time)
+		})
 	})
 }
 
@@ -71,7 +77,7 @@ func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx
 // [ErrTaken].
 func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
 	w, s := f.of.store.within(ctx, t), f.of.store
-	if err := w.all(nil, sqlNextChange); err != nil {
+	if err := w.nextChange(); err != nil {
 		return s.plain(err)
 	}
 	if n, err := w.exec(sqlTouchOpen, run); err != nil {
@@ -91,8 +97,11 @@ func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	if replaced != "" {
 		f.of.replaced = append(f.of.replaced, replaced)
 	}
-	if err := f.of.store.files.keep(t, f); err != nil {
-		return err
+	if !f.kept {
+		if err := f.of.store.files.keep(t, f); err != nil {
+			return err
+		}
+		f.kept = true
 	}
 	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
@@ -104,6 +113,7 @@ type File struct {
 
 	of      *keeping
 	content *os.File // where it is not kept yet, but read: see contents
+	kept    bool     // in this transaction
 }
 
 // keeping is what one call of keep has done.

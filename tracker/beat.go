@@ -193,9 +193,12 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 		return nil
 	}
 	return s.transact(ctx, func(t tx) error {
-		changed := int64(0)
+		changed, next := int64(0), 1 // the number that they get is taken in the end, where there are some
+		if t.dialect == '$' {
+			next = 0
+		}
 		for _, c := range lost {
-			n, err := t.exec(sqlLost, c.id, c.token, c.beat)
+			n, err := t.exec(sqlLost, c.id, c.token, c.beat, next)
 			if err != nil {
 				return err
 			}
@@ -209,6 +212,6 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 		if changed == 0 { // another process has recorded it, or the run has beaten again
 			return nil
 		}
-		return t.all(nil, sqlNextChange)
+		return t.nextChange()
 	})
 }

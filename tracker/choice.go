@@ -21,7 +21,7 @@ type Choice struct {
 // experiment, or the best is not one of them. A run that is not there is [ErrNotFound].
 func (s *Store) Choose(ctx context.Context, runs []int64, best int64) error {
 	return s.write(ctx, func(t tx) error {
-		if err := t.all(nil, sqlNextChange); err != nil {
+		if err := t.nextChange(); err != nil {
 			return err
 		}
 		for _, run := range runs {

@@ -42,8 +42,9 @@ type postgres struct {
 // What only PostgreSQL understands.
 const (
 	// Writers queue up at this row as long as their transactions last, as those of SQLite do: what they have read before they
-	// write is still so. Whoever listens is told when the transaction is committed.
-	postgresBegin = `SELECT ` + postgresMicros + `, CAST(pg_current_xact_id() AS TEXT), CAST(pg_notify('hrlab', '') AS TEXT) FROM change FOR UPDATE`
+	// write is still so. A transaction is one change, for a row that it changed often would be slow. Whoever listens is told
+	// when it is committed.
+	postgresBegin = `UPDATE change SET n = n + 1 RETURNING ` + postgresMicros + `, CAST(pg_current_xact_id() AS TEXT), CAST(pg_notify('hrlab', '') AS TEXT)`
 	// postgresMicros is the time as the tracker has it.
 	postgresMicros    = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 	postgresNow       = `SELECT ` + postgresMicros + `, CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)`

@@ -114,7 +114,7 @@ func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what stri
 		return nil, err
 	}
 	w := s.within(ctx, t)
-	if err := w.all(nil, sqlNextChange); err != nil {
+	if err := w.nextChange(); err != nil {
 		return nil, s.plain(err)
 	}
 	for _, id := range ids {
@@ -166,7 +166,7 @@ func (s *Store) newRun() *Run {
 
 // take makes this process the writer of r, whose id is known.
 func (t tx) take(r *Run) error {
-	if err := t.all(nil, sqlNextChange); err != nil {
+	if err := t.nextChange(); err != nil {
 		return err
 	}
 	self := r.store.self
@@ -224,7 +224,7 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 		return 0, fmt.Errorf("parameters: %w", err)
 	}
 	experiment := clean(cmp.Or(n.Experiment, "default"))
-	if err := t.all(nil, sqlNextChange); err != nil {
+	if err := t.nextChange(); err != nil {
 		return 0, err
 	}
 	if _, err := t.exec(sqlAddExperiment, experiment); err != nil {
@@ -250,7 +250,7 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 func (r *Run) write(ctx context.Context, f func(t tx) error) error {
 	return r.store.db.again(ctx, func() error {
 		return r.store.write(ctx, func(t tx) error {
-			if err := t.all(nil, sqlNextChange); err != nil {
+			if err := t.nextChange(); err != nil {
 				return err
 			}
 			if n, err := t.exec(sqlFence, r.ID, r.token); err != nil {

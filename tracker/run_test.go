@@ -368,7 +368,7 @@ func (db suite) waitingEnds(t *testing.T) {
 	s, other := open(t, url), open(t, url)
 	r := start(t, s, NewRun{})
 	held, err := other.db.begin(t.Context())
-	must(t, err, other.within(t.Context(), held.Tx).all(nil, sqlNextChange))
+	must(t, err, other.within(t.Context(), held.Tx).nextChange())
 	waited := context.DeadlineExceeded
 	for what, f := range map[string]func(ctx context.Context) error{
 		"log":      func(ctx context.Context) error { return r.Log(ctx, 1, map[string]float64{"m": 1}) },

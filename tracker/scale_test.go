@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hrlab/tracker/postgrestest"
 )
 
 var update = flag.Bool("update", false, "write testdata/schema anew, for the schema of today")
@@ -37,16 +39,20 @@ func (db suite) manyRuns(t *testing.T) {
 		t.Skip("-short")
 	}
 	s := db.fresh(t)
-	for i := range 10_000 {
+	n := 10_000
+	if db.server { // each waits for an answer
+		n = 1000
+	}
+	for i := range n {
 		r := start(t, s, NewRun{Params: map[string]any{"w": i}})
 		must(t, r.LogBatch(t.Context(), []Point{{"m", 0, 1}, {"m", 1, float64(i % 100)}}), r.Finish(t.Context(), nil))
 	}
-	runs, err := s.Runs(t.Context(), Query{Where: "params.w >= 5000 and metrics.m = 7", Sort: "-params.w", Limit: 3})
-	if err != nil || len(runs) != 3 || runs[0].Params["w"].Number != 9907 {
+	runs, err := s.Runs(t.Context(), Query{Where: "params.w >= 500 and metrics.m = 7", Sort: "-params.w", Limit: 3})
+	if err != nil || len(runs) != 3 || runs[0].Params["w"].Number != float64(n-93) {
 		t.Errorf("%v %v", runs, err)
 	}
 	all, err := s.Runs(t.Context(), Query{})
-	if err != nil || len(all) != 10_000 {
+	if err != nil || len(all) != n {
 		t.Errorf("%d runs, %v", len(all), err)
 	}
 }
@@ -58,7 +64,10 @@ func (db suite) manySteps(t *testing.T) {
 	}
 	s := db.fresh(t)
 	r := start(t, s, NewRun{})
-	const n, batch = 1_000_000, 10_000
+	n, batch := int64(1_000_000), int64(10_000)
+	if db.server {
+		n = 100_000
+	}
 	points := make([]Point, batch)
 	for first := int64(0); first < n; first += batch {
 		for i := range points {
@@ -180,12 +189,46 @@ func TestPragmas(t *testing.T) {
 }
 
 func BenchmarkLog5(b *testing.B) {
-	s := fresh(b)
-	r := start(b, s, NewRun{})
-	for i := 0; b.Loop(); i++ {
-		must(b, r.Log(b.Context(), int64(i), map[string]float64{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}))
+	for _, c := range []struct {
+		name string
+		url  func(b *testing.B) string
+	}{
+		{"SQLite", func(b *testing.B) string { return newFile(b) }},
+		{"PostgreSQL", func(b *testing.B) string { return postgrestest.Start(b, "fsync = on").URL("postgres") }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := open(b, c.url(b))
+			r := start(b, s, NewRun{})
+			for i := 0; b.Loop(); i++ {
+				must(b, r.Log(b.Context(), int64(i), map[string]float64{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}))
+			}
+			b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+		})
 	}
-	b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+}
+
+// The newest 50 of 100,000 runs, and those that match a filter, on a server.
+func BenchmarkPostgresList(b *testing.B) {
+	s := open(b, postgrestest.New(b))
+	start(b, s, NewRun{Params: map[string]any{"w": 1}})
+	for _, statement := range []string{
+		"INSERT INTO run (experiment, name, status, created, changed) SELECT 1, 'r', 'finished', i, i FROM generate_series(1, 100000) AS i",
+		"INSERT INTO metric_name (name) VALUES ('m')",
+		"INSERT INTO param (run, key, text, number) SELECT id, 'w', id, id FROM run WHERE name = 'r'",
+		"INSERT INTO summary (run, name, count, last, last_step, min, min_step, max, max_step) SELECT id, 1, 1, id % 1000, 1, 0, 1, 1, 1 FROM run WHERE name = 'r'",
+		"ANALYZE",
+	} {
+		execute(b, s, statement)
+	}
+	for name, q := range map[string]Query{"newest": {Limit: 50}, "filter": {Where: "params.w > 50000 and metrics.m = 7", Limit: 50}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if runs, err := s.Runs(b.Context(), q); err != nil || len(runs) != 50 {
+					b.Fatal(len(runs), err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkLogBatch1000(b *testing.B) {

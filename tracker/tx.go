@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +56,14 @@ func (s *Store) now() time.Time {
 	return t
 }
 
+// nextChange counts a change, once in a transaction at least.
+func (t tx) nextChange() error {
+	if t.dialect == '$' { // it began with that
+		return nil
+	}
+	return t.all(nil, sqlNextChange)
+}
+
 // exec executes a statement and returns the number of rows it changed.
 func (t tx) exec(sql string, args ...any) (int64, error) {
 	result, err := t.ExecContext(t.ctx, t.bind(sql), args...)
@@ -67,6 +77,20 @@ func (t tx) exec(sql string, args ...any) (int64, error) {
 func (t tx) all(args []any, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := t.exec(statement, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addRows inserts rows of a run, by their keys, with the statement that add makes for so many.
+func (t tx) addRows(run int64, rows map[string][]any, add func(n int) string) error {
+	for keys := range slices.Chunk(slices.Sorted(maps.Keys(rows)), maxRows) {
+		args := []any{run}
+		for _, key := range keys {
+			args = append(append(args, key), rows[key]...)
+		}
+		if _, err := t.exec(add(len(keys)), args...); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -102,13 +103,13 @@ func Wanted() bool {
 }
 
 // shared is the server that the tests of a package share.
-var shared = sync.OnceValues(start)
+var shared = sync.OnceValues(func() (Server, error) { return start() })
 
-// Start starts a server for a test alone, which stops it.
-func Start(t testing.TB) Server {
+// Start starts a server for a test alone, which stops it. More are lines of postgresql.conf.
+func Start(t testing.TB, more ...string) Server {
 	t.Helper()
 	require(t)
-	s, err := start()
+	s, err := start(more...)
 	if err != nil {
 		t.Fatal("PostgreSQL: ", err)
 	}
@@ -152,7 +153,7 @@ func (s Server) run(program string, args ...string) error {
 }
 
 // start starts a server. It ends when this process has, however that ends.
-func start() (s Server, err error) {
+func start(more ...string) (s Server, err error) {
 	bin, err := programs()
 	if err != nil {
 		return s, err
@@ -168,7 +169,7 @@ func start() (s Server, err error) {
 	if err := s.run("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"); err != nil {
 		return s, err
 	}
-	settings := fmt.Sprintf("listen_addresses = ''\nunix_socket_directories = '%s'\nport = %d\nfsync = off\nmax_connections = 300\n", s.folder, port)
+	settings := fmt.Sprintf("listen_addresses = ''\nunix_socket_directories = '%s'\nport = %d\nfsync = off\nmax_connections = 300\n%s\n", s.folder, port, strings.Join(more, "\n"))
 	if err := os.WriteFile(filepath.Join(s.data(), "postgresql.auto.conf"), []byte(settings), 0o600); err != nil {
 		return s, err
 	}
