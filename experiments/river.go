@@ -147,18 +147,33 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// bound takes statements in no dialect.
+// bound takes statements in no dialect. Its queries wait for a server that went away, but for those within a transaction.
 type bound struct {
 	store *tracker.Store
 	querier
 }
 
-func (b bound) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return b.querier.QueryContext(ctx, bind(b.store, query), args...)
+func (b bound) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
+	err = b.await(ctx, func() (err error) {
+		rows, err = b.querier.QueryContext(ctx, bind(b.store, query), args...)
+		return err
+	})
+	return rows, err
 }
 
-func (b bound) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return b.querier.QueryRowContext(ctx, bind(b.store, query), args...)
+func (b bound) QueryRowContext(ctx context.Context, query string, args ...any) (row *sql.Row) {
+	_ = b.await(ctx, func() error {
+		row = b.querier.QueryRowContext(ctx, bind(b.store, query), args...)
+		return row.Err()
+	}) // the row has the error
+	return row
+}
+
+func (b bound) await(ctx context.Context, f func() error) error {
+	if _, within := b.querier.(*sql.Tx); within {
+		return f()
+	}
+	return b.store.Await(ctx, f)
 }
 
 func (b bound) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

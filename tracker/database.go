@@ -63,10 +63,29 @@ func (d dialect) bind(statement string) string {
 	return strings.ReplaceAll(statement, "$", string(d))
 }
 
-// pool holds connections.
+// pool holds connections. Its queries wait for a database that went away.
 type pool struct {
 	*sql.DB
 	dialect
+	again func(ctx context.Context, f func() error) error // see database
+}
+
+// QueryContext is [sql.DB.QueryContext].
+func (p pool) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
+	err = p.again(ctx, func() (err error) {
+		rows, err = p.DB.QueryContext(ctx, query, args...)
+		return err
+	})
+	return rows, err
+}
+
+// QueryRowContext is [sql.DB.QueryRowContext].
+func (p pool) QueryRowContext(ctx context.Context, query string, args ...any) (row *sql.Row) {
+	_ = p.again(ctx, func() error {
+		row = p.DB.QueryRowContext(ctx, query, args...)
+		return row.Err()
+	}) // the row has the error
+	return row
 }
 
 // view is a transaction that reads.

@@ -171,8 +171,8 @@ func giveUp(_, _ string, c syscall.RawConn) error {
 }
 
 func (d *postgres) name() string    { return d.label }
-func (d *postgres) writes() pool    { return pool{d.writer, '$'} }
-func (d *postgres) reads() pool     { return pool{d.reader, '$'} }
+func (d *postgres) writes() pool    { return pool{d.writer, '$', d.again} }
+func (d *postgres) reads() pool     { return pool{d.reader, '$', d.again} }
 func (d *postgres) readOnly() error { return d.frozen }
 func (*postgres) private() bool     { return false }
 
@@ -187,7 +187,7 @@ func (d *postgres) open(ctx context.Context) error {
 	}
 	answering, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := d.sync(answering); err != nil {
+	if err := d.ask(answering, d.reader); err != nil {
 		if ctx.Err() == nil && answering.Err() != nil {
 			return fmt.Errorf("no answer within %v", answerTimeout)
 		}
@@ -405,7 +405,12 @@ func isGone(err error) bool {
 }
 
 func (d *postgres) view(ctx context.Context) (*sql.Tx, error) {
-	return d.reader.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	var t *sql.Tx
+	err := d.again(ctx, func() (err error) {
+		t, err = d.reader.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+		return err
+	})
+	return t, err
 }
 
 // now is the server's time, as it was at the last look, and what has passed here since.
@@ -415,9 +420,14 @@ func (d *postgres) now(clock) (t time.Time, shared bool) {
 
 func (d *postgres) set(now int64) { d.ahead.Store(now - system.steady().Microseconds()) }
 
-func (d *postgres) sync(ctx context.Context) error {
+func (d *postgres) sync(ctx context.Context) error { return d.ask(ctx, d.reads()) }
+
+// ask asks for the time.
+func (d *postgres) ask(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) error {
 	var now, since int64
-	err := d.reader.QueryRowContext(ctx, postgresNow).Scan(&now, &since)
+	err := q.QueryRowContext(ctx, postgresNow).Scan(&now, &since)
 	if err == nil {
 		d.set(now)
 		d.started.Store(since)

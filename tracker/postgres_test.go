@@ -140,10 +140,23 @@ func TestPostgresRestart(t *testing.T) {
 	ctx := OnWait(t.Context(), func(what string) { told <- what })
 	r := start(t, s, NewRun{})
 	done := make(chan error)
-	const n = 300
+	const n = 100
+	watcher := open(t, server.URL("postgres"))
+	watched := make(chan error)
+	go func() { // another process follows it to its end
+		for cursor := int64(0); ; {
+			runs, next, err := watcher.Watch(t.Context(), cursor)
+			if err != nil || runs[0].Status == Finished {
+				watched <- err
+				return
+			}
+			cursor = next
+		}
+	}()
 	go func() {
 		for i := range int64(n) {
-			if err := errors.Join(r.Log(ctx, i, map[string]float64{"m": float64(i)}), r.Note(ctx, fmt.Sprint(i))); err != nil {
+			if err := errors.Join(r.Log(ctx, i, map[string]float64{"m": float64(i)}), r.Note(ctx, fmt.Sprint(i)),
+				r.LogPicture(ctx, i, "p", grey(uint8(i))), r.LogArtifact(ctx, "a", strings.NewReader(fmt.Sprint(i)))); err != nil {
 				done <- err
 				return
 			}
@@ -153,7 +166,7 @@ func TestPostgresRestart(t *testing.T) {
 	for range 3 {
 		server.Restart(t)
 	}
-	must(t, <-done, r.Finish(ctx, nil))
+	must(t, <-done, r.Finish(ctx, nil), <-watched)
 	i := info(t, s, r.ID)
 	if i.Metrics["m"].LastStep != n-1 || len(i.Notes) != n {
 		t.Errorf("%+v, %d notes", i.Metrics, len(i.Notes))

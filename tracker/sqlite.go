@@ -29,8 +29,8 @@ type sqlite struct {
 }
 
 func (d *sqlite) name() string    { return d.given }
-func (d *sqlite) writes() pool    { return pool{d.writer, '?'} } // of $2 … $1 SQLite would number the first one 1
-func (d *sqlite) reads() pool     { return pool{d.reader, '?'} }
+func (d *sqlite) writes() pool    { return pool{d.writer, '?', d.again} } // of $2 … $1 SQLite would number the first one 1
+func (d *sqlite) reads() pool     { return pool{d.reader, '?', d.again} }
 func (d *sqlite) readOnly() error { return d.frozen }
 func (d *sqlite) private() bool   { return d.copied != "" }
 

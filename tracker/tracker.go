@@ -184,6 +184,10 @@ func (s *Store) ReadOnly() error {
 // There may be one: while a transaction is open nothing else of this process is written.
 func (s *Store) DB() *sql.DB { return s.db.writes().DB }
 
+// Await calls f, and again where the server went away meanwhile, for up to a minute. [OnWait] is told. f must have changed nothing
+// then.
+func (s *Store) Await(ctx context.Context, f func() error) error { return s.db.again(ctx, f) }
+
 // Server says whether the database is PostgreSQL's. Otherwise it is SQLite's.
 func (s *Store) Server() bool { return s.Path() == "" }
 
