@@ -349,7 +349,10 @@ func (d *postgres) again(ctx context.Context, f func() error) error {
 	told := false
 	for {
 		err := f()
-		if !isGone(err) || ctx.Err() != nil || time.Since(first) > lostTimeout {
+		switch {
+		case isGone(err) && ctx.Err() != nil:
+			return ctx.Err() // who asks again is told once
+		case !isGone(err) || time.Since(first) > lostTimeout:
 			if told {
 				Tell(ctx, "")
 			}
@@ -396,12 +399,14 @@ func isGone(err error) bool {
 		}
 		return strings.HasPrefix(e.Code, "08")
 	}
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting { // in the time that it had
+		return true
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)
-	return connecting || network || pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return network || pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (d *postgres) view(ctx context.Context) (*sql.Tx, error) {
