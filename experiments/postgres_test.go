@@ -22,7 +22,7 @@ func TestRoles(t *testing.T) {
 	}
 	psql("-c", "CREATE ROLE lab LOGIN")
 	t.Cleanup(func() {
-		cleanup := exec.Command("psql", "-q", url, "-c", "DROP OWNED BY hrlab_writer, hrlab_reader CASCADE", "-c", "DROP OWNED BY lab CASCADE", "-c", "DROP ROLE lab, gpu1, guest, hrlab_writer, hrlab_reader") //nolint:usetesting // the context of the test has ended
+		cleanup := exec.Command("psql", "-q", url, "-c", "DROP OWNED BY hrlab_writer, hrlab_reader CASCADE", "-c", "DROP OWNED BY lab CASCADE", "-c", "DROP ROLE lab, gpu1, guest, hrlab_writer, hrlab_reader")
 		if out, err := cleanup.CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}

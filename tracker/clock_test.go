@@ -148,7 +148,8 @@ func (db suite) wrongClockElsewhere(t *testing.T) {
 				t.Error(i.Status)
 			}
 			kill()
-			if behind == 0 { // one who saw it alive sees its beats stand still
+			switch {
+			case behind == 0: // one who saw it alive sees its beats stand still
 				hand.asleep = func() {}
 				_ = info(t, s, run)
 				hand.steady += beatTimeout / 2
@@ -159,13 +160,13 @@ func (db suite) wrongClockElsewhere(t *testing.T) {
 				if i := info(t, s, run); i.Status != Lost {
 					t.Error(i.Status)
 				}
-			} else if db.server { // one who has seen nothing has the server's time
+			case db.server: // one who has seen nothing has the server's time
 				execute(t, s, "UPDATE run SET beat = beat - 61000000")
 				other, _ := observer(0)
 				if i := info(t, other, run); i.Status != Lost {
 					t.Error(i.Status)
 				}
-			} else { // one who has seen nothing looks on
+			default: // one who has seen nothing looks on
 				other, look := observer(0)
 				if i := info(t, other, run); i.Status != Lost {
 					t.Error(i.Status)

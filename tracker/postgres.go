@@ -126,7 +126,7 @@ func newPostgres(given string) (*postgres, error) {
 	settings.Del("artifacts")
 	u.RawQuery = settings.Encode()
 	if d.config, err = pgx.ParseConfig(u.String()); err != nil {
-		reason := error(errors.New("not understood; allowed: postgres://USER@HOST/DATABASE"))
+		reason := errors.New("not understood; allowed: postgres://USER@HOST/DATABASE")
 		if cause, ok := errors.AsType[*pgconn.ParseConfigError](err); ok && cause.Unwrap() != nil {
 			reason = cause.Unwrap()
 		}
@@ -187,7 +187,8 @@ func (d *postgres) open(ctx context.Context) error {
 	}
 	answering, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := d.ask(answering, d.reader); err != nil {
+	once := func(_ context.Context, f func() error) error { return f() }
+	if err := d.ask(answering, pool{d.reader, '$', once}); err != nil {
 		if ctx.Err() == nil && answering.Err() != nil {
 			return fmt.Errorf("no answer within %v", answerTimeout)
 		}
@@ -428,9 +429,7 @@ func (d *postgres) set(now int64) { d.ahead.Store(now - system.steady().Microsec
 func (d *postgres) sync(ctx context.Context) error { return d.ask(ctx, d.reads()) }
 
 // ask asks for the time.
-func (d *postgres) ask(ctx context.Context, q interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) error {
+func (d *postgres) ask(ctx context.Context, q pool) error {
 	var now, since int64
 	err := q.QueryRowContext(ctx, postgresNow).Scan(&now, &since)
 	if err == nil {

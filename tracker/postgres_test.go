@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestPostgresTroubles(t *testing.T) {
 	}
 	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	defer silent.Close()
+	defer func() { must(t, silent.Close()) }()
 	program := postgrestest.New(t)
 	other, err := sql.Open("pgx", program)
 	must(t, err)
@@ -155,8 +156,8 @@ func TestPostgresRestart(t *testing.T) {
 	}()
 	go func() {
 		for i := range int64(n) {
-			if err := errors.Join(r.Log(ctx, i, map[string]float64{"m": float64(i)}), r.Note(ctx, fmt.Sprint(i)),
-				r.LogPicture(ctx, i, "p", grey(uint8(i))), r.LogArtifact(ctx, "a", strings.NewReader(fmt.Sprint(i)))); err != nil {
+			if err := errors.Join(r.Log(ctx, i, map[string]float64{"m": float64(i)}), r.Note(ctx, strconv.FormatInt(i, 10)),
+				r.LogPicture(ctx, i, "p", grey(uint8(i))), r.LogArtifact(ctx, "a", strings.NewReader(strconv.FormatInt(i, 10)))); err != nil {
 				done <- err
 				return
 			}

@@ -111,8 +111,8 @@ func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store
 // asFlag is the flag --db as text for a command line, with a space before it; empty for the default, and where a server's
 // database comes from the environment, maybe with a password.
 func (d dbFlags) asFlag() string {
-	text := ""
-	if d.DB != "hrlab.db" && !(tracker.IsServer(string(d.DB)) && string(d.DB) == os.Getenv("HRLAB_DB")) {
+	text, inherited := "", tracker.IsServer(string(d.DB)) && string(d.DB) == os.Getenv("HRLAB_DB")
+	if d.DB != "hrlab.db" && !inherited {
 		text = " " + option("db", d.DB.String())
 	}
 	if d.Artifacts != "" && d.Artifacts != os.Getenv("HRLAB_ARTIFACTS") {
