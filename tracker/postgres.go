@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,8 +82,11 @@ func WithoutPassword(given string) string {
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
 	}
-	if settings := u.Query(); settings.Has("password") {
-		settings.Del("password")
+	if HasPassword(given) {
+		settings := u.Query()
+		for _, secret := range secrets {
+			settings.Del(secret)
+		}
 		u.RawQuery = settings.Encode()
 	}
 	return u.String()
@@ -95,8 +99,11 @@ func HasPassword(given string) bool {
 		return false
 	}
 	_, in := u.User.Password()
-	return in || u.Query().Has("password")
+	return in || slices.ContainsFunc(secrets, u.Query().Has)
 }
+
+// secrets are the settings of a URL that nobody is to see.
+var secrets = []string{"password", "sslpassword"}
 
 // WithArtifacts is the url of a server's database whose artifacts are in a directory that all machines see.
 func WithArtifacts(given, directory string) (string, error) {

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
+	"golang.org/x/sync/errgroup"
+
 	"hrlab/tracker/postgrestest"
 )
 
@@ -22,10 +25,9 @@ func TestPostgresTroubles(t *testing.T) {
 	s := open(t, good)
 	execute(t, s, "DROP ROLE IF EXISTS nobody")
 	execute(t, s, "CREATE ROLE nobody LOGIN")
-	t.Cleanup(func() {
-		execute(t, open(t, good), "DROP OWNED BY nobody")
-		execute(t, open(t, good), "DROP ROLE nobody")
-	})
+	execute(t, s, "DROP ROLE IF EXISTS locked")
+	execute(t, s, "CREATE ROLE locked LOGIN PASSWORD 'right'")
+	defer func() { execute(t, s, "DROP ROLE locked"); execute(t, s, "DROP ROLE nobody") }()
 	u, err := url.Parse(good)
 	must(t, err)
 	with := func(change func(u *url.URL, settings url.Values)) string {
@@ -47,6 +49,7 @@ func TestPostgresTroubles(t *testing.T) {
 	for _, c := range []struct{ name, url, want string }{
 		{"no such database", with(func(u *url.URL, _ url.Values) { u.Path = "/none" }), "postgres://postgres@/none: there is no database none: createdb makes it"},
 		{"no such role", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("who", "secret") }), "the server refuses user who: role \"who\" does not exist"},
+		{"a wrong password", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("locked", "secret") }), "the server refuses user locked: password authentication failed for user \"locked\"; passwords are in ~/.pgpass"},
 		{"no right to make tables", with(func(u *url.URL, _ url.Values) { u.User, u.Path = url.UserPassword("nobody", "secret"), "/postgres" }), "permission denied for schema public"},
 		{"nobody there", "postgres://lab:secret@127.0.0.1:1/lab", "postgres://lab@127.0.0.1:1/lab: cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"no answer", "postgres://lab:secret@" + silent.Addr().String() + "/lab?connect_timeout=1", "no answer within 1s"},
@@ -61,6 +64,43 @@ func TestPostgresTroubles(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
+	}
+}
+
+// A database of every earlier schema is upgraded, by whoever of many comes first, and nothing of it is lost.
+func TestPostgresUpgrade(t *testing.T) {
+	for old := int64(1); old < schema; old++ {
+		given, ctx := postgrestest.New(t), t.Context()
+		db, err := sql.Open("pgx", given)
+		must(t, err)
+		all, err := postgresMigrations()
+		must(t, err)
+		provider, err := goose.NewProvider(goose.DialectPostgres, db, nil, goose.WithGoMigrations(all...))
+		must(t, err)
+		_, err = provider.UpTo(ctx, old)
+		must(t, err)
+		for _, statement := range []string{"INSERT INTO experiment (name) VALUES ('e')", "INSERT INTO run (experiment, name, status, created, changed) VALUES (1, 'old', 'finished', 7, 0)"} {
+			_, err = db.ExecContext(ctx, statement)
+			must(t, err)
+		}
+		must(t, db.Close())
+		var opening errgroup.Group
+		for range 8 {
+			opening.Go(func() error {
+				s, err := Open(ctx, given)
+				if err != nil {
+					return err
+				}
+				return s.Close()
+			})
+		}
+		must(t, opening.Wait())
+		s := open(t, given)
+		if i, err := s.Run(ctx, "old"); err != nil || i.Created.UnixMicro() != 7 {
+			t.Errorf("%+v %v", i, err)
+		}
+		must(t, start(t, s, NewRun{}).Finish(ctx, nil))
+		whole(t, s)
 	}
 }
 
@@ -192,5 +232,18 @@ func TestPostgresTells(t *testing.T) {
 	case <-news:
 	case <-ctx.Done():
 		t.Error("not told")
+	}
+}
+
+// A URL is shown without what is secret in it, and otherwise as it is.
+func TestWithoutPassword(t *testing.T) {
+	for given, want := range map[string]string{
+		"hrlab.db": "hrlab.db", "postgres://lab@h/d?artifacts=/a%20b&host=/s": "postgres://lab@h/d?artifacts=/a%20b&host=/s",
+		"postgres://lab:secret@h:1/d": "postgres://lab@h:1/d", "postgresql://h/d?password=secret&sslmode=require": "postgresql://h/d?sslmode=require",
+		"postgres://lab:secret@h/d?sslpassword=secret": "postgres://lab@h/d", "postgres://lab:secret@[": "postgres://",
+	} {
+		if got := WithoutPassword(given); got != want || strings.HasSuffix(want, "/d") && !HasPassword(given) {
+			t.Errorf("%s: %s, want %s", given, got, want)
+		}
 	}
 }

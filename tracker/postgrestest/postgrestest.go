@@ -22,7 +22,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 )
 
-// New makes an empty database, of role postgres, which goes with the test. The first call starts the server. It reaches no
+// New makes an empty database, of role postgres, which goes with the test. Only a role called locked needs a password. The first call starts the server. It reaches no
 // disk: nothing waits for one.
 //
 // Where PostgreSQL is missing the test is skipped, or fails with HRLAB_TEST_REQUIRE_POSTGRES.
@@ -171,6 +171,10 @@ func start(more ...string) (s Server, err error) {
 	}
 	settings := fmt.Sprintf("listen_addresses = ''\nunix_socket_directories = '%s'\nport = %d\nfsync = off\nmax_connections = 300\n%s\n", s.folder, port, strings.Join(more, "\n"))
 	if err := os.WriteFile(filepath.Join(s.data(), "postgresql.auto.conf"), []byte(settings), 0o600); err != nil {
+		return s, err
+	}
+	const rules = "local all locked scram-sha-256\nlocal all all trust\n"
+	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(rules), 0o600); err != nil {
 		return s, err
 	}
 	// The shell reads until this process has ended, and then ends the server.
