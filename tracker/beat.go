@@ -194,7 +194,7 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 	}
 	return s.transact(ctx, func(t tx) error {
 		changed, next := int64(0), 1 // the number that they get is taken in the end, where there are some
-		if t.dialect == '$' {
+		if t.counts() {
 			next = 0
 		}
 		for _, c := range lost {

@@ -63,6 +63,9 @@ func (d dialect) bind(statement string) string {
 	return strings.ReplaceAll(statement, "$", string(d))
 }
 
+// counts says whether every transaction is counted as a change when it begins: see postgresBegin.
+func (d dialect) counts() bool { return d == '$' }
+
 // pool holds connections. Its queries wait for a database that went away.
 type pool struct {
 	*sql.DB

@@ -58,7 +58,7 @@ func (s *Store) now() time.Time {
 
 // nextChange counts a change, once in a transaction at least.
 func (t tx) nextChange() error {
-	if t.dialect == '$' { // it began with that
+	if t.counts() {
 		return nil
 	}
 	return t.all(nil, sqlNextChange)
