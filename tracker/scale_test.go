@@ -72,7 +72,7 @@ func (db suite) manySteps(t *testing.T) {
 	for first := int64(0); first < n; first += batch {
 		for i := range points {
 			step := first + int64(i)
-			points[i] = Point{"m", step, math.Sin(float64(step) / 1e5)}
+			points[i] = Point{"m", step, math.Sin(float64(step) * math.Pi / float64(n))}
 		}
 		must(t, r.LogBatch(t.Context(), points))
 	}
