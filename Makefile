@@ -32,7 +32,8 @@ test: tools build ## set everything up and run every test
 	@command -v ffmpeg >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends ffmpeg; } >/dev/null || { echo "FFmpeg is missing: apt-get install ffmpeg" >&2; exit 2; }
 	@$(call pip,tracker/testdata/tensorboard.txt,$(TENSORBOARD))
 	@$(call pip,tracker/mlflow/testdata/requirements.txt,$(MLFLOW))
-	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_REQUIRE_FFMPEG=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends postgresql; } >/dev/null || { echo "PostgreSQL is missing: apt-get install postgresql" >&2; exit 2; }
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_REQUIRE_FFMPEG=1 HRLAB_TEST_REQUIRE_POSTGRES=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
 
 # What the tests of exports read event files by; 45 MB, by pip, with pinned hashes.

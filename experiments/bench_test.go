@@ -9,6 +9,7 @@ import (
 	"hrlab/hrstyle/sample"
 	"hrlab/picture"
 	"hrlab/tracker"
+	"hrlab/tracker/postgrestest"
 )
 
 // What a sweep of 6 trials at 128 px, 60 steps each, takes beside the same fits alone, on the best device.
@@ -72,20 +73,27 @@ func BenchmarkEnqueue(b *testing.B) {
 		b.Fatal(err)
 	}
 	trials := Repeat(List(hrstyle.Default), 10_000)
-	for b.Loop() {
-		store, err := tracker.Open(b.Context(), filepath.Join(b.TempDir(), "hrlab.db"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		queue, err := OpenQueue(b.Context(), store)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := queue.Enqueue(b.Context(), "e", vgg, pair, trials, 0); err != nil {
-			b.Fatal(err)
-		}
-		if err := store.Close(); err != nil {
-			b.Fatal(err)
-		}
+	for name, url := range map[string]func(b *testing.B) string{
+		"SQLite":     func(b *testing.B) string { return filepath.Join(b.TempDir(), "hrlab.db") },
+		"PostgreSQL": func(b *testing.B) string { return postgrestest.Start(b, "fsync = on").URL("postgres") },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				queue, err := OpenQueue(b.Context(), openStore(b, url(b)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if _, err := queue.Enqueue(b.Context(), "e", vgg, pair, trials, 0); err != nil {
+					b.Fatal(err)
+				}
+				enqueued := time.Now()
+				if state, _, err := queue.State(b.Context()); err != nil || state[tracker.Queued] != len(trials) {
+					b.Fatal(state, err)
+				}
+				b.ReportMetric(time.Since(enqueued).Seconds()*1000, "ms/status")
+			}
+		})
 	}
 }

@@ -3,11 +3,13 @@ package experiments
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
+	"hrlab/tracker/postgrestest"
 )
 
 // suite are the tests that the queue passes whatever its database. What only SQLite has is tested elsewhere: faults of rows
@@ -16,9 +18,8 @@ type suite struct {
 	empty func(t testing.TB) (url string) // makes a database, of which many stores may be opened
 }
 
-// exercise runs all of the suite on databases that empty makes.
-func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
-	db := suite{empty}
+// exercise runs all of the suite.
+func (db suite) exercise(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T)
@@ -51,7 +52,22 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 
 var onSQLite = suite{func(t testing.TB) string { return filepath.Join(t.TempDir(), "hrlab.db") }}
 
-func TestConformance(t *testing.T) { exercise(t, onSQLite.empty) }
+func TestSQLite(t *testing.T) { onSQLite.exercise(t) }
+
+// The files of artifacts are in a directory here: the tracker's own tests keep them in the database, too.
+func TestPostgreSQL(t *testing.T) {
+	suite{func(t testing.TB) string {
+		return postgrestest.New(t) + "&artifacts=" + filepath.Join(t.TempDir(), "artifacts")
+	}}.exercise(t)
+}
+
+// artifactsOf is the directory of artifacts.
+func artifactsOf(store *tracker.Store) string {
+	if _, directory, ok := strings.Cut(store.URL(), "&artifacts="); ok {
+		return directory
+	}
+	return store.Path() + ".artifacts"
+}
 
 func openStore(t testing.TB, url string) *tracker.Store {
 	t.Helper()

@@ -36,7 +36,7 @@ func saveGenerator(t *testing.T, lab Lab, path string) {
 // artifactFiles are the files of all artifacts.
 func artifactFiles(t *testing.T, store *tracker.Store) (files []string) {
 	t.Helper()
-	err := filepath.WalkDir(store.Path()+".artifacts", func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(artifactsOf(store), func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() && entry.Name() != ".lock" {
 			files = append(files, path)
 		}
@@ -113,7 +113,7 @@ func (db suite) files(t *testing.T) {
 	}
 	for _, id := range ids { // a machine that has other folders does them as well
 		var args string
-		if err := lab.Tracker.DB().QueryRowContext(ctx, fmt.Sprintf("SELECT json(args) FROM river_job WHERE json_extract(args, '$.run') = %d", id)).Scan(&args); err != nil || strings.Contains(args, dir) {
+		if err := q.jobs.db.QueryRowContext(ctx, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id)).Scan(&args); err != nil || strings.Contains(args, dir) {
 			t.Errorf("a job with a path: %s %v", args, err)
 		}
 	}
@@ -123,7 +123,7 @@ func (db suite) files(t *testing.T) {
 	}
 
 	// A trial that a sweep is at when it is queued has its files when that sweep's process is gone.
-	store, err := tracker.Open(ctx, lab.Tracker.Path())
+	store, err := tracker.Open(ctx, lab.Tracker.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func (db suite) oldJobs(t *testing.T) {
 		config.Seed = seed // of no effect, but for the digest
 		id = enqueue(t, lab, q, pair, Trial{Config: config})[0]
 		var text string
-		if err := lab.Tracker.DB().QueryRowContext(ctx, fmt.Sprintf("SELECT json(args) FROM river_job WHERE json_extract(args, '$.run') = %d", id)).Scan(&text); err != nil {
+		if err := q.jobs.db.QueryRowContext(ctx, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id)).Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		args := map[string]any{}
@@ -188,10 +188,10 @@ func (db suite) oldJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		do(t, lab.Tracker, "UPDATE river_job SET args = jsonb(?1) WHERE json_extract(args, '$.run') = ?2", string(was), id)
-		do(t, lab.Tracker, "DELETE FROM artifact WHERE run = ?1", id)
+		do(t, lab.Tracker, "UPDATE river_job SET args = {jsonb $1} WHERE CAST(args ->> 'run' AS BIGINT) = $2", string(was), id)
+		do(t, lab.Tracker, "DELETE FROM artifact WHERE run = $1", id)
 		if !kept {
-			do(t, lab.Tracker, "DELETE FROM river_job WHERE json_extract(args, '$.run') = ?1", id)
+			do(t, lab.Tracker, "DELETE FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = $1", id)
 		}
 		return id
 	}
@@ -213,7 +213,7 @@ func (db suite) oldJobs(t *testing.T) {
 	}
 	other := hrstyle.Pair{Content: pair.Style, Style: pair.Content} // not the pair that the worker has at hand
 	between := enqueue(t, lab, q, other, Trial{Config: quick()})
-	do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE json_extract(args, '$.run') = ?1", absent)
+	do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE CAST(args ->> 'run' AS BIGINT) = $1", absent)
 	if err := lab.Work(ctx, true, func(Progress) {}); !errors.Is(err, ErrUnfit) || !strings.HasSuffix(err.Error(), style+": no such file or directory") || status(t, lab, between[0]) != tracker.Finished {
 		t.Errorf("a file that is away: %v", err)
 	}
@@ -243,7 +243,7 @@ func (db suite) oldJobs(t *testing.T) {
 		between := quick()
 		between.Seed = id
 		enqueue(t, lab, q, other, Trial{Config: between})
-		do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE json_extract(args, '$.run') = ?1", id)
+		do(t, lab.Tracker, "UPDATE river_job SET priority = 4 WHERE CAST(args ->> 'run' AS BIGINT) = $1", id)
 		if worked := lab.Work(ctx, true, func(Progress) {}); err != nil || !errors.Is(worked, ErrTrials) {
 			t.Fatal(err, worked)
 		}

@@ -51,7 +51,7 @@ func (f *following) changed(ctx context.Context) (c change, err error) {
 		}
 		pause := time.Second
 		if time.Since(f.asked) >= pause {
-			if c.gone, err = goneRuns(ctx, f.store.DB(), f.ids); err == nil {
+			if c.gone, err = goneRuns(ctx, f.store, f.ids); err == nil {
 				c.unfit, err = f.unfit(ctx)
 			}
 			if err == nil {

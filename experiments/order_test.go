@@ -20,7 +20,7 @@ func (db suite) order(t *testing.T) {
 	info := func() []tracker.Info { return infos(t, lab.Tracker, []int64{id}) }
 	start := func() *exec.Cmd {
 		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), "HRLAB_TEST_WORKER="+lab.Tracker.Path())
+		c.Env = append(os.Environ(), "HRLAB_TEST_WORKER="+lab.Tracker.URL())
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -164,7 +164,9 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			if info.Status == tracker.Finished {
 				continue
 			}
-			again = append(again, info.ID)
+			if ok {
+				again = append(again, info.ID)
+			}
 			for name, place := range one.files {
 				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
 					return err
@@ -242,7 +244,7 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 	if err := q.findLost(ctx); err != nil {
 		return 0, err
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
@@ -252,7 +254,7 @@ func (q *Queue) cancel(ctx context.Context, ids []int64) (n int, err error) {
 			return err
 		}
 		n = len(cancelled)
-		return closeOver(ctx, tx)
+		return q.jobs.closeOverIn(ctx, tx)
 	})
 	if err != nil {
 		return 0, err
@@ -277,7 +279,7 @@ func (q *Queue) Retry(ctx context.Context, runs []tracker.Info) (n int, err erro
 			ids = append(ids, info.ID)
 		}
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		trials, err := q.jobs.ofQueue(ctx, tx, ids)
 		if err != nil {
 			return err
@@ -302,7 +304,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 	if err := q.findLost(ctx); err != nil {
 		return nil, err
 	}
-	if err := closeOver(ctx, q.jobs.db); err != nil {
+	if err := q.jobs.closeOver(ctx); err != nil {
 		return nil, err
 	}
 	closed, cancelled, bare, err := q.jobs.stray(ctx)
@@ -330,7 +332,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 			return nil, err
 		}
 	}
-	err = q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err = q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		stopped, err := q.store.Cancel(ctx, tx, cancelled)
 		if err != nil {
 			return err

@@ -140,7 +140,7 @@ func (db suite) workerKilled(t *testing.T) {
 	config := testConfig()
 	config.Steps = 25
 	q, ids := queued(t, lab, Grid(config, ContentWeight(5, 50)))
-	path := lab.Tracker.Path()
+	path := lab.Tracker.URL()
 	child := func() *exec.Cmd {
 		c := exec.Command(os.Args[0])
 		c.Env = append(os.Environ(), "HRLAB_TEST_WORKER="+path)

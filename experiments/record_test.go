@@ -81,7 +81,7 @@ func TestKept(t *testing.T) {
 		}
 	}
 	folder := func() func() {
-		artifacts, aside := lab.Tracker.Path()+".artifacts", filepath.Join(t.TempDir(), "aside")
+		artifacts, aside := artifactsOf(lab.Tracker), filepath.Join(t.TempDir(), "aside")
 		if err := errors.Join(os.Rename(artifacts, aside), os.WriteFile(artifacts, nil, 0o666)); err != nil {
 			t.Fatal(err)
 		}
@@ -256,5 +256,5 @@ func artifactFile(t *testing.T, store *tracker.Store, run int64, name string) st
 	if err != nil || i < 0 {
 		t.Fatalf("run %d has no %s: %v %v", run, name, artifacts, err)
 	}
-	return filepath.Join(store.Path()+".artifacts", artifacts[i].Digest[:2], artifacts[i].Digest)
+	return filepath.Join(artifactsOf(store), artifacts[i].Digest[:2], artifacts[i].Digest)
 }

@@ -4,15 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 	"github.com/riverqueue/river/rivertype"
@@ -42,14 +44,19 @@ const queueName = "trials"
 // jobs are the jobs of trials: River's tables, which riverqueue.com documents, in the tracker's database. A job's run is in
 // its arguments; it is closed when it has a time of finalization.
 type jobs struct {
-	db     *sql.DB // the connection that writes
+	store  *tracker.Store
+	db     querier // the connection that writes
 	client *river.Client[*sql.Tx]
 }
 
 // openJobs makes River's tables where they are missing.
 func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
-	j.db = store.DB()
-	driver, quiet := riversqlite.New(j.db), slog.New(slog.DiscardHandler)
+	j.store, j.db = store, bound{store, store.DB()}
+	var driver riverdriver.Driver[*sql.Tx] = riversqlite.New(store.DB())
+	if store.Server() {
+		driver = riverdatabasesql.New(store.DB())
+	}
+	quiet := slog.New(slog.DiscardHandler)
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
 		return j, err
@@ -58,9 +65,10 @@ func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
 		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 		return err
 	}
-	if store.ReadOnly() == nil {
+	switch {
+	case store.ReadOnly() == nil:
 		err = store.Locked(ctx, migrate) // two that migrate at once fail
-	} else {
+	case !store.Server():
 		err = migrate() // in the private copy
 	}
 	if err != nil {
@@ -70,48 +78,67 @@ func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
 	return j, err
 }
 
-// Statements on River's tables and, to know which trials are over, on the tracker's. Lists of ids are JSON.
+// Statements on River's tables and, to know which trials are over, on the tracker's, in the SQL that SQLite and PostgreSQL share;
+// what is in braces is in a dialect. Lists of ids are JSON.
 const (
-	sqlRegister = `INSERT INTO river_queue (name) VALUES (?1) ON CONFLICT (name) DO NOTHING`
-	sqlPaused   = `SELECT count(*) FROM river_queue WHERE name = ?1 AND paused_at IS NOT NULL`
+	sqlRegister = `INSERT INTO river_queue (name, updated_at) VALUES ($1, CURRENT_TIMESTAMP) ON CONFLICT (name) DO NOTHING`
+	sqlPaused   = `SELECT count(*) FROM river_queue WHERE name = $1 AND paused_at IS NOT NULL`
 
 	sqlIsOpen = `queue = 'trials' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')` // River has an index of these
-	sqlTrials = `FROM river_job j JOIN run r ON r.id = json_extract(j.args, '$.run') WHERE ` + sqlIsOpen + ` AND r.deleted IS NULL`
+	sqlTrials = `FROM river_job j JOIN run r ON r.id = CAST(j.args ->> 'run' AS BIGINT) WHERE ` + sqlIsOpen + ` AND r.deleted IS NULL`
 	sqlCounts = `SELECT count(*), r.status FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
-		OR r.id IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
+		OR r.id IN (SELECT CAST(args ->> 'run' AS BIGINT) FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
 	sqlOpen    = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
-	sqlWaiting = `SELECT j.id, r.id, json(j.args) ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
-		ORDER BY j.priority, j.scheduled_at, j.id LIMIT ?1 OFFSET ?2`
+	sqlWaiting = `SELECT j.id, r.id, {json j.args} ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
+		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $1 OFFSET $2`
 	// What workers said of trials that they left to others: reasons by worker, in the job's metadata.
 	sqlUnfit = `SELECT t.run, u.key, u.value FROM (SELECT r.id AS run, j.metadata AS metadata ` + sqlTrials + ` AND r.status IN ('queued', 'lost')) t,
-		json_each(json(t.metadata), '$.unfit') u ORDER BY t.run, u.key`
-	sqlSetUnfit = `UPDATE river_job SET metadata = jsonb_patch(metadata, json_object('unfit', json_object(?2, ?3))) WHERE id IN (SELECT value FROM json_each(?1))`
+		{unfit of t.metadata} u ORDER BY t.run, u.key`
+	sqlSetUnfit = `UPDATE river_job SET metadata = {metadata with unfit $2 $3} WHERE id IN ({ids $1})`
 
-	sqlOfQueue = `SELECT value FROM json_each(?1) WHERE value IN (SELECT json_extract(args, '$.run') FROM river_job WHERE kind = 'trial')
-		OR value IN (SELECT id FROM run WHERE status = 'queued')`
+	sqlOfQueue = `SELECT id FROM ({ids $1}) AS list WHERE id IN (SELECT CAST(args ->> 'run' AS BIGINT) FROM river_job WHERE kind = 'trial')
+		OR id IN (SELECT id FROM run WHERE status = 'queued')`
 	// Of every run the newest job.
-	sqlReopen = `UPDATE river_job SET state = 'available', finalized_at = NULL, scheduled_at = ?2,
-		metadata = jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')
-		WHERE id IN (SELECT max(id) FROM river_job WHERE kind = 'trial' AND json_extract(args, '$.run') IN (SELECT value FROM json_each(?1))
-		GROUP BY json_extract(args, '$.run')) RETURNING json_extract(args, '$.run')`
+	sqlReopen = `UPDATE river_job SET state = 'available', finalized_at = NULL, scheduled_at = $2,
+		metadata = {metadata as new}
+		WHERE id IN (SELECT max(id) FROM river_job WHERE kind = 'trial' AND CAST(args ->> 'run' AS BIGINT) IN ({ids $1})
+		GROUP BY CAST(args ->> 'run' AS BIGINT)) RETURNING CAST(args ->> 'run' AS BIGINT)`
 
 	// Queued runs without an open job, and whether an earlier version cancelled the last one; NULL where there is none.
-	sqlStray = `SELECT r.id, (SELECT json_extract(j.metadata, '$.cancel_attempted_at') IS NOT NULL FROM river_job j
-			WHERE j.kind = 'trial' AND json_extract(j.args, '$.run') = r.id ORDER BY j.id DESC LIMIT 1)
+	sqlStray = `SELECT r.id, (SELECT j.metadata ->> 'cancel_attempted_at' IS NOT NULL FROM river_job j
+			WHERE j.kind = 'trial' AND CAST(j.args ->> 'run' AS BIGINT) = r.id ORDER BY j.id DESC LIMIT 1)
 		FROM run r WHERE r.status = 'queued' AND r.deleted IS NULL
-		AND r.id NOT IN (SELECT json_extract(args, '$.run') FROM river_job WHERE ` + sqlIsOpen + `)`
+		AND r.id NOT IN (SELECT CAST(args ->> 'run' AS BIGINT) FROM river_job WHERE ` + sqlIsOpen + `)`
 	// Open jobs whose run is over or gone.
-	sqlIsOver    = sqlIsOpen + ` AND json_extract(args, '$.run') NOT IN (SELECT id FROM run WHERE status IN ('queued', 'running', 'lost'))`
+	sqlIsOver    = sqlIsOpen + ` AND CAST(args ->> 'run' AS BIGINT) NOT IN (SELECT id FROM run WHERE status IN ('queued', 'running', 'lost'))`
 	sqlOver      = `SELECT count(*) FROM river_job WHERE ` + sqlIsOver
-	sqlCloseOver = `UPDATE river_job SET finalized_at = ?1, state = CASE WHEN json_extract(args, '$.run') IN (SELECT id FROM run WHERE status <> 'finished')
-		THEN 'cancelled' ELSE 'completed' END WHERE ` + sqlIsOver
+	sqlCloseOver = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE ` + sqlIsOver +
+		` AND CAST(args ->> 'run' AS BIGINT) IN (SELECT id FROM run WHERE status <> 'finished')`
+	sqlCloseRest = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE ` + sqlIsOver
 	// Jobs that nobody asks for any more.
-	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < ?1
-		OR finalized_at IS NOT NULL AND json_extract(args, '$.run') NOT IN (SELECT id FROM run))`
+	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < $1
+		OR finalized_at IS NOT NULL AND CAST(args ->> 'run' AS BIGINT) NOT IN (SELECT id FROM run))`
 
-	sqlGone    = `SELECT value FROM json_each(?1) WHERE value NOT IN (SELECT id FROM run)`
-	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN (SELECT value FROM json_each(?1))`
+	sqlGone    = `SELECT id FROM ({ids $1}) AS list WHERE id NOT IN (SELECT id FROM run)`
+	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN ({ids $1})`
 )
+
+// Dialects of these statements, by whether the database is on a server.
+var dialects = map[bool]*strings.Replacer{
+	false: strings.NewReplacer("$", "?", "{ids $1}", "SELECT value AS id FROM json_each(?1)",
+		"{json args}", "json(args)", "{json j.args}", "json(j.args)", "{unfit of t.metadata}", "json_each(json(t.metadata), '$.unfit')",
+		"{metadata with unfit $2 $3}", "jsonb_patch(metadata, json_object('unfit', json_object(?2, ?3)))",
+		"{metadata as new}", "jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')"),
+	true: strings.NewReplacer("{ids $1}", "SELECT CAST(value AS BIGINT) AS id FROM json_array_elements_text(CAST($1 AS JSON))",
+		"{json args}", "CAST(args AS TEXT)", "{json j.args}", "CAST(j.args AS TEXT)", "{unfit of t.metadata}", "jsonb_each_text(t.metadata -> 'unfit')",
+		"{metadata with unfit $2 $3}", "metadata || jsonb_build_object('unfit', COALESCE(metadata -> 'unfit', '{}') || jsonb_build_object(CAST($2 AS TEXT), CAST($3 AS TEXT)))",
+		"{metadata as new}", "metadata - 'cancel_attempted_at' - 'unfit'"),
+}
+
+// bind puts a statement in the dialect of a store's database.
+func bind(store *tracker.Store, statement string) string {
+	return dialects[store.Server()].Replace(statement)
+}
 
 // querier is the connection that writes, or a transaction of it.
 type querier interface {
@@ -119,6 +146,42 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
+
+// bound takes statements in no dialect. Its queries wait for a server that went away, but for those within a transaction.
+type bound struct {
+	store *tracker.Store
+	querier
+}
+
+func (b bound) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
+	err = b.await(ctx, func() (err error) {
+		rows, err = b.querier.QueryContext(ctx, bind(b.store, query), args...)
+		return err
+	})
+	return rows, err
+}
+
+func (b bound) QueryRowContext(ctx context.Context, query string, args ...any) (row *sql.Row) {
+	_ = b.await(ctx, func() error {
+		row = b.querier.QueryRowContext(ctx, bind(b.store, query), args...)
+		return row.Err()
+	}) // the row has the error
+	return row
+}
+
+func (b bound) await(ctx context.Context, f func() error) error {
+	if _, within := b.querier.(*sql.Tx); within {
+		return f()
+	}
+	return b.store.Await(ctx, f)
+}
+
+func (b bound) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return b.querier.ExecContext(ctx, bind(b.store, query), args...)
+}
+
+// in is a transaction that takes statements in no dialect.
+func (j jobs) in(tx *sql.Tx) querier { return bound{j.store, tx} }
 
 // each reads the rows of a query; row must be quick.
 func each(ctx context.Context, db querier, query string, args []any, row func(scan func(dest ...any) error) error) error {
@@ -166,25 +229,19 @@ func list(ids []int64) string {
 	return string(text)
 }
 
-// stamp is a time as River writes it to SQLite.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
+// stamp is a time as River writes it to SQLite; PostgreSQL needs the zone.
+func (j jobs) stamp(t time.Time) string {
+	layout := "2006-01-02 15:04:05.000"
+	if j.store.Server() {
+		layout += "Z07:00"
+	}
+	return t.UTC().Format(layout)
+}
 
 // count reads a query's one number.
 func (j jobs) count(ctx context.Context, query string, args ...any) (n int, err error) {
 	err = j.db.QueryRowContext(ctx, query, args...).Scan(&n)
 	return n, err
-}
-
-// transaction runs f in a transaction of the one connection that writes: f must be quick.
-func (j jobs) transaction(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := j.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
 }
 
 // pause keeps workers from taking jobs, and resume ends that.
@@ -299,12 +356,12 @@ func (j jobs) setUnfit(ctx context.Context, ids []int64, worker, why string) err
 
 // ofQueue are those of runs that are, or were, in the queue.
 func (j jobs) ofQueue(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
-	return column(ctx, tx, sqlOfQueue, list(runs))
+	return column(ctx, j.in(tx), sqlOfQueue, list(runs))
 }
 
 // reopen opens the newest job of each of runs that has one, and returns these runs.
 func (j jobs) reopen(ctx context.Context, tx *sql.Tx, runs []int64) ([]int64, error) {
-	return column(ctx, tx, sqlReopen, list(runs), stamp(time.Now()))
+	return column(ctx, j.in(tx), sqlReopen, list(runs), j.stamp(time.Now()))
 }
 
 // stray are queued runs that have no open job, by what became of the last one: closed, cancelled, or there was none.
@@ -327,24 +384,33 @@ func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err e
 }
 
 // closeOver closes open jobs whose run is over or gone. It writes only where there are some.
-func closeOver(ctx context.Context, db querier) error {
-	n := 0
-	err := db.QueryRowContext(ctx, sqlOver).Scan(&n)
-	if err == nil && n > 0 {
-		_, err = db.ExecContext(ctx, sqlCloseOver, stamp(time.Now()))
+func (j jobs) closeOver(ctx context.Context) error {
+	n, err := j.count(ctx, sqlOver)
+	if err != nil || n == 0 {
+		return err
 	}
-	return err
+	return j.store.Transaction(ctx, func(tx *sql.Tx) error { return j.closeOverIn(ctx, tx) })
+}
+
+// closeOverIn is closeOver within a transaction.
+func (j jobs) closeOverIn(ctx context.Context, tx *sql.Tx) error {
+	for _, statement := range []string{sqlCloseOver, sqlCloseRest} {
+		if _, err := j.in(tx).ExecContext(ctx, statement, j.stamp(time.Now())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget deletes the jobs of finished trials that were closed so long ago, and closed ones whose run is gone.
 func (j jobs) forget(ctx context.Context, age time.Duration) error {
-	_, err := j.db.ExecContext(ctx, sqlForget, stamp(time.Now().Add(-age)))
+	_, err := j.db.ExecContext(ctx, sqlForget, j.stamp(time.Now().Add(-age)))
 	return err
 }
 
 // goneRuns are those of runs that are not there any more: deleted, and freed.
-func goneRuns(ctx context.Context, db querier, runs []int64) ([]int64, error) {
-	return column(ctx, db, sqlGone, list(runs))
+func goneRuns(ctx context.Context, store *tracker.Store, runs []int64) ([]int64, error) {
+	return column(ctx, bound{store, store.DB()}, sqlGone, list(runs))
 }
 
 // running counts those of runs that a process is at.

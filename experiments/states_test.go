@@ -18,7 +18,9 @@ import (
 // do executes a statement on the queue's database.
 func do(t *testing.T, store *tracker.Store, statement string, args ...any) {
 	t.Helper()
-	if _, err := store.DB().ExecContext(t.Context(), statement, args...); err != nil {
+	jsonb := map[bool]string{false: "jsonb($1)", true: "CAST($1 AS JSONB)"}[store.Server()]
+	statement = strings.ReplaceAll(statement, "{jsonb $1}", jsonb)
+	if _, err := (bound{store, store.DB()}).ExecContext(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
@@ -26,7 +28,7 @@ func do(t *testing.T, store *tracker.Store, statement string, args ...any) {
 // die makes the process that writes a run one that is not there.
 func die(t *testing.T, store *tracker.Store, run int64) {
 	t.Helper()
-	do(t, store, "UPDATE run SET pid = 999999999, token = ~token WHERE id = ?1", run)
+	do(t, store, "UPDATE run SET pid = 999999999, token = ~token WHERE id = $1", run)
 }
 
 func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {
@@ -41,7 +43,7 @@ func infos(t *testing.T, store *tracker.Store, ids []int64) []tracker.Info {
 // isOpen says whether a run has an open job.
 func isOpen(t *testing.T, q *Queue, run int64) bool {
 	t.Helper()
-	n, err := q.jobs.count(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL AND json_extract(args, '$.run') = ?1`, run)
+	n, err := q.jobs.count(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL AND CAST(args ->> 'run' AS BIGINT) = $1`, run)
 	if err != nil || n > 1 {
 		t.Fatalf("run %d has %d open jobs: %v", run, n, err)
 	}
@@ -82,7 +84,7 @@ func (db suite) states(t *testing.T) {
 			return errors.Join(err, run.Finish(ctx, errGivenBack))
 		},
 	}
-	other, err := tracker.Open(ctx, q.store.Path()) // a writer of this process that beats no more
+	other, err := tracker.Open(ctx, q.store.URL()) // a writer of this process that beats no more
 	if err == nil {
 		_, err = other.Take(ctx, id)
 	}
@@ -98,7 +100,7 @@ func (db suite) states(t *testing.T) {
 					do1("DELETE FROM river_job")
 					do1("INSERT INTO river_job (args, kind, queue, max_attempts, unique_key, unique_states) SELECT * FROM original")
 					do1(make)
-					do1("UPDATE run SET status = ?2, ended = NULL, cancelled = NULL, token = 7, pid = ?3 WHERE id = ?1", id, status, os.Getpid())
+					do1("UPDATE run SET status = $2, ended = NULL, cancelled = NULL, token = 7, pid = $3 WHERE id = $1", id, status, os.Getpid())
 					for _, action := range []string{first, second} {
 						if err := actions[action](infos(t, q.store, ids)[0]); err != nil {
 							t.Fatalf("%s: %v", name, err)
@@ -173,14 +175,14 @@ func (db suite) remembered(t *testing.T) {
 	ctx := t.Context()
 	args := func() (text string) {
 		t.Helper()
-		if err := q.store.DB().QueryRowContext(ctx, "SELECT json(args) FROM river_job").Scan(&text); err != nil {
+		if err := q.jobs.db.QueryRowContext(ctx, "SELECT {json args} FROM river_job").Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		return text
 	}
 	before := args()
 	do(t, q.store, "DELETE FROM river_job")
-	err := q.jobs.transaction(ctx, func(tx *sql.Tx) error {
+	err := q.store.Transaction(ctx, func(tx *sql.Tx) error {
 		id, err := q.store.Enqueue(ctx, tx, tracker.NewRun{Params: map[string]any{"size": "large"}})
 		ids = append(ids, id)
 		return err
@@ -203,7 +205,7 @@ func (db suite) remembered(t *testing.T) {
 func (db suite) unfitOfSeveral(t *testing.T) {
 	q, ids := db.queue(t, 2)
 	ctx := t.Context()
-	jobs, err := column(ctx, q.store.DB(), "SELECT id FROM river_job ORDER BY id")
+	jobs, err := column(ctx, q.jobs.db, "SELECT id FROM river_job ORDER BY id")
 	if err != nil || len(jobs) != 2 {
 		t.Fatal(jobs, err)
 	}

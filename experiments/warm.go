@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ import (
 // processes that hand their fits to it. The first of them starts it. A database has at most one for the same options.
 //
 // The file DATABASE.worker-OPTIONS, where OPTIONS is a digest, says who it is; it is locked as long as the worker lives.
-// DATABASE.worker-OPTIONS.log has what the worker prints.
+// DATABASE.worker-OPTIONS.log has what the worker prints. For a server's database every machine has one, in its cache directory.
 type Warm struct {
 	// Command is the worker, which calls Announce: hrlab worker --while PID.
 	Command func() *exec.Cmd
@@ -49,9 +50,22 @@ type announcement struct {
 }
 
 // workerFile is named by a digest of the options.
-func workerFile(store *tracker.Store, options hrstyle.Options) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{cmp.Or(options.Device, "auto"), cmp.Or(options.VGG, "auto")}))
-	return store.Path() + ".worker-" + hex.EncodeToString(sum[:4])
+func workerFile(store *tracker.Store, options hrstyle.Options) (string, error) {
+	about := []string{cmp.Or(options.Device, "auto"), cmp.Or(options.VGG, "auto")}
+	beside := store.Path()
+	if store.Server() {
+		about = append(about, store.URL())
+		cache, err := os.UserCacheDir()
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(cache, "hrlab"), 0o700)
+		}
+		if err != nil {
+			return "", err
+		}
+		beside = filepath.Join(cache, "hrlab", filepath.Base(store.Name()))
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", about))
+	return beside + ".worker-" + hex.EncodeToString(sum[:4]), nil
 }
 
 // ErrWorker says that the database has a warm worker with the same options already.
@@ -60,7 +74,11 @@ var ErrWorker = errors.New("another warm worker with these options is at this da
 // Announce makes this process the warm worker of a database with these options. It calls open for the engine when it is clear
 // that there is no other worker. Call release at the end. Where there is another the error wraps ErrWorker.
 func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrstyle.Engine, error)) (engine *hrstyle.Engine, release func(), err error) {
-	lock := flock.New(workerFile(store, options), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	file, err := workerFile(store, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	lock := flock.New(file, flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	// A process that only looks for the worker has the lock for a moment.
 	const limit, pause = 2 * time.Second, 5 * time.Millisecond
 	waiting, cancel := context.WithTimeout(context.Background(), limit)
@@ -69,7 +87,7 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = ErrWorker
 		}
-		return nil, nil, fmt.Errorf("%s: %w", store.Path(), err)
+		return nil, nil, fmt.Errorf("%s: %w", store.Name(), err)
 	}
 	write := func(text []byte) error { // in place: the lock is on this very file
 		return errors.Join(os.Truncate(lock.Path(), 0), os.WriteFile(lock.Path(), text, 0o666))
@@ -91,7 +109,11 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 
 // look says whether there is a warm worker with these options, and who it is if it is ready.
 func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive bool, err error) {
-	lock := flock.New(workerFile(store, options), flock.SetPermissions(0o666))
+	file, err := workerFile(store, options)
+	if err != nil {
+		return a, false, err
+	}
+	lock := flock.New(file, flock.SetPermissions(0o666))
 	defer lock.Close() //nolint:errcheck // it unlocks what was locked to look
 	free, err := lock.TryRLock()
 	if free || err != nil {
@@ -145,7 +167,11 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 
 // start starts a worker in a session of its own, so that Ctrl-C here does not reach it.
 func (w *Warm) start(store *tracker.Store) error {
-	log, err := os.Create(workerFile(store, w.Options) + ".log")
+	file, err := workerFile(store, w.Options)
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(file + ".log")
 	if err != nil {
 		return err
 	}

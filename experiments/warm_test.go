@@ -276,7 +276,11 @@ func TestWarmTwo(t *testing.T) {
 // One that looks for the worker does not keep it from beginning; a second worker is refused.
 func TestAnnounce(t *testing.T) {
 	lab := testLab(t)
-	looker := flock.New(workerFile(lab.Tracker, hrstyle.Options{}), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	file, err := workerFile(lab.Tracker, hrstyle.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looker := flock.New(file, flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	if err := looker.RLock(); err != nil {
 		t.Fatal(err)
 	}

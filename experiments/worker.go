@@ -372,7 +372,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	if w.ended++; failure != nil && !errors.Is(failure, context.Canceled) && !errors.Is(failure, tracker.ErrTaken) {
 		w.failed++
 	}
-	return true, errors.Join(err, closeOver(always, w.queue.jobs.db))
+	return true, errors.Join(err, w.queue.jobs.closeOver(always))
 }
 
 // fit fits a trial that was taken, until ctx is done or the trial is cancelled. A panic fails the trial alone.

@@ -268,7 +268,7 @@ func (db suite) takenOver(t *testing.T) {
 	pair := testPair
 	begin := func(config hrstyle.Config) (id int64) { // one that is at step 0, in a store that beats no more
 		t.Helper()
-		store, err := tracker.Open(t.Context(), lab.Tracker.Path())
+		store, err := tracker.Open(t.Context(), lab.Tracker.URL())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func (db suite) takenOver(t *testing.T) {
 	for name, end := range map[string]func(id int64){
 		"dead": func(id int64) { die(t, lab.Tracker, id) },
 		"left": func(id int64) {
-			do(t, lab.Tracker, "UPDATE run SET status = 'queued', changed = 1 + (SELECT n FROM change) WHERE id = ?1", id)
+			do(t, lab.Tracker, "UPDATE run SET status = 'queued', changed = 1 + (SELECT n FROM change) WHERE id = $1", id)
 			do(t, lab.Tracker, "UPDATE change SET n = n + 1")
 		},
 	} {

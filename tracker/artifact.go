@@ -36,19 +36,25 @@ func (r *Run) addArtifact(ctx context.Context, a Artifact, content io.Reader) er
 		if a.Digest != "" && a.Digest != file.Digest {
 			return fmt.Errorf("artifact %q: its sha256 is %s, not %s", a.Name, file.Digest, a.Digest)
 		}
-		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
+		return r.write(ctx, func(t tx) error {
+			file.kept = false // of another try
+			return file.addTo(t, r.ID, a.Name, a.Time)
+		})
 	})
 }
 
 // shareArtifact makes a file that is there already, with the digest of a, an artifact of the run.
 func (r *Run) shareArtifact(ctx context.Context, a Artifact) error {
 	return r.store.keep(ctx, nil, func(k *keeping) error {
-		info, err := os.Stat(r.store.files.find(a.Digest))
+		size, err := r.store.files.size(ctx, r.store.db.reads(), a.Digest)
 		if err != nil {
 			return a.trouble(r.ID, err)
 		}
-		file := &File{a.Digest, info.Size(), k}
-		return r.write(ctx, func(t tx) error { return file.addTo(t, r.ID, a.Name, a.Time) })
+		file := &File{Digest: a.Digest, Size: size, of: k}
+		return r.write(ctx, func(t tx) error {
+			file.kept = false // of another try
+			return file.addTo(t, r.ID, a.Name, a.Time)
+		})
 	})
 }
 
@@ -61,9 +67,8 @@ func (r *Run) shareArtifact(ctx context.Context, a Artifact) error {
 // neither runs nor files behind. If the process is killed there are no runs, and [Store.GC] removes the files. f must
 // be quick, and must use nothing of the store but what takes the transaction: it would wait for itself.
 func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx, files []*File) error) error {
-	s.environment() // takes a while, and Enqueue needs it within the transaction
 	return s.keep(ctx, contents, func(k *keeping) error {
-		return s.write(ctx, func(t tx) error { return f(t.Tx, k.files) })
+		return s.Transaction(ctx, func(t *sql.Tx) error { return f(t, k.files) })
 	})
 }
 
@@ -71,8 +76,8 @@ func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx
 // the same name. The run must be queued, running or lost; one that has ended, and one that does not exist, gets
 // [ErrTaken].
 func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
-	w, s := tx{ctx, t}, f.of.store
-	if err := w.all(nil, sqlNextChange); err != nil {
+	w, s := f.of.store.within(ctx, t), f.of.store
+	if err := w.nextChange(); err != nil {
 		return s.plain(err)
 	}
 	if n, err := w.exec(sqlTouchOpen, run); err != nil {
@@ -80,7 +85,7 @@ func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) err
 	} else if n == 0 {
 		return fmt.Errorf("run %d: %w", run, ErrTaken)
 	}
-	return s.plain(f.addTo(w, run, name, s.clock.now()))
+	return s.plain(f.addTo(w, run, name, s.now()))
 }
 
 // addTo inserts or replaces the row of an artifact.
@@ -92,15 +97,23 @@ func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	if replaced != "" {
 		f.of.replaced = append(f.of.replaced, replaced)
 	}
+	if !f.kept {
+		if err := f.of.store.files.keep(t, f); err != nil {
+			return err
+		}
+		f.kept = true
+	}
 	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
 }
 
-// File is a file in the directory of artifacts: see [Store.Keep].
+// File is the content of artifacts: see [Store.Keep].
 type File struct {
 	Digest string // sha256
 	Size   int64  // bytes
 
-	of *keeping
+	of      *keeping
+	content *os.File // where it is not kept yet, but read: see contents
+	kept    bool     // in this transaction
 }
 
 // keeping is what one call of keep has done.
@@ -121,6 +134,9 @@ func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *k
 		digests := k.replaced
 		for _, file := range k.files {
 			digests = append(digests, file.Digest)
+			if file.content != nil {
+				file.content.Close()
+			}
 		}
 		s.freeArtifacts(context.WithoutCancel(ctx), digests...)
 	}()
@@ -135,11 +151,12 @@ func (s *Store) keep(ctx context.Context, contents []io.Reader, record func(k *k
 	}
 	defer unlock()
 	for _, content := range contents {
-		digest, size, err := s.files.write(content)
+		file, err := s.files.write(content)
 		if err != nil {
 			return s.plain(err)
 		}
-		k.files = append(k.files, &File{digest, size, k})
+		file.of = k
+		k.files = append(k.files, file)
 	}
 	return record(k)
 }
@@ -160,8 +177,13 @@ func (t tx) artifactDigest(run int64, name string) (digest string, err error) {
 }
 
 // Artifacts lists the artifacts of a run, in the order of their names.
-func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact, err error) {
-	err = each(ctx, s.db.reader, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
+func (s *Store) Artifacts(ctx context.Context, run int64) ([]Artifact, error) {
+	artifacts, err := artifactsOf(ctx, s.db.reads(), run)
+	return artifacts, s.plain(err)
+}
+
+func artifactsOf(ctx context.Context, q querier, run int64) (artifacts []Artifact, err error) {
+	err = each(ctx, q, sqlArtifacts, []any{run}, func(scan func(...any) error) error {
 		var a Artifact
 		var at sql.NullInt64
 		err := scan(&a.Name, &a.Digest, &a.Size, &at)
@@ -169,7 +191,7 @@ func (s *Store) Artifacts(ctx context.Context, run int64) (artifacts []Artifact,
 		artifacts = append(artifacts, a)
 		return err
 	})
-	return artifacts, s.plain(err)
+	return artifacts, err
 }
 
 // ArtifactReader reads the content of an artifact, wherever that is kept. It is also an [io.ReaderAt] and an
@@ -212,7 +234,7 @@ func (s *Store) readArtifact(ctx context.Context, run int64, name string) (a Art
 		return a, nil, a.trouble(run, err)
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != a.Digest {
-		return a, nil, a.trouble(run, fmt.Errorf("%s: %w", file.Name(), errDamaged))
+		return a, nil, a.trouble(run, fmt.Errorf("%s: %w", s.files.find(a.Digest), errDamaged))
 	}
 	return a, data, nil
 }
@@ -223,13 +245,18 @@ func (s *Store) openArtifact(ctx context.Context, run int64, name string) (a Art
 		return a, nil, s.plain(err)
 	}
 	defer unlock()
-	artifacts, err := s.Artifacts(ctx, run)
+	view, err := s.view(ctx)
 	if err != nil {
-		return a, nil, err
+		return a, nil, s.plain(err)
+	}
+	defer view.Rollback() //nolint:errcheck // nothing was written
+	artifacts, err := artifactsOf(ctx, view, run)
+	if err != nil {
+		return a, nil, s.plain(err)
 	}
 	for _, a := range artifacts {
 		if a.Name == clean(name) {
-			if file, err = os.Open(s.files.find(a.Digest)); err != nil {
+			if file, err = s.files.open(ctx, view, a.Digest); err != nil {
 				err = a.trouble(run, err)
 			}
 			return a, file, err
@@ -249,10 +276,10 @@ func (a Artifact) trouble(run int64, err error) error {
 }
 
 // eachArtifact calls f for every artifact of every run that there is at one moment.
-func (s *Store) eachArtifact(ctx context.Context, f func(run int64, a Artifact) error) error {
+func (s *Store) eachArtifact(ctx context.Context, q querier, f func(run int64, a Artifact) error) error {
 	var runs []int64
 	var artifacts []Artifact
-	err := each(ctx, s.db.reader, sqlAllArtifacts, nil, func(scan func(...any) error) error {
+	err := each(ctx, q, sqlAllArtifacts, nil, func(scan func(...any) error) error {
 		var run int64
 		var a Artifact
 		err := scan(&run, &a.Name, &a.Digest, &a.Size)
@@ -286,7 +313,7 @@ func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
 	}
 	defer unlock()
 	for _, digest := range s.unnamed(ctx, digests) { // a run may have got one meanwhile
-		_ = os.Remove(s.files.of(digest))
+		_ = s.files.remove(ctx, s.files.of(digest))
 	}
 }
 
@@ -294,7 +321,7 @@ func (s *Store) freeArtifacts(ctx context.Context, digests ...string) {
 func (s *Store) unnamed(ctx context.Context, digests []string) (none []string) {
 	for _, digest := range digests {
 		named := 0
-		if err := value(ctx, s.db.reader, []any{&named}, sqlArtifactNamed, digest); err == nil && named == 0 {
+		if err := value(ctx, s.db.reads(), []any{&named}, sqlArtifactNamed, digest); err == nil && named == 0 {
 			none = append(none, digest)
 		}
 	}

@@ -68,7 +68,7 @@ func TestBackupIncomplete(t *testing.T) {
 	path := func(run *Run, name string) string {
 		a, file, err := s.openArtifact(ctx, run.ID, name)
 		must(t, err, file.Close())
-		return s.files.of(a.Digest)
+		return dir(s).of(a.Digest)
 	}
 	gone, bent := path(a, "gone"), path(b, "bent")
 	must(t, os.Remove(gone), os.WriteFile(bent, []byte("x"), 0o666))

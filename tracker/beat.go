@@ -17,11 +17,12 @@ import (
 //
 // The one who looks measures that time by the steady clock of its own process, from the moment when it first saw the
 // last beat. So it does not matter what any clock shows, nor that SQLite has no clock but that of the process that
-// asks. A server has one clock for all, and could compare now() with a beat that it stamped itself; that would save the
-// long look (see findLost), and trust that nobody sets the server's clock or moves the database to another server.
+// asks. On a server beats have the server's time, and a run that has not beaten for longSilence is lost at the first look;
+// time in which the server was not reached counts as none.
 const (
 	beatEvery   = 2 * time.Second
 	beatTimeout = 8 * time.Second
+	longSilence = time.Minute
 )
 
 // clock tells the time. Tests set it.
@@ -96,6 +97,7 @@ func (r *Run) beat(ctx context.Context) {
 // observations are the beats that this process has seen, of runs whose process it cannot look up, by run.
 type observations struct {
 	mu  sync.Mutex
+	at  time.Duration // of the last look, by the steady clock
 	run map[int64]observation
 }
 
@@ -140,9 +142,16 @@ func (s *Store) findLost(ctx context.Context, untilSure bool) error {
 func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool, err error) {
 	s.observations.mu.Lock()
 	defer s.observations.mu.Unlock()
-	now, steady := s.clock.now(), s.clock.steady()
+	if err := s.db.sync(ctx); err != nil {
+		return nil, false, s.plain(err)
+	}
+	steady := s.clock.steady()
+	now, shared := s.db.now(s.clock)
+	// While nobody reaches a server nobody can beat.
+	away := shared && steady-s.observations.at > beatTimeout/2
+	s.observations.at = steady
 	seen := map[int64]observation{}
-	err = each(ctx, s.db.reader, sqlAlive, nil, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), sqlAlive, nil, func(scan func(...any) error) error {
 		var c candidate
 		if err := scan(&c.id, &c.host, &c.pid, &c.start, &c.beat, &c.token); err != nil {
 			return err
@@ -152,9 +161,12 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 			v, known := s.observations.run[c.id]
 			if !known || v.beat != c.beat || v.token != c.token {
 				v = observation{c.beat, c.token, steady, known}
+			} else if away {
+				v.since = steady
 			}
 			seen[c.id] = v
-			if steady-v.since > beatTimeout {
+			silence := now.Sub(later(time.UnixMicro(c.beat), s.db.upSince()))
+			if steady-v.since > beatTimeout || shared && silence > longSilence {
 				what = gone
 			} else if !v.moved && now.Sub(time.UnixMicro(c.beat)).Abs() > beatTimeout {
 				unsure = true
@@ -169,11 +181,24 @@ func (s *Store) lookForLost(ctx context.Context) (lost []candidate, unsure bool,
 	return lost, unsure, s.plain(err)
 }
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
+	if s.ReadOnly() != nil && !s.db.private() { // others will
+		return nil
+	}
 	return s.transact(ctx, func(t tx) error {
-		changed := int64(0)
+		changed, next := int64(0), 1 // the number that they get is taken in the end, where there are some
+		if t.counts() {
+			next = 0
+		}
 		for _, c := range lost {
-			n, err := t.exec(sqlLost, c.id, c.token, c.beat)
+			n, err := t.exec(sqlLost, c.id, c.token, c.beat, next)
 			if err != nil {
 				return err
 			}
@@ -187,6 +212,6 @@ func (s *Store) recordLost(ctx context.Context, lost []candidate) error {
 		if changed == 0 { // another process has recorded it, or the run has beaten again
 			return nil
 		}
-		return t.all(nil, sqlNextChange)
+		return t.nextChange()
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -56,7 +55,7 @@ type metricOf struct{ run, name int64 }
 // anew that are wrong, but where values are missing only with dropMissing.
 func (s *Store) checkSummaries(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	want, have := map[metricOf]*summary{}, map[metricOf]summary{}
-	view, err := s.db.view(ctx)
+	view, err := s.view(ctx)
 	if err != nil {
 		return nil, s.plain(err)
 	}
@@ -151,19 +150,32 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 		return nil, s.plain(err)
 	}
 	defer unlock()
+	var q querier = s.db.reads()
+	if alone { // rows and contents as they are at one moment
+		view, err := s.view(ctx)
+		if err != nil {
+			return nil, s.plain(err)
+		}
+		defer view.Rollback() //nolint:errcheck // nothing was written
+		q = view
+	}
 	type missing struct {
-		run              int64
-		name, path, note string
+		run                int64
+		name, digest, note string
 	}
 	var all []missing
 	named := map[string]bool{}
-	err = s.eachArtifact(ctx, func(run int64, a Artifact) error {
+	err = s.eachArtifact(ctx, q, func(run int64, a Artifact) error {
 		named[a.Digest] = true
 		path, what := s.files.find(a.Digest), "is damaged"
 		if sound[a.Digest] {
 			return nil
 		}
-		digest, err := fileDigest(path)
+		digest, err := "", error(nil)
+		file, err := s.files.open(ctx, q, a.Digest)
+		if err == nil {
+			digest, err = digestOf(file)
+		}
 		switch {
 		case digest == a.Digest:
 			sound[digest] = true
@@ -175,7 +187,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 			return nil
 		}
 		note := fmt.Sprintf("artifact %q (%d bytes, sha256 %s) %s", a.Name, a.Size, a.Digest, what)
-		all = append(all, missing{run, a.Name, path, note})
+		all = append(all, missing{run, a.Name, a.Digest, note})
 		f := Finding{What: fmt.Sprintf("run %d: %s: %s", run, note, path), Missing: true}
 		if drop {
 			f.Repair = "replaced by a note"
@@ -191,12 +203,10 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 			if err := t.all([]any{m.run, clean(m.name)}, sqlRemoveArtifact); err != nil {
 				return err
 			}
-			return t.all([]any{m.run, micros(s.clock.now()), clean(m.note)}, sqlAddNote)
+			return t.all([]any{m.run, micros(s.now()), clean(m.note)}, sqlAddNote)
 		})
-		if err == nil { // what is left of a damaged file may still be of use
-			if err = os.Rename(m.path, m.path+damaged); errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
+		if err == nil {
+			err = s.files.setAside(ctx, m.digest)
 		}
 		if err != nil {
 			break
@@ -205,7 +215,7 @@ func (s *Store) artifactTroubles(ctx context.Context, alone, drop bool, sound ma
 	if err != nil {
 		return findings, s.plain(err)
 	}
-	err = s.files.each(func(path string, size int64) error {
+	err = s.files.each(ctx, func(path string, size int64) error {
 		if digest := filepath.Base(path); !named[digest] && ours(path) && !strings.HasSuffix(path, damaged) {
 			findings = append(findings, Finding{What: fmt.Sprintf("%s: %d bytes that belong to no run, which gc removes", path, size), Leftover: true})
 		}

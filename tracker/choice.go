@@ -21,7 +21,7 @@ type Choice struct {
 // experiment, or the best is not one of them. A run that is not there is [ErrNotFound].
 func (s *Store) Choose(ctx context.Context, runs []int64, best int64) error {
 	return s.write(ctx, func(t tx) error {
-		if err := t.all(nil, sqlNextChange); err != nil {
+		if err := t.nextChange(); err != nil {
 			return err
 		}
 		for _, run := range runs {
@@ -31,7 +31,7 @@ func (s *Store) Choose(ctx context.Context, runs []int64, best int64) error {
 				return fmt.Errorf("run %d: %w", run, ErrNotFound)
 			}
 		}
-		return t.addChoice(Choice{s.clock.now(), runs, best})
+		return t.addChoice(Choice{s.now(), runs, best})
 	})
 }
 
@@ -65,7 +65,7 @@ func (s *Store) Choices(ctx context.Context, experiment string) ([]Choice, error
 }
 
 func (s *Store) choices(ctx context.Context, query string, args ...any) (list []Choice, err error) {
-	err = each(ctx, s.db.reader, query+sqlChoicesOrder, args, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), query+sqlChoicesOrder, args, func(scan func(...any) error) error {
 		var at, third, fourth, best sql.NullInt64
 		c := Choice{Runs: make([]int64, 2, 4)}
 		if err := scan(&at, &c.Runs[0], &c.Runs[1], &third, &fourth, &best); err != nil {

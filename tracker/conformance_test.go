@@ -6,18 +6,20 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"hrlab/tracker/postgrestest"
 )
 
 // suite are the tests that a store passes whatever its database. What only SQLite has is tested elsewhere: names of its
 // file (place_test.go), faults of disks and rows (fault_test.go), kills (process_test.go), backups (backup_test.go),
-// and its plans, pragmas and upgrades (scale_test.go).
+// and its plans, pragmas and upgrades (scale_test.go); what only a server has in postgres_test.go.
 type suite struct {
-	empty func(t testing.TB) (url string) // makes a database, of which many stores may be opened
+	empty  func(t testing.TB) (url string) // makes a database, of which many stores may be opened
+	server bool
 }
 
-// exercise runs all of the suite on databases that empty makes.
-func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
-	db := suite{empty}
+// exercise runs all of the suite.
+func (db suite) exercise(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T)
@@ -83,10 +85,22 @@ func exercise(t *testing.T, empty func(t testing.TB) (url string)) {
 	}
 }
 
-func TestSQLite(t *testing.T) { exercise(t, newFile) }
+func TestSQLite(t *testing.T) { suite{newFile, false}.exercise(t) }
+
+func TestPostgreSQL(t *testing.T) { suite{postgrestest.New, true}.exercise(t) }
 
 // newFile is the name of a new SQLite database.
 func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "hrlab.db") }
+
+// withDirectory is a new database whose artifacts are in a directory.
+func (db suite) withDirectory(t testing.TB) *Store {
+	t.Helper()
+	url := db.empty(t)
+	if db.server {
+		url += "&artifacts=" + filepath.Join(t.TempDir(), "artifacts")
+	}
+	return open(t, url)
+}
 
 func (db suite) fresh(t testing.TB) *Store {
 	t.Helper()
@@ -102,7 +116,7 @@ func fresh(t testing.TB) *Store {
 // execute changes what the tracker's own methods do not.
 func execute(t testing.TB, s *Store, statement string, args ...any) {
 	t.Helper()
-	_, err := s.db.writer.ExecContext(context.Background(), bind(statement), args...)
+	_, err := s.db.writes().ExecContext(context.Background(), s.db.writes().bind(statement), args...)
 	must(t, err)
 }
 

@@ -106,7 +106,7 @@ func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error 
 // all modules, the git commit, and what [NewRun] has added; the digest of an input has the name "input.NAME".
 func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
 	var text string
-	err := value(ctx, s.db.reader, []any{&text}, sqlEnvironment, run)
+	err := value(ctx, s.db.reads(), []any{&text}, sqlEnvironment, run)
 	if errors.Is(err, sql.ErrNoRows) {
 		return map[string]string{}, nil
 	}

@@ -34,7 +34,7 @@ func (s *Store) AddExperiment(ctx context.Context, name string) (id int64, made 
 // ExperimentNames are the names of all experiments by their ids, also of those that have no runs.
 func (s *Store) ExperimentNames(ctx context.Context) (map[int64]string, error) {
 	names := map[int64]string{}
-	err := each(ctx, s.db.reader, sqlExperimentNames, nil, func(scan func(...any) error) error {
+	err := each(ctx, s.db.reads(), sqlExperimentNames, nil, func(scan func(...any) error) error {
 		var id int64
 		var name string
 		err := scan(&id, &name)
@@ -50,7 +50,7 @@ func (s *Store) Experiments(ctx context.Context) ([]Experiment, error) {
 		return nil, err
 	}
 	found := map[string]Experiment{}
-	err := each(ctx, s.db.reader, sqlExperiments, nil, func(scan func(...any) error) error {
+	err := each(ctx, s.db.reads(), sqlExperiments, nil, func(scan func(...any) error) error {
 		var name string
 		var status Status
 		var n int

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"image"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 )
@@ -251,7 +250,7 @@ func (m *importing) line(ctx context.Context, l line) (err error) {
 			return err
 		}
 		m.of = l.Run
-		if id, err := m.known(ctx, m.store.db.reader, 0); err != nil || id != 0 {
+		if id, err := m.known(ctx, m.store.db.reads(), 0); err != nil || id != 0 {
 			return err
 		}
 		m.run, err = m.store.importRun(ctx, m.of)
@@ -351,7 +350,7 @@ func (m *importing) picture(ctx context.Context, p *pictureLine) error {
 	}
 	if m.run == nil {
 		var one int
-		if err := value(ctx, m.store.db.reader, []any{&one}, sqlHasThumbnail, digest); err == nil {
+		if err := value(ctx, m.store.db.reads(), []any{&one}, sqlHasThumbnail, digest); err == nil {
 			jpeg = nil
 		}
 		m.pictures[digest] = jpeg
@@ -378,7 +377,7 @@ func (m *importing) artifact(ctx context.Context, a *artifactLine) error {
 		return nil
 	case m.run == nil:
 		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) == a.Digest {
-			if _, err := os.Stat(m.store.files.find(a.Digest)); err == nil {
+			if _, err := m.store.files.size(ctx, m.store.db.reads(), a.Digest); err == nil {
 				data = nil
 			}
 			m.files[a.Digest] = data

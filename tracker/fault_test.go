@@ -23,6 +23,11 @@ import (
 // refuse makes the database refuse what a trigger is for, such as "INSERT ON artifact", until allow is called.
 func refuse(t *testing.T, s *Store, what string) (allow func()) {
 	t.Helper()
+	if s.Server() {
+		execute(t, s, "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'the disk is broken' USING ERRCODE = '53100'; END$$")
+		execute(t, s, "CREATE TRIGGER fault BEFORE "+what+" FOR EACH ROW EXECUTE FUNCTION broken()")
+		return func() { execute(t, s, "DROP TRIGGER fault ON "+what[strings.LastIndex(what, " "):]) }
+	}
 	execute(t, s, "CREATE TRIGGER fault BEFORE "+what+" BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
 	return func() { execute(t, s, "DROP TRIGGER fault") }
 }
@@ -43,12 +48,12 @@ func TestArtifactFaults(t *testing.T) {
 	for what, c := range map[string]func(t *testing.T, s *Store, path string) (undo func()){
 		"the content": nil,
 		"the directory of artifacts": func(t *testing.T, s *Store, _ string) func() {
-			must(t, os.Rename(s.files.path, s.db.path+".aside"), os.WriteFile(s.files.path, nil, 0o666))
-			return func() { must(t, os.Remove(s.files.path), os.Rename(s.db.path+".aside", s.files.path)) }
+			must(t, os.Rename(dir(s).path, s.Path()+".aside"), os.WriteFile(dir(s).path, nil, 0o666))
+			return func() { must(t, os.Remove(dir(s).path), os.Rename(s.Path()+".aside", dir(s).path)) }
 		},
 		"a link to a disk that is not there": func(t *testing.T, s *Store, _ string) func() {
-			must(t, os.Rename(s.files.path, s.db.path+".aside"), os.Symlink("none", s.files.path))
-			return func() { must(t, os.Remove(s.files.path), os.Rename(s.db.path+".aside", s.files.path)) }
+			must(t, os.Rename(dir(s).path, s.Path()+".aside"), os.Symlink("none", dir(s).path))
+			return func() { must(t, os.Remove(dir(s).path), os.Rename(s.Path()+".aside", dir(s).path)) }
 		},
 		"the directory of the digest": func(t *testing.T, _ *Store, path string) func() {
 			must(t, os.WriteFile(filepath.Dir(path), nil, 0o666))
@@ -69,7 +74,7 @@ func TestArtifactFaults(t *testing.T) {
 			if c == nil {
 				in = io.MultiReader(in, iotest.ErrReader(errors.New("the picture went")))
 			} else {
-				undo = c(t, s, s.files.of(fmt.Sprintf("%x", sha256.Sum256([]byte(content)))))
+				undo = c(t, s, dir(s).of(fmt.Sprintf("%x", sha256.Sum256([]byte(content)))))
 			}
 			failed(t, "kept", r.LogArtifact(ctx, "a", in))
 			undo()
@@ -106,8 +111,8 @@ func TestKeepFaults(t *testing.T) {
 		}},
 		"a row": {fault: func(t *testing.T, s *Store) func() { return refuse(t, s, "INSERT ON artifact WHEN new.run = 2") }},
 		"the directory": {fault: func(t *testing.T, s *Store) func() {
-			must(t, os.WriteFile(s.files.path, nil, 0o666))
-			return func() { must(t, os.Remove(s.files.path)) }
+			must(t, os.WriteFile(dir(s).path, nil, 0o666))
+			return func() { must(t, os.Remove(dir(s).path)) }
 		}},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -135,7 +140,7 @@ func TestKeepFaults(t *testing.T) {
 			}
 			failed(t, "kept", keep(content, c.end))
 			undo()
-			if digests, unnamed := files(t, s); len(digests)+unnamed > 0 {
+			if digests, unnamed := kept(t, s); len(digests)+unnamed > 0 {
 				t.Errorf("files %q and %d more", digests, unnamed)
 			}
 			if runs, err := s.Runs(ctx, Query{Deleted: true}); err != nil || len(runs) > 0 {
@@ -171,7 +176,7 @@ func TestFinishDrops(t *testing.T) {
 	if artifacts, err := s.Artifacts(ctx, r.ID); err != nil || len(artifacts) != 1 || info(t, s, r.ID).Status != Finished {
 		t.Errorf("%v %v %s", artifacts, err, info(t, s, r.ID).Status)
 	}
-	must(t, s.files.each(func(path string, size int64) error {
+	must(t, s.files.each(t.Context(), func(path string, size int64) error {
 		if digest, err := fileDigest(path); err != nil || size != 1 || digest != filepath.Base(path) || info(t, s, r.ID).Status != Finished {
 			t.Errorf("%s %v", path, err)
 		}
@@ -317,10 +322,10 @@ func TestImportFaults(t *testing.T) {
 	t.Run("removal", func(t *testing.T) { importFault(t, text, "INSERT ON artifact", "DELETE ON run") })
 	t.Run("files", func(t *testing.T) {
 		s := fresh(t)
-		must(t, os.WriteFile(s.files.path, nil, 0o666))
+		must(t, os.WriteFile(dir(s).path, nil, 0o666))
 		_, _, err := s.Import(t.Context(), strings.NewReader(text))
 		failed(t, "imported", err)
-		must(t, os.Remove(s.files.path))
+		must(t, os.Remove(dir(s).path))
 		imported(t, s, text)
 	})
 }

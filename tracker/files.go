@@ -16,6 +16,26 @@ import (
 	"github.com/gofrs/flock"
 )
 
+// files keeps the contents of artifacts, each under its digest: in a directory, or in the database (content.go).
+type files interface {
+	exists() bool
+	make() error // before the first is written
+	// lock takes a lock that those who write or read share, until a row names the file or the file is open; those who remove
+	// hold it alone.
+	lock(ctx context.Context, alone bool) (unlock func(), err error)
+	// write writes a content, which is kept when a transaction has named it, and keep is part of that. Others see it then.
+	write(content io.Reader) (*File, error)
+	keep(t tx, f *File) error
+	// open opens a content for reading, as q sees it. The error is [fs.ErrNotExist] where it is not there.
+	open(ctx context.Context, q querier, digest string) (*os.File, error)
+	size(ctx context.Context, q querier, digest string) (int64, error) // in bytes; likewise
+	each(ctx context.Context, f func(path string, size int64) error) error
+	of(digest string) string   // its path, as each has it
+	find(digest string) string // where it is read from
+	remove(ctx context.Context, path string) error
+	setAside(ctx context.Context, digest string) error // what is damaged
+}
+
 // directory holds the files of artifacts. The name of a file is the sha256 of its content, below a folder of the first
 // two digits. It knows no database.
 type directory struct {
@@ -25,7 +45,7 @@ type directory struct {
 }
 
 // write writes content to the file of its digest, and returns when that is on the disk.
-func (d directory) write(content io.Reader) (digest string, size int64, err error) {
+func (d directory) write(content io.Reader) (_ *File, err error) {
 	defer func() {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(filepath.Base(failed.Path), temporary) {
 			failed.Path = d.path // so that the same trouble has the same text each time
@@ -33,26 +53,52 @@ func (d directory) write(content io.Reader) (digest string, size int64, err erro
 	}()
 	file, err := createTemporary(d.path)
 	if err != nil {
-		return "", 0, err
+		return nil, err
 	}
 	defer os.Remove(file.Name()) //nolint:errcheck // if all went well it has another name now
 	defer file.Close()
 	hash := sha256.New()
-	if size, err = io.Copy(io.MultiWriter(file, hash), content); err != nil {
-		return "", 0, err
+	size, err := io.Copy(io.MultiWriter(file, hash), content)
+	if err != nil {
+		return nil, err
 	}
-	digest = hex.EncodeToString(hash.Sum(nil))
+	digest := hex.EncodeToString(hash.Sum(nil))
 	if err := file.Sync(); err != nil {
-		return "", 0, err
+		return nil, err
 	}
 	path := d.of(digest)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return "", 0, err
+		return nil, err
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
-		return "", 0, err
+		return nil, err
 	}
-	return digest, size, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(d.path))
+	return &File{Digest: digest, Size: size}, errors.Join(syncDirectory(filepath.Dir(path)), syncDirectory(d.path))
+}
+
+func (directory) keep(tx, *File) error { return nil } // it is on the disk
+
+func (d directory) open(_ context.Context, _ querier, digest string) (*os.File, error) {
+	return os.Open(d.find(digest))
+}
+
+func (d directory) size(_ context.Context, _ querier, digest string) (int64, error) {
+	info, err := os.Stat(d.find(digest))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (directory) remove(_ context.Context, path string) error { return os.Remove(path) }
+
+// setAside renames what is left of a damaged file: it may still be of use.
+func (d directory) setAside(_ context.Context, digest string) error {
+	err := os.Rename(d.find(digest), d.find(digest)+damaged)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // createTemporary makes a new file. Its permissions are those that umask leaves; os.CreateTemp would keep it for its
@@ -80,9 +126,14 @@ func fileDigest(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return digestOf(file)
+}
+
+// digestOf is the sha256 of an open file, which it closes.
+func digestOf(file *os.File) (string, error) {
 	defer file.Close()
 	hash := sha256.New()
-	if _, err = io.Copy(hash, file); err != nil {
+	if _, err := io.Copy(hash, file); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
@@ -144,8 +195,7 @@ func (d directory) make() error {
 	return syncDirectory(filepath.Dir(d.path))
 }
 
-// lock takes the lock of the directory. Those who write or read a file share it, until a row names the file or the file
-// is open; those who remove files hold it alone. If there is no directory there is nothing to lock.
+// lock takes the lock of the directory. If there is no directory there is nothing to lock.
 func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err error) {
 	if !d.exists() {
 		return func() {}, nil
@@ -160,7 +210,7 @@ func (d directory) lock(ctx context.Context, alone bool) (unlock func(), err err
 func (d directory) lockFile() string { return filepath.Join(d.path, ".lock") }
 
 // each calls f for every file in the directory, which may itself be a link to another one.
-func (d directory) each(f func(path string, size int64) error) error {
+func (d directory) each(_ context.Context, f func(path string, size int64) error) error {
 	if !d.exists() {
 		return nil
 	}
@@ -178,6 +228,21 @@ func (d directory) each(f func(path string, size int64) error) error {
 	})
 }
 
+// telling tells after a second that somebody waits for a lock, until it is got.
+func telling(ctx context.Context, of string) (got func()) {
+	told := make(chan struct{})
+	late := time.AfterFunc(time.Second, func() {
+		Tell(ctx, "waiting for another process that has the lock of "+of)
+		close(told)
+	})
+	return func() {
+		if !late.Stop() {
+			<-told // so that what is told last is that it waits no longer
+			Tell(ctx, "")
+		}
+	}
+}
+
 // lock takes a lock on a file, alone or shared with others, and returns what releases it. It waits as long as ctx
 // lasts, and tells after a second that it does.
 func lock(ctx context.Context, path string, alone bool) (unlock func(), err error) {
@@ -186,16 +251,9 @@ func lock(ctx context.Context, path string, alone bool) (unlock func(), err erro
 	if alone {
 		try = l.TryLockContext
 	}
-	told := make(chan struct{})
-	late := time.AfterFunc(time.Second, func() {
-		Tell(ctx, "waiting for another process that has the lock of "+filepath.Base(strings.TrimSuffix(path, ".lock")))
-		close(told)
-	})
+	got := telling(ctx, filepath.Base(strings.TrimSuffix(path, ".lock")))
 	_, err = try(ctx, 5*time.Millisecond)
-	if !late.Stop() {
-		<-told // so that what is told last is that it waits no longer
-		Tell(ctx, "")
-	}
+	got()
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (d *sqlite) unwritable() error {
 }
 
 // locks are the files that are locked.
-func (d *sqlite) locks() []string { return []string{d.path + ".lock", d.artifacts().lockFile()} }
+func (d *sqlite) locks() []string { return []string{d.path + ".lock", d.directory().lockFile()} }
 
 // access says why a file cannot be read, or written. A file that is not there can. The file is not opened: closing it would
 // release the locks that SQLite has on it in this process.
@@ -96,10 +96,10 @@ func (d *sqlite) openPrivate(ctx context.Context) (err error) {
 	if _, err := os.Stat(d.path); err != nil { // it cannot be made
 		return d.frozen
 	}
-	if d.private, err = os.MkdirTemp("", "hrlab-"); err != nil {
+	if d.copied, err = os.MkdirTemp("", "hrlab-"); err != nil {
 		return err
 	}
-	file := filepath.Join(d.private, "hrlab.db")
+	file := filepath.Join(d.copied, "hrlab.db")
 	if err := d.snapshot(ctx, file); err != nil {
 		return err
 	}

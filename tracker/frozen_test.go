@@ -299,12 +299,12 @@ func TestReadOnly(t *testing.T) {
 					}
 				}
 				c.freeze(t, folder)
-				before := contents(t, folder)
+				before := listing(t, folder)
 				out, err := bert.child(t, "002", "read", path, runs).Output()
 				if text := string(out); err != nil || !strings.HasPrefix(text, path+": read-only: ") || !strings.Contains(text, c.want) || strings.Count(text, "\n") != 1 {
 					t.Errorf("%q %v", text, err)
 				}
-				if after := contents(t, folder); left != "being written" && !slices.Equal(after, before) {
+				if after := listing(t, folder); left != "being written" && !slices.Equal(after, before) {
 					t.Errorf("now there is %q, was %q", after, before)
 				}
 				if left == "being written" && c.name == "disk" {
@@ -315,8 +315,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// contents lists what is in a folder, with digests.
-func contents(t *testing.T, folder string) (all []string) {
+// listing lists what is in a folder, with digests.
+func listing(t *testing.T, folder string) (all []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
@@ -342,7 +342,7 @@ func TestSnapshotWhileWriting(t *testing.T) {
 		for i := int64(1); ctx.Err() == nil; i++ {
 			err := r.Log(ctx, i, map[string]float64{"m": float64(i)})
 			if err == nil && i%50 == 0 { // so that the log is begun anew
-				_, err = s.db.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(RESTART)")
+				_, err = s.db.writes().ExecContext(ctx, "PRAGMA wal_checkpoint(RESTART)")
 			}
 			if err != nil && ctx.Err() == nil {
 				done <- err
@@ -353,7 +353,7 @@ func TestSnapshotWhileWriting(t *testing.T) {
 	}()
 	for i := range 30 {
 		file := filepath.Join(dir, fmt.Sprint(i, ".db"))
-		must(t, s.db.snapshot(ctx, file))
+		must(t, s.db.(*sqlite).snapshot(ctx, file))
 		// SQLite's own opinion of the copy: it is whole, and the values that its summary counts are there.
 		out, err := exec.Command("python3", "-c", `import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
@@ -371,14 +371,14 @@ func TestReadOnlyOldSchema(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "hrlab.db")
 	must(t, copyFile("testdata/schema/1.db", path))
-	before := contents(t, dir)
+	before := listing(t, dir)
 	mount(t, dir, dir, "", syscall.MS_BIND, "")
 	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	s := open(t, path)
 	if runs, err := s.Runs(t.Context(), Query{}); err != nil || len(runs) == 0 || s.ReadOnly() == nil {
 		t.Errorf("%+v %v", runs, err)
 	}
-	if after := contents(t, dir); !slices.Equal(after, before) {
+	if after := listing(t, dir); !slices.Equal(after, before) {
 		t.Errorf("now there is %q, was %q", after, before)
 	}
 }

@@ -2,13 +2,12 @@ package tracker
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 )
 
 // Delete hides a run, until [Store.Restore] shows it again or [Store.GC] removes it.
 func (s *Store) Delete(ctx context.Context, run int64) error {
-	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now())}, sqlDelete) })
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.now())}, sqlDelete) })
 }
 
 // Restore shows a deleted run again.
@@ -70,16 +69,16 @@ func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
 	}
 	defer unlock()
 	named := map[string]bool{}
-	if err := s.eachArtifact(ctx, func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
+	if err := s.eachArtifact(ctx, s.db.reads(), func(_ int64, a Artifact) error { named[a.Digest] = true; return nil }); err != nil {
 		return err
 	}
-	return s.files.each(func(path string, size int64) error {
+	return s.files.each(ctx, func(path string, size int64) error {
 		if named[filepath.Base(path)] || !ours(path) {
 			return nil
 		}
 		freed.Files++
 		freed.Bytes += size
-		return os.Remove(path)
+		return s.files.remove(ctx, path)
 	})
 }
 

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -103,7 +104,7 @@ func (db suite) gcWhileWriting(t *testing.T) {
 // Check makes anew what follows from what is there. What is missing or damaged it only names, until it is asked to
 // replace it by notes; leftovers are for gc.
 func (db suite) checkRepairs(t *testing.T) {
-	s, ctx := db.fresh(t), t.Context()
+	s, ctx := db.withDirectory(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogBatch(ctx, []Point{{"m", 1, 1}, {"fewer", 1, 5}, {"fewer", 2, 7}, {"none", 1, 9}}), r.LogArtifact(ctx, "gone", strings.NewReader("1")),
 		r.LogArtifact(ctx, "bent\n", strings.NewReader("2")), r.LogArtifact(ctx, "bent too", strings.NewReader("2")), r.LogArtifact(ctx, "unreadable", strings.NewReader("3")),
@@ -115,9 +116,9 @@ func (db suite) checkRepairs(t *testing.T) {
 		digest[a.Name] = a.Digest
 	}
 	aside := filepath.Join(t.TempDir(), "aside")
-	must(t, os.Rename(s.files.of(digest["gone"]), aside), os.WriteFile(s.files.of(digest["bent too"]), []byte("other"), 0o666),
-		os.Remove(s.files.of(digest["unreadable"])), os.Mkdir(s.files.of(digest["unreadable"]), 0o777)) //nolint:gosec // a directory
-	orphan, foreign := filepath.Join(s.files.path, "ab", strings.Repeat("ab", 32)), filepath.Join(s.files.path, "README")
+	must(t, os.Rename(dir(s).of(digest["gone"]), aside), os.WriteFile(dir(s).of(digest["bent too"]), []byte("other"), 0o666),
+		os.Remove(dir(s).of(digest["unreadable"])), os.Mkdir(dir(s).of(digest["unreadable"]), 0o777)) //nolint:gosec // a directory
+	orphan, foreign := filepath.Join(dir(s).path, "ab", strings.Repeat("ab", 32)), filepath.Join(dir(s).path, "README")
 	must(t, os.MkdirAll(filepath.Dir(orphan), 0o777), os.WriteFile(orphan, []byte("x"), 0o666), os.WriteFile(foreign, []byte("x"), 0o666)) //nolint:gosec // a directory
 	for _, statement := range []string{"UPDATE summary SET last = 99 WHERE name = 1", "DELETE FROM metric WHERE name = 2 AND step = 2", "DELETE FROM metric WHERE name = 3"} {
 		execute(t, s, statement)
@@ -169,10 +170,10 @@ func (db suite) checkRepairs(t *testing.T) {
 	if _, none := i.Metrics["none"]; i.Metrics["m"].Last != 1 || i.Metrics["fewer"].Last != 5 || none || len(i.Notes) != 3 || !strings.Contains(i.Notes[0].Text, "is damaged") {
 		t.Errorf("%+v", i)
 	}
-	if text, err := os.ReadFile(s.files.of(digest["bent too"]) + damaged); err != nil || string(text) != "other" {
+	if text, err := os.ReadFile(dir(s).of(digest["bent too"]) + damaged); err != nil || string(text) != "other" {
 		t.Errorf("what is left of the damaged file: %q %v", text, err)
 	}
-	must(t, os.Remove(s.files.of(digest["unreadable"])))
+	must(t, os.Remove(dir(s).of(digest["unreadable"])))
 	if _, err := s.Check(ctx, true); err != nil {
 		t.Error(err)
 	}
@@ -191,8 +192,5 @@ func (db suite) checkWhileWriting(t *testing.T) {
 	s, other := open(t, url), open(t, url)
 	r := start(t, s, NewRun{})
 	must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogArtifact(ctx, "a", strings.NewReader("x")))
-	tx, err := other.DB().BeginTx(ctx, nil)
-	must(t, err)
-	whole(t, s)
-	must(t, tx.Rollback())
+	must(t, other.Transaction(ctx, func(*sql.Tx) error { whole(t, s); return nil }))
 }

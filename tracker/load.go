@@ -25,7 +25,7 @@ type Sample struct {
 
 // Samples returns the load of a run's process over time, one sample every two seconds.
 func (s *Store) Samples(ctx context.Context, run int64) (samples []Sample, err error) {
-	err = each(ctx, s.db.reader, sqlSamples, []any{run}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), sqlSamples, []any{run}, func(scan func(...any) error) error {
 		var a Sample
 		var at, memory sql.NullInt64
 		var gpu sql.NullFloat64

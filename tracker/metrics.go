@@ -116,6 +116,7 @@ func (r *Run) Record(ctx context.Context, b Batch) error {
 	defer r.mu.Unlock()
 	changed := map[string]*summary{}
 	err = r.write(ctx, func(t tx) error {
+		clear(changed) // of another try
 		return errors.Join(r.log(t, points, changed), t.setParams(r.ID, params), t.setTags(r.ID, b.Tags))
 	})
 	if err != nil {

@@ -51,13 +51,11 @@ func (r *Run) SetParams(ctx context.Context, params any) error {
 }
 
 func (t tx) setParams(run int64, params map[string]Value) error {
+	rows := map[string][]any{}
 	for key, v := range params {
-		number := sql.NullFloat64{Float64: v.Number, Valid: v.IsNumber}
-		if _, err := t.exec(sqlSetParam, run, clean(key), clean(v.Text), number); err != nil {
-			return err
-		}
+		rows[clean(key)] = []any{clean(v.Text), sql.NullFloat64{Float64: v.Number, Valid: v.IsNumber}}
 	}
-	return nil
+	return t.addRows(run, rows, addParams)
 }
 
 // flatten turns a struct or map into parameters: see [NewRun].

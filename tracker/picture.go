@@ -31,7 +31,7 @@ func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture i
 	}
 	digest := pixelDigest(picture)
 	var one int
-	err := value(ctx, r.store.db.reader, []any{&one}, sqlHasThumbnail, digest)
+	err := value(ctx, r.store.db.reads(), []any{&one}, sqlHasThumbnail, digest)
 	var thumbnail []byte
 	if errors.Is(err, sql.ErrNoRows) {
 		thumbnail, err = encodeThumbnail(picture)
@@ -99,7 +99,7 @@ type Picture struct {
 
 // Pictures lists the pictures of a run, in the order of steps and names.
 func (s *Store) Pictures(ctx context.Context, run int64) (pictures []Picture, err error) {
-	err = each(ctx, s.db.reader, sqlPictures, []any{run}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), sqlPictures, []any{run}, func(scan func(...any) error) error {
 		var p Picture
 		err := scan(&p.Name, &p.Step, &p.Digest, &p.Width, &p.Height)
 		pictures = append(pictures, p)
@@ -117,7 +117,7 @@ func (s *Store) PicturesOf(ctx context.Context, runs []int64) (map[int64][]Pictu
 		for i, id := range chunk {
 			args[i] = id
 		}
-		err := each(ctx, s.db.reader, fmt.Sprintf(sqlPicturesOf, list(1, len(chunk))), args, func(scan func(...any) error) error {
+		err := each(ctx, s.db.reads(), fmt.Sprintf(sqlPicturesOf, list(1, len(chunk))), args, func(scan func(...any) error) error {
 			var run int64
 			var p Picture
 			err := scan(&run, &p.Name, &p.Step, &p.Digest, &p.Width, &p.Height)
@@ -133,7 +133,7 @@ func (s *Store) PicturesOf(ctx context.Context, runs []int64) (map[int64][]Pictu
 
 // Thumbnail returns the thumbnail of the picture with this digest, a JPEG.
 func (s *Store) Thumbnail(ctx context.Context, digest string) (jpeg []byte, err error) {
-	err = value(ctx, s.db.reader, []any{&jpeg}, sqlThumbnail, digest)
+	err = value(ctx, s.db.reads(), []any{&jpeg}, sqlThumbnail, digest)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = fmt.Errorf("picture %s: %w", digest, ErrNotFound)
 	}

@@ -18,7 +18,7 @@ func Path(url string) (string, error) {
 	case !ok || strings.ContainsAny(scheme, `/\.`):
 		path = url
 	case scheme != "sqlite":
-		return "", fmt.Errorf("%s: unknown kind of database %q; allowed: a path, sqlite:PATH", url, scheme)
+		return "", fmt.Errorf("%s: unknown kind of database %q; allowed: a path, sqlite:PATH, postgres://USER@HOST/DATABASE", url, scheme)
 	default:
 		path = strings.TrimPrefix(path, "//")
 	}

@@ -242,7 +242,7 @@ func TestArtifactsBesideLink(t *testing.T) {
 // The directory of artifacts may be a link to another disk.
 func TestLinkedArtifacts(t *testing.T) {
 	s, disk := fresh(t), t.TempDir()
-	must(t, os.Symlink(disk, s.files.path))
+	must(t, os.Symlink(disk, dir(s).path))
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(t.Context(), "a", strings.NewReader("content")))
 	if text, err := s.ReadArtifact(t.Context(), r.ID, "a"); err != nil || string(text) != "content" {
@@ -265,25 +265,25 @@ func TestDirectoryPutBack(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")), r.LogArtifact(ctx, "b", strings.NewReader("other")))
-	away := s.db.path + ".away"
-	must(t, os.Rename(s.files.path, away))
+	away := s.Path() + ".away"
+	must(t, os.Rename(dir(s).path, away))
 	if _, err := s.ReadArtifact(ctx, r.ID, "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if findings := check(t, s); len(findings) != 2 || !findings[0].Missing {
 		t.Errorf("%v", findings)
 	}
-	if err := s.Backup(ctx, s.db.path+".copy"); err == nil {
+	if err := s.Backup(ctx, s.Path()+".copy"); err == nil {
 		t.Error("a backup without files says nothing")
 	}
 	must(t, r.Finish(ctx, nil, "b"))
 	if freed, err := s.GC(ctx); err != nil || freed.Files != 0 {
 		t.Errorf("%+v %v", freed, err)
 	}
-	if _, err := os.Lstat(s.files.path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(dir(s).path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in place of the directory: %v", err)
 	}
-	must(t, os.RemoveAll(s.files.path), os.Rename(away, s.files.path))
+	must(t, os.RemoveAll(dir(s).path), os.Rename(away, dir(s).path))
 	if freed, err := s.GC(ctx); err != nil || freed.Files != 1 {
 		t.Errorf("%+v %v", freed, err)
 	}
@@ -295,8 +295,8 @@ func TestReadOnlyArtifacts(t *testing.T) {
 	s, ctx := fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogArtifact(ctx, "a", strings.NewReader("content")))
-	mount(t, s.files.path, s.files.path, "", syscall.MS_BIND, "")
-	must(t, syscall.Mount("", s.files.path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	mount(t, dir(s).path, dir(s).path, "", syscall.MS_BIND, "")
+	must(t, syscall.Mount("", dir(s).path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	first, second := r.LogArtifact(ctx, "b", strings.NewReader("b")), r.LogArtifact(ctx, "b", strings.NewReader("b"))
 	if !errors.Is(first, syscall.EROFS) || second == nil || first.Error() != second.Error() {
 		t.Errorf("%v\n%v", first, second)

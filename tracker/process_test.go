@@ -290,7 +290,7 @@ func TestKeepKilled(t *testing.T) {
 					t.Fatal(line, err)
 				}
 			} else {
-				for digests, unnamed := files(t, s); len(digests) == 0 || unnamed == 0; digests, unnamed = files(t, s) { // until it writes the second
+				for digests, unnamed := kept(t, s); len(digests) == 0 || unnamed == 0; digests, unnamed = kept(t, s) { // until it writes the second
 				}
 			}
 			must(t, c.Process.Kill())

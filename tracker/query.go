@@ -76,7 +76,7 @@ func (s *Store) Runs(ctx context.Context, q Query) ([]Info, error) {
 func (s *Store) runsAfter(ctx context.Context, condition string, args []any, after int64, limit int) ([]Info, error) {
 	var ids []int64
 	found := false
-	err := each(ctx, s.db.reader, sqlRunIDs+condition, args, func(scan func(...any) error) error {
+	err := each(ctx, s.db.reads(), sqlRunIDs+condition, args, func(scan func(...any) error) error {
 		var id int64
 		err := scan(&id)
 		if found && (limit == 0 || len(ids) < limit) {
@@ -112,7 +112,7 @@ func (s *Store) RunsByID(ctx context.Context, ids []int64) ([]Info, error) {
 	for i, id := range ids {
 		r, ok := found[id]
 		if !ok {
-			return nil, fmt.Errorf("%s: run %d: %w", s.db.name, id, ErrNotFound)
+			return nil, fmt.Errorf("%s: run %d: %w", s.db.name(), id, ErrNotFound)
 		}
 		runs[i] = r
 	}
@@ -147,7 +147,7 @@ func (s *Store) find(ctx context.Context, idOrName string, deleted bool) (Info, 
 	}
 	switch {
 	case len(runs) == 0:
-		return Info{}, fmt.Errorf("%s: run %q: %w", s.db.name, idOrName, ErrNotFound)
+		return Info{}, fmt.Errorf("%s: run %q: %w", s.db.name(), idOrName, ErrNotFound)
 	case len(runs) > 1:
 		var ids []string
 		for _, r := range runs {
@@ -170,7 +170,7 @@ func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info,
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	t, err := s.db.view(ctx)
+	t, err := s.view(ctx)
 	if err != nil {
 		return nil, s.plain(err)
 	}
@@ -251,7 +251,7 @@ func (s *Store) Measured(ctx context.Context, metrics ...string) (list []Measure
 	for i, name := range metrics {
 		columns, args[i] = columns+", "+fmt.Sprintf(sqlFieldMetric, "last", i+1), clean(name)
 	}
-	err = each(ctx, s.db.reader, fmt.Sprintf(sqlMeasured, columns), args, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), fmt.Sprintf(sqlMeasured, columns), args, func(scan func(...any) error) error {
 		var m Measured
 		last := make([]sql.NullFloat64, len(metrics))
 		into := []any{&m.Run, &m.Experiment}
@@ -312,7 +312,7 @@ func (s *Store) Diff(ctx context.Context, a, b int64) ([]Difference, error) {
 
 // Cursor is what [Store.Watch] takes to wait for what changes from now on.
 func (s *Store) Cursor(ctx context.Context) (cursor int64, err error) {
-	err = value(ctx, s.db.reader, []any{&cursor}, sqlChange)
+	err = value(ctx, s.db.reads(), []any{&cursor}, sqlChange)
 	return cursor, s.plain(err)
 }
 
@@ -320,17 +320,18 @@ func (s *Store) Cursor(ctx context.Context) (cursor int64, err error) {
 // deleted ones too, and the next cursor. With cursor 0 that is every run there is. If ctx ends first Watch returns the
 // error of ctx.
 func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next int64, err error) {
-	const look, lookForLost = 100 * time.Millisecond, 10
-	tick := time.NewTicker(look)
+	const lookForLost = time.Second
+	tick := time.NewTicker(lookForLost)
 	defer tick.Stop()
-	for i := 0; ; i++ {
-		if i%lookForLost == 0 {
+	for look := true; ; {
+		if look {
 			if err := s.findLost(ctx, false); err != nil {
 				return nil, cursor, err
 			}
 		}
+		changes := s.db.changes(ctx)
 		var n int64
-		if err := value(ctx, s.db.reader, []any{&n}, sqlChange); err != nil {
+		if err := value(ctx, s.db.reads(), []any{&n}, sqlChange); err != nil {
 			return nil, cursor, s.plain(err)
 		}
 		if n > cursor {
@@ -350,6 +351,9 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 		case <-ctx.Done():
 			return nil, cursor, ctx.Err()
 		case <-tick.C:
+			look = true
+		case <-changes:
+			look = false
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (s *Store) beating(r *Run, err error) (*Run, error) {
 
 // Enqueue creates a queued run within a transaction of [Store.DB], so that a job can be made for it in the same one.
 func (s *Store) Enqueue(ctx context.Context, t *sql.Tx, n NewRun) (int64, error) {
-	id, err := s.enqueue(tx{ctx, t}, n, s.environment(), commandLine())
+	id, err := s.enqueue(s.within(ctx, t), n, s.environment(), commandLine())
 	return id, s.plain(err)
 }
 
@@ -99,7 +99,7 @@ func (s *Store) Requeue(ctx context.Context, t *sql.Tx, ids []int64) (queued []i
 // Cancel stops those of the runs that are queued or lost, within a transaction of [Store.DB], and tells the writers of
 // running ones to stop: see [Run.Cancelled]. It returns their ids. Runs of any other status stay as they are.
 func (s *Store) Cancel(ctx context.Context, t *sql.Tx, ids []int64) (cancelled []int64, err error) {
-	now := micros(s.clock.now())
+	now := micros(s.now())
 	return s.changeAll(ctx, t, ids, "cancelled", func(w tx, id int64) (int64, error) {
 		if n, err := w.exec(sqlCancelRunning, id, now); n > 0 || err != nil {
 			return n, err
@@ -113,15 +113,15 @@ func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what stri
 	if err := s.ReadOnly(); err != nil {
 		return nil, err
 	}
-	w := tx{ctx, t}
-	if err := w.all(nil, sqlNextChange); err != nil {
+	w := s.within(ctx, t)
+	if err := w.nextChange(); err != nil {
 		return nil, s.plain(err)
 	}
 	for _, id := range ids {
 		n, err := f(w, id)
 		if err == nil && n > 0 {
 			changed = append(changed, id)
-			err = w.all([]any{id, micros(s.clock.now()), what}, sqlAddNote)
+			err = w.all([]any{id, micros(s.now()), what}, sqlAddNote)
 		}
 		if err != nil {
 			return nil, s.plain(err)
@@ -134,7 +134,7 @@ func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what stri
 // or, where it was queued again meanwhile, queued.
 func (r *Run) Cancelled(ctx context.Context) (bool, error) {
 	var n int
-	err := value(ctx, r.store.db.reader, []any{&n}, sqlCancelled, r.ID, r.token)
+	err := value(ctx, r.store.db.reads(), []any{&n}, sqlCancelled, r.ID, r.token)
 	return n > 0, r.store.plain(err)
 }
 
@@ -155,7 +155,7 @@ func (s *Store) resume(ctx context.Context, id int64, from ...Status) (*Run, err
 		return nil, err
 	}
 	return s.beating(s.start(ctx, func(t tx) (int64, error) {
-		return id, t.all([]any{id, micros(s.clock.now()), "taken by " + s.self.String()}, sqlAddNoteTo)
+		return id, t.all([]any{id, micros(s.now()), "taken by " + s.self.String()}, sqlAddNoteTo)
 	}, from...))
 }
 
@@ -166,11 +166,11 @@ func (s *Store) newRun() *Run {
 
 // take makes this process the writer of r, whose id is known.
 func (t tx) take(r *Run) error {
-	if err := t.all(nil, sqlNextChange); err != nil {
+	if err := t.nextChange(); err != nil {
 		return err
 	}
 	self := r.store.self
-	r.began, r.up = r.store.clock.now(), uptime()
+	r.began, r.up = r.store.now(), uptime()
 	return t.all([]any{r.ID, micros(r.now()), self.host, self.pid, self.start, r.token}, sqlTake)
 }
 
@@ -224,13 +224,13 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 		return 0, fmt.Errorf("parameters: %w", err)
 	}
 	experiment := clean(cmp.Or(n.Experiment, "default"))
-	if err := t.all(nil, sqlNextChange); err != nil {
+	if err := t.nextChange(); err != nil {
 		return 0, err
 	}
 	if _, err := t.exec(sqlAddExperiment, experiment); err != nil {
 		return 0, err
 	}
-	if err := t.value([]any{&id}, sqlAddRun, experiment, clean(n.Name), micros(s.clock.now())); err != nil {
+	if err := t.value([]any{&id}, sqlAddRun, experiment, clean(n.Name), micros(s.now())); err != nil {
 		return 0, err
 	}
 	all := map[string]string{}
@@ -245,18 +245,21 @@ func (s *Store) enqueue(t tx, n NewRun, env map[string]string, command string) (
 	return id, errors.Join(t.setParams(id, params), t.setTags(id, n.Tags), t.setEnvironment(id, all, command))
 }
 
-// write runs f in a transaction, if this process is still the run's writer.
+// write runs f in a transaction, if this process is still the run's writer. A server that goes away meanwhile is waited for,
+// and then f runs again.
 func (r *Run) write(ctx context.Context, f func(t tx) error) error {
-	return r.store.write(ctx, func(t tx) error {
-		if err := t.all(nil, sqlNextChange); err != nil {
-			return err
-		}
-		if n, err := t.exec(sqlFence, r.ID, r.token); err != nil {
-			return err
-		} else if n == 0 {
-			return fmt.Errorf("run %d: %w", r.ID, ErrTaken)
-		}
-		return f(t)
+	return r.store.db.again(ctx, func() error {
+		return r.store.write(ctx, func(t tx) error {
+			if err := t.nextChange(); err != nil {
+				return err
+			}
+			if n, err := t.exec(sqlFence, r.ID, r.token); err != nil {
+				return err
+			} else if n == 0 {
+				return fmt.Errorf("run %d: %w", r.ID, ErrTaken)
+			}
+			return f(t)
+		})
 	})
 }
 

@@ -1,7 +1,6 @@
 package tracker
 
 import (
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hrlab/tracker/postgrestest"
 )
 
 var update = flag.Bool("update", false, "write testdata/schema anew, for the schema of today")
@@ -38,16 +39,20 @@ func (db suite) manyRuns(t *testing.T) {
 		t.Skip("-short")
 	}
 	s := db.fresh(t)
-	for i := range 10_000 {
+	n := 10_000
+	if db.server { // each waits for an answer
+		n = 1000
+	}
+	for i := range n {
 		r := start(t, s, NewRun{Params: map[string]any{"w": i}})
 		must(t, r.LogBatch(t.Context(), []Point{{"m", 0, 1}, {"m", 1, float64(i % 100)}}), r.Finish(t.Context(), nil))
 	}
-	runs, err := s.Runs(t.Context(), Query{Where: "params.w >= 5000 and metrics.m = 7", Sort: "-params.w", Limit: 3})
-	if err != nil || len(runs) != 3 || runs[0].Params["w"].Number != 9907 {
+	runs, err := s.Runs(t.Context(), Query{Where: "params.w >= 500 and metrics.m = 7", Sort: "-params.w", Limit: 3})
+	if err != nil || len(runs) != 3 || runs[0].Params["w"].Number != float64(n-93) {
 		t.Errorf("%v %v", runs, err)
 	}
 	all, err := s.Runs(t.Context(), Query{})
-	if err != nil || len(all) != 10_000 {
+	if err != nil || len(all) != n {
 		t.Errorf("%d runs, %v", len(all), err)
 	}
 }
@@ -59,12 +64,15 @@ func (db suite) manySteps(t *testing.T) {
 	}
 	s := db.fresh(t)
 	r := start(t, s, NewRun{})
-	const n, batch = 1_000_000, 10_000
+	n, batch := int64(1_000_000), int64(10_000)
+	if db.server {
+		n = 100_000
+	}
 	points := make([]Point, batch)
 	for first := int64(0); first < n; first += batch {
 		for i := range points {
 			step := first + int64(i)
-			points[i] = Point{"m", step, math.Sin(float64(step) / 1e5)}
+			points[i] = Point{"m", step, math.Sin(float64(step) * math.Pi / float64(n))}
 		}
 		must(t, r.LogBatch(t.Context(), points))
 	}
@@ -115,7 +123,7 @@ func TestUpgrade(t *testing.T) {
 		must(t, os.WriteFile(path, data, 0o666))
 		s := open(t, path)
 		var version int
-		must(t, s.db.reader.QueryRowContext(t.Context(), sqlVersion).Scan(&version))
+		must(t, s.db.reads().QueryRowContext(t.Context(), sqlVersion).Scan(&version))
 		i, err := s.Run(t.Context(), "old")
 		if err != nil || version != schema || i.Params["w"].Number != 3 || i.Metrics["m"].Last != 2 || !math.IsNaN(i.Metrics["nan"].Last) || i.Tags["a"] != "b" || len(i.Notes) != 1 || i.Status != Finished {
 			t.Errorf("%s: schema %d, %+v, %v", file, version, i, err)
@@ -144,7 +152,7 @@ func TestPlans(t *testing.T) {
 	} {
 		var plan []string
 		args := []any{1, 2}[:strings.Count(c.statement, "$")]
-		must(t, each(t.Context(), s.db.reader, "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
+		must(t, each(t.Context(), s.db.reads(), "EXPLAIN QUERY PLAN "+c.statement, args, func(scan func(...any) error) error {
 			var id, parent, unused int
 			var detail string
 			err := scan(&id, &parent, &unused, &detail)
@@ -160,7 +168,7 @@ func TestPlans(t *testing.T) {
 // Pragmas hold on every connection.
 func TestPragmas(t *testing.T) {
 	s := fresh(t)
-	for name, db := range map[string]*sql.DB{"writer": s.db.writer, "reader": s.db.reader} {
+	for name, db := range map[string]pool{"writer": s.db.writes(), "reader": s.db.reads()} {
 		for range 4 {
 			c, err := db.Conn(t.Context())
 			must(t, err)
@@ -181,12 +189,46 @@ func TestPragmas(t *testing.T) {
 }
 
 func BenchmarkLog5(b *testing.B) {
-	s := fresh(b)
-	r := start(b, s, NewRun{})
-	for i := 0; b.Loop(); i++ {
-		must(b, r.Log(b.Context(), int64(i), map[string]float64{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}))
+	for _, c := range []struct {
+		name string
+		url  func(b *testing.B) string
+	}{
+		{"SQLite", func(b *testing.B) string { return newFile(b) }},
+		{"PostgreSQL", func(b *testing.B) string { return postgrestest.Start(b, "fsync = on").URL("postgres") }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := open(b, c.url(b))
+			r := start(b, s, NewRun{})
+			for i := 0; b.Loop(); i++ {
+				must(b, r.Log(b.Context(), int64(i), map[string]float64{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}))
+			}
+			b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+		})
 	}
-	b.ReportMetric(5*float64(b.N)/b.Elapsed().Seconds(), "metrics/s")
+}
+
+// The newest 50 of 100,000 runs, and those that match a filter, on a server.
+func BenchmarkPostgresList(b *testing.B) {
+	s := open(b, postgrestest.New(b))
+	start(b, s, NewRun{Params: map[string]any{"w": 1}})
+	for _, statement := range []string{
+		"INSERT INTO run (experiment, name, status, created, changed) SELECT 1, 'r', 'finished', i, i FROM generate_series(1, 100000) AS i",
+		"INSERT INTO metric_name (name) VALUES ('m')",
+		"INSERT INTO param (run, key, text, number) SELECT id, 'w', id, id FROM run WHERE name = 'r'",
+		"INSERT INTO summary (run, name, count, last, last_step, min, min_step, max, max_step) SELECT id, 1, 1, id % 1000, 1, 0, 1, 1, 1 FROM run WHERE name = 'r'",
+		"ANALYZE",
+	} {
+		execute(b, s, statement)
+	}
+	for name, q := range map[string]Query{"newest": {Limit: 50}, "filter": {Where: "params.w > 50000 and metrics.m = 7", Limit: 50}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if runs, err := s.Runs(b.Context(), q); err != nil || len(runs) != 50 {
+					b.Fatal(len(runs), err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkLogBatch1000(b *testing.B) {
@@ -245,14 +287,14 @@ func BenchmarkTenThousandRuns(b *testing.B) {
 	b.Run("open", func(b *testing.B) {
 		defer reportCPU(b)()
 		for b.Loop() {
-			other, err := Open(b.Context(), s.db.path)
+			other, err := Open(b.Context(), s.Path())
 			must(b, err, other.Close())
 		}
 	})
 	b.Run("open and first log", func(b *testing.B) {
 		var logs []time.Duration
 		for b.Loop() {
-			other, err := Open(b.Context(), s.db.path)
+			other, err := Open(b.Context(), s.Path())
 			must(b, err)
 			began := time.Now()
 			r := start(b, other, NewRun{})

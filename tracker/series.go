@@ -40,7 +40,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 			query += fmt.Sprintf(sqlSeriesOf, list(len(chunk)+1, len(names)))
 		}
 		var found []curve
-		err := each(ctx, s.db.reader, query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
+		err := each(ctx, s.db.reads(), query+sqlSeriesOrder, append(args, names...), func(scan func(...any) error) error {
 			var c curve
 			err := scan(&c.series.Run, &c.id, &c.series.Metric, &c.count, &c.last)
 			found = append(found, c)
@@ -50,7 +50,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 			return nil, s.plain(err)
 		}
 		for _, c := range found {
-			if err := c.read(ctx, s.db.reader, maxPoints); err != nil {
+			if err := c.read(ctx, s.db.reads(), maxPoints); err != nil {
 				return nil, s.plain(err)
 			}
 			out = append(out, c.series)
@@ -61,7 +61,7 @@ func (s *Store) Series(ctx context.Context, runs []int64, metrics []string, maxP
 
 // PointsAfter are the values of a run at the steps after one, in the order of metrics and steps; -1 is before the first.
 func (s *Store) PointsAfter(ctx context.Context, run, step int64) (points []Point, err error) {
-	err = each(ctx, s.db.reader, sqlPointsAfter, []any{run, step}, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), sqlPointsAfter, []any{run, step}, func(scan func(...any) error) error {
 		var p Point
 		var value sql.NullFloat64
 		err := scan(&p.Metric, &p.Step, &value)

@@ -12,7 +12,7 @@ import (
 const (
 	sqlVersion = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`
 
-	// A change of a run takes the next number first: that row is also where writers of one database queue up.
+	// A change of a run takes the next number first: see postgresBegin.
 	sqlNextChange = `UPDATE change SET n = n + 1`
 	sqlChange     = `SELECT n FROM change`
 	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
@@ -40,11 +40,11 @@ const (
 	sqlFinish        = `UPDATE run SET status = $2, ended = $3, error = $4, cancelled = NULL WHERE id = $1`
 	// A run that was cancelled is not for the next one.
 	sqlGiveBack = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'queued' ELSE 'stopped' END,
-		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE $2 END, error = '', cancelled = NULL WHERE id = $1`
+		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE CAST($2 AS BIGINT) END, error = '', cancelled = NULL WHERE id = $1`
 	sqlBeat  = `UPDATE run SET beat = $2 WHERE id = $1`
 	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token, command = '' FROM run WHERE id = $1` // no command: see NewRun.Remote
 	sqlAlive = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
-	sqlLost  = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n + 1 FROM change)
+	sqlLost  = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n FROM change) + $4
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
 
 	sqlAddWorker    = `INSERT INTO worker (host, pid, process_start, beat) VALUES ($1, $2, $3, $4) RETURNING id`
@@ -61,9 +61,9 @@ const (
 	sqlSameRun = `SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment
 		WHERE r.name = $1 AND r.created = $2 AND r.command = $3 AND e.name = $4 AND r.id <> $5`
 
-	sqlSetParam = `INSERT INTO param (run, key, text, number) VALUES ($1, $2, $3, $4)
+	sqlSetParams = `INSERT INTO param (run, key, text, number) VALUES %s
 		ON CONFLICT (run, key) DO UPDATE SET text = excluded.text, number = excluded.number`
-	sqlSetTag       = `INSERT INTO tag (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
+	sqlSetTags      = `INSERT INTO tag (run, key, value) VALUES %s ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
 	sqlRemoveTag    = `DELETE FROM tag WHERE run = $1 AND key = $2`
 	sqlAddNote      = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
 	sqlAddNoteTo    = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
@@ -189,9 +189,11 @@ func list(first, n int) string {
 	return b.String()
 }
 
-// addMetrics and addSummaries insert n rows.
+// These insert n rows of one run.
 func addMetrics(n int) string   { return inserting(sqlAddMetrics, n, 5) }
 func addSummaries(n int) string { return inserting(sqlSetSummaries, n, 9) }
+func addParams(n int) string    { return inserting(sqlSetParams, n, 4) }
+func addTags(n int) string      { return inserting(sqlSetTags, n, 3) }
 
 // inserted holds the statements that inserting made: they take longer to write than to execute.
 var inserted sync.Map
@@ -204,7 +206,7 @@ func inserting(format string, n, width int) string {
 	if text, ok := inserted.Load(key{format, n}); ok {
 		return text.(string)
 	}
-	text := bind(fmt.Sprintf(format, rows(n, width)))
+	text := fmt.Sprintf(format, rows(n, width))
 	inserted.Store(key{format, n}, text)
 	return text
 }

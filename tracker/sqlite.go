@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,26 +17,32 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// sqlite is the database of a store: one file. Only this file, place.go, which finds it, frozen.go, which
-// reads one that cannot be written, and migration/, which makes its tables, know that it is SQLite. A second kind of database needs the same methods, and an interface is made when there
-// is one. On a server such as PostgreSQL they would be:
-//
-//   - begin: a transaction that ends with its context; it waits for other writers at UPDATE change
-//   - view: a transaction that is REPEATABLE READ and READ ONLY
-//   - bind: nothing to do, since the server numbers parameters as sql.go does
-//   - lock: an advisory lock, which is released when the connection ends
-//   - migrate: tables with the server's types
-//   - artifacts: a directory that is configured apart from the database
-//   - integrity, compact, size, copyTo: nothing to do, since a server has its own tools for these
-//   - explain: the server's errors
-//   - beats: the server's now() could stamp and judge them; beat.go says why they are judged by the one who looks
+// sqlite is a database in one file. Only this file, place.go, which finds it, and frozen.go, which reads one that cannot
+// be written, know that it is SQLite.
 type sqlite struct {
-	name    string  // as it was given: messages name it
-	path    string  // of the file itself: absolute, links followed
-	writer  *sql.DB // one connection: SQLite has one writer at a time
-	reader  *sql.DB
-	frozen  error  // why the database cannot be written; nil where it can
-	private string // then the folder of the copy that is read instead
+	given  string  // its name: messages have it
+	path   string  // of the file itself: absolute, links followed
+	writer *sql.DB // one connection: SQLite has one writer at a time
+	reader *sql.DB
+	frozen error  // why the database cannot be written; nil where it can
+	copied string // then the folder of the copy that is read instead
+}
+
+func (d *sqlite) name() string    { return d.given }
+func (d *sqlite) writes() pool    { return pool{d.writer, '?', d.again} } // of $2 … $1 SQLite would number the first one 1
+func (d *sqlite) reads() pool     { return pool{d.reader, '?', d.again} }
+func (d *sqlite) readOnly() error { return d.frozen }
+func (d *sqlite) private() bool   { return d.copied != "" }
+
+// now is the time of day here: SQLite has no clock but that of the process that asks.
+func (*sqlite) now(c clock) (t time.Time, shared bool) { return c.now(), false }
+
+// changes is closed after a while: SQLite tells nobody.
+func (*sqlite) changes(context.Context) <-chan struct{} {
+	const look = 100 * time.Millisecond
+	told := make(chan struct{})
+	time.AfterFunc(look, func() { close(told) })
+	return told
 }
 
 // What only SQLite understands.
@@ -51,19 +56,13 @@ const (
 	sqliteBusy      = `PRAGMA busy_timeout = %d` // ms
 )
 
-//go:embed migration/*.sql
-var migrations embed.FS
-
-// schema is the version that the newest migration makes.
-const schema = 4
-
 // busyTimeout is how long a statement waits for the writers of other processes, unless waitAtMost changes it.
 const busyTimeout = time.Minute
 
 // open opens the file. One process at a time creates it, switches it to a write-ahead log (WAL) and migrates it: if two
 // switch a new file at once, one of them fails however long it would wait.
 func (d *sqlite) open(ctx context.Context) (err error) {
-	if d.path, err = resolve(d.name); err != nil {
+	if d.path, err = resolve(d.given); err != nil {
 		return err
 	}
 	if err := checkFile(d.path); err != nil {
@@ -127,8 +126,8 @@ func (d *sqlite) close() error {
 			err = errors.Join(err, db.Close())
 		}
 	}
-	if d.private != "" {
-		err = errors.Join(err, os.RemoveAll(d.private))
+	if d.copied != "" {
+		err = errors.Join(err, os.RemoveAll(d.copied))
 	}
 	return err
 }
@@ -150,8 +149,7 @@ func (d *sqlite) migrate(ctx context.Context) error {
 		return errors.New("a database of another program: name another file")
 	}
 	if ours > 0 {
-		version, err := schemaOf(ctx, d.writer)
-		if err != nil || version == schema {
+		if newest, err := isNewest(ctx, d.writes()); newest || err != nil {
 			return err
 		}
 	}
@@ -167,67 +165,34 @@ func (d *sqlite) migrate(ctx context.Context) error {
 	return err
 }
 
-// schemaOf is the version of the schema. It is an error if a newer hrlab has made it.
-func schemaOf(ctx context.Context, q querier) (n int64, err error) {
-	if err := value(ctx, q, []any{&n}, sqlVersion); err != nil {
-		return 0, err
-	}
-	if n > schema {
-		return n, fmt.Errorf("made by a newer hrlab (schema %d, this one knows %d): update hrlab", n, schema)
-	}
-	return n, nil
-}
-
 // waitAtMost sets how long the connection that writes waits for the writers of other processes.
 func (d *sqlite) waitAtMost(ctx context.Context, t time.Duration) error {
 	_, err := d.writer.ExecContext(ctx, fmt.Sprintf(sqliteBusy, t.Milliseconds()))
 	return err
 }
 
-// lock takes the lock under which tables are made, alone.
 func (d *sqlite) lock(ctx context.Context) (unlock func(), err error) {
 	return lock(ctx, d.path+".lock", true)
 }
 
-// bind numbers parameters as SQLite's driver wants them: of $2 … $1 it would number the first one 1.
-func bind(sql string) string { return strings.ReplaceAll(sql, "$", "?") }
-
-// begin begins a transaction that writes. It waits for other writers as long as ctx lasts. SQLite itself cannot be
-// interrupted while it waits, so that a goroutine does the waiting.
-func (d *sqlite) begin(ctx context.Context) (*sql.Tx, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	type result struct {
-		t   *sql.Tx
-		err error
-	}
-	begun := make(chan result)
-	go func() {
-		t, err := d.writer.BeginTx(context.WithoutCancel(ctx), nil)
-		select {
-		case begun <- result{t, err}:
-		case <-ctx.Done():
-			if err == nil {
-				_ = t.Rollback() // nothing was written
-			}
-		}
-	}()
-	select {
-	case b := <-begun:
-		return b.t, b.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+func (d *sqlite) begin(ctx context.Context) (transaction, error) {
+	t, err := begin(ctx, d.writer)
+	return transaction{Tx: t}, err
 }
 
-// view begins a transaction that sees the database as it is at one moment. No writer waits for it.
+func (*sqlite) commit(_ context.Context, t transaction) error { return t.Commit() }
+func (*sqlite) again(_ context.Context, f func() error) error { return f() }
+func (*sqlite) sync(context.Context) error                    { return nil }
+func (*sqlite) upSince() time.Time                            { return time.Time{} }
+
 func (d *sqlite) view(ctx context.Context) (*sql.Tx, error) { return d.reader.BeginTx(ctx, nil) }
 
 // artifacts is the directory of artifacts.
-func (d *sqlite) artifacts() directory {
+func (d *sqlite) artifacts(*Store) files { return d.directory() }
+
+func (d *sqlite) directory() directory {
 	files := directory{path: d.path + ".artifacts", frozen: d.frozen != nil}
-	if given, err := filepath.Abs(d.name); err == nil && given != d.path { // earlier versions followed no links
+	if given, err := filepath.Abs(d.given); err == nil && given != d.path { // earlier versions followed no links
 		files.beside = given + ".artifacts"
 	}
 	return files
@@ -243,7 +208,6 @@ func (d *sqlite) size() (bytes int64) {
 	return bytes
 }
 
-// compact gives the space of what was removed back to the system.
 func (d *sqlite) compact(ctx context.Context) error {
 	for _, statement := range []string{sqliteVacuum, sqliteTruncate} {
 		if _, err := d.writer.ExecContext(ctx, statement); err != nil {
@@ -307,30 +271,30 @@ func (d *sqlite) copyTo(ctx context.Context, file string) (own bool, err error) 
 
 // explain turns an error of SQLite or of the system into one line that names the file.
 func (d *sqlite) explain(err error) error {
-	if strings.HasPrefix(err.Error(), d.name+": ") {
+	if strings.HasPrefix(err.Error(), d.given+": ") {
 		return err
 	}
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		if pathErr.Path != filepath.Dir(d.path) && pathErr.Path != d.path+".lock" && pathErr.Path != d.path {
 			return fmt.Errorf("%s: %w", pathErr.Path, pathErr.Err)
 		}
-		return fmt.Errorf("%s: %w", d.name, pathErr.Err)
+		return fmt.Errorf("%s: %w", d.given, pathErr.Err)
 	}
 	if e, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch e.Code {
 		case sqlite3.ErrFull:
-			return fmt.Errorf("%s: the disk is full; nothing of the last write was kept: %w", d.name, err)
+			return fmt.Errorf("%s: the disk is full; nothing of the last write was kept: %w", d.given, err)
 		case sqlite3.ErrReadonly:
-			return fmt.Errorf("%s: read-only: %w", d.name, err)
+			return fmt.Errorf("%s: read-only: %w", d.given, err)
 		case sqlite3.ErrNotADB:
-			return fmt.Errorf("%s: not a database: %w", d.name, err)
+			return fmt.Errorf("%s: not a database: %w", d.given, err)
 		case sqlite3.ErrCorrupt:
-			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", d.name, err)
+			return fmt.Errorf("%s: damaged; go on with a backup, or with what sqlite3's .recover saves: %w", d.given, err)
 		case sqlite3.ErrBusy:
-			return fmt.Errorf("%s: another process keeps it locked: %w", d.name, err)
+			return fmt.Errorf("%s: another process keeps it locked: %w", d.given, err)
 		case sqlite3.ErrIoErr:
-			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", d.name, err)
+			return fmt.Errorf("%s: cannot be read or written, is the disk full?: %w", d.given, err)
 		}
 	}
-	return fmt.Errorf("%s: %w", d.name, err)
+	return fmt.Errorf("%s: %w", d.given, err)
 }

@@ -34,13 +34,13 @@ func (s *Store) Untag(ctx context.Context, run int64, key string) error {
 
 // Note adds a note to any run.
 func (s *Store) Note(ctx context.Context, run int64, text string) error {
-	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.clock.now()), clean(text)}, sqlAddNote) })
+	return s.change(ctx, run, func(t tx) error { return t.all([]any{run, micros(s.now()), clean(text)}, sqlAddNote) })
 }
 
 // change runs f in a transaction that changes an existing run, whichever process writes that.
 func (s *Store) change(ctx context.Context, run int64, f func(t tx) error) error {
 	return s.write(ctx, func(t tx) error {
-		if err := t.all(nil, sqlNextChange); err != nil {
+		if err := t.nextChange(); err != nil {
 			return err
 		}
 		if n, err := t.exec(sqlTouch, run); err != nil {
@@ -53,10 +53,9 @@ func (s *Store) change(ctx context.Context, run int64, f func(t tx) error) error
 }
 
 func (t tx) setTags(run int64, tags map[string]string) error {
+	rows := map[string][]any{}
 	for key, value := range tags {
-		if _, err := t.exec(sqlSetTag, run, clean(key), clean(value)); err != nil {
-			return err
-		}
+		rows[clean(key)] = []any{clean(value)}
 	}
-	return nil
+	return t.addRows(run, rows, addTags)
 }

@@ -10,10 +10,14 @@
 // When a method of [Run] returns nil, what it recorded is on the disk: neither a killed process nor a power cut loses
 // it. Any number of processes may write and read one database at once.
 //
-// Everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
+// A database is a file or on a server. In a file everything is in one SQLite file, but for artifacts. Those are files of their own in the directory NAME.artifacts
 // beside it, named by the sha256 of their content. NAME.lock is locked while the database is created or upgraded. A
 // database that a newer version has made is refused. All files have the permissions that umask leaves, and the group that
 // their folder gives them, so that a group can share a database.
+//
+// On a PostgreSQL server several machines share a database. Artifacts are in it too, or, where the URL says so, in a directory
+// that all machines see. Names are at most 2,000 bytes long there. Beats and all times are the server's. What a run writes waits
+// up to a minute for a server that is gone.
 //
 // # Status
 //
@@ -70,8 +74,9 @@ import (
 
 // Store is an open database of runs. Its methods may be called by several goroutines at once.
 type Store struct {
-	db           *sqlite
-	files        directory // of artifacts
+	url          string
+	db           database
+	files        files // of artifacts
 	self         owner
 	clock        clock
 	observations observations
@@ -107,20 +112,33 @@ const (
 
 var statuses = []Status{Queued, Running, Finished, Failed, Stopped, Lost}
 
-// Open opens the database at url, which is a path or sqlite:PATH. It creates or upgrades the database where needed.
-// Symbolic links are followed first, so that everything that belongs to the database lies beside the file itself.
+// Open opens the database at url, which is a path, sqlite:PATH or postgres://USER@HOST/DATABASE. It creates or upgrades
+// the tables where needed. Symbolic links are followed first, so that everything that belongs to the database lies beside
+// the file itself.
+//
+// Of a server the database must be there. The URL may have the settings that
+// https://www.postgresql.org/docs/current/libpq-connect.html names, and artifacts, a directory that all machines see.
 //
 // A database that cannot be written is opened for reading, as it is at that moment: see [Store.ReadOnly].
 func Open(ctx context.Context, url string) (*Store, error) {
-	name, err := Path(url)
-	if err != nil {
-		return nil, err
+	s := &Store{url: url, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
+	if IsServer(url) {
+		server, err := newPostgres(url)
+		if err != nil {
+			return nil, err
+		}
+		s.db = server
+	} else {
+		path, err := Path(url)
+		if err != nil {
+			return nil, err
+		}
+		s.db = &sqlite{given: path}
 	}
-	s := &Store{db: &sqlite{name: name}, self: thisProcess(), clock: system, environment: sync.OnceValue(environment)}
-	if err = s.db.open(ctx); err != nil {
+	if err := s.db.open(ctx); err != nil {
 		return nil, errors.Join(s.plain(err), s.db.close())
 	}
-	s.files = s.db.artifacts()
+	s.files = s.db.artifacts(s)
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
@@ -132,37 +150,70 @@ func (s *Store) Close() error {
 	return s.db.close()
 }
 
-// Path is the absolute path of the database's file, with symbolic links followed.
-func (s *Store) Path() string { return s.db.path }
+// Name is the database as messages call it: the file's path, or the server's URL without password and settings.
+func (s *Store) Name() string { return s.db.name() }
 
-// ReadOnly is nil if the database can be written. Otherwise it says in one line why not, as every method does that would
-// write. Such a store reads a private copy of the database, in a temporary folder, and the artifacts where they are.
-func (s *Store) ReadOnly() error {
-	if s.db.frozen == nil {
-		return nil
+// URL is what [Open] takes to open the database again, from any directory. It may have a password in it.
+func (s *Store) URL() string {
+	if path := s.Path(); path != "" {
+		return path
 	}
-	return s.plain(fmt.Errorf("read-only: %w", s.db.frozen))
+	return s.url
 }
 
 // Readable says whether this program still can read the database: a newer one may have upgraded it since it was opened.
 func (s *Store) Readable(ctx context.Context) error {
-	_, err := schemaOf(ctx, s.db.reader)
+	_, err := isNewest(ctx, s.db.reads())
 	return s.plain(err)
 }
 
-// WaitAtMost sets how long whatever writes waits for other processes that write: a minute at first.
+// WaitAtMost sets how long whatever writes a file waits for other processes that write: a minute at first. On a server it changes
+// nothing.
 func (s *Store) WaitAtMost(ctx context.Context, d time.Duration) error {
-	if s.db.frozen != nil { // nobody else writes the copy
+	file, ok := s.db.(*sqlite)
+	if !ok || file.frozen != nil { // nobody else writes the copy
 		return nil
 	}
-	return s.plain(s.db.waitAtMost(ctx, d))
+	return s.plain(file.waitAtMost(ctx, d))
 }
 
-// DB is the connection that writes, for packages that keep tables of their own in the same database. [Store.Enqueue]
-// takes its transactions. It is one connection: while a transaction is open nothing else of this process is written.
-func (s *Store) DB() *sql.DB {
-	s.environment() // takes a while, and Enqueue needs it within a transaction
-	return s.db.writer
+// Path is the absolute path of the database's file, with symbolic links followed. It is empty where the database is on a
+// server.
+func (s *Store) Path() string {
+	if d, ok := s.db.(*sqlite); ok {
+		return d.path
+	}
+	return ""
+}
+
+// ReadOnly is nil if the database can be written. Otherwise it says in one line why not, as every method does that would
+// write. Such a store reads a private copy of the file, in a temporary folder, and the artifacts where they are; on a server
+// it reads the database itself.
+func (s *Store) ReadOnly() error {
+	why := s.db.readOnly()
+	if why == nil {
+		return nil
+	}
+	return s.plain(fmt.Errorf("read-only: %w", why))
+}
+
+// DB has the connections that write, for packages that keep tables of their own in the same database; see [Store.Server].
+// There may be one: while a transaction is open nothing else of this process is written.
+func (s *Store) DB() *sql.DB { return s.db.writes().DB }
+
+// Await calls f, and again where the server went away meanwhile, for up to a minute. [OnWait] is told. f must have changed nothing
+// then.
+func (s *Store) Await(ctx context.Context, f func() error) error { return s.db.again(ctx, f) }
+
+// Server says whether the database is PostgreSQL's. Otherwise it is SQLite's.
+func (s *Store) Server() bool { return s.Path() == "" }
+
+// Transaction runs f in a transaction that writes, in which [Store.Enqueue] and others can take part. No other process
+// writes meanwhile. f must be quick, and must use nothing of the store but what takes the transaction: it would wait for
+// itself.
+func (s *Store) Transaction(ctx context.Context, f func(t *sql.Tx) error) error {
+	s.environment() // takes a while, and Enqueue needs it within the transaction
+	return s.write(ctx, func(t tx) error { return f(t.Tx) })
 }
 
 // Locked runs f under a lock that one process holds at a time. Creating and upgrading the database takes it too. It is

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +15,11 @@ import (
 type tx struct {
 	ctx context.Context
 	*sql.Tx
+	dialect
 }
+
+// within is a transaction of [Store.DB] that somebody else began.
+func (s *Store) within(ctx context.Context, t *sql.Tx) tx { return tx{ctx, t, s.db.writes().dialect} }
 
 // write runs f in a transaction, which is not interrupted once it has begun: it is short, and a caller that is being
 // stopped still wants its last step recorded.
@@ -32,15 +38,35 @@ func (s *Store) transact(ctx context.Context, f func(t tx) error) error {
 	}
 	defer t.Rollback() //nolint:errcheck // for an f that panics; otherwise the transaction has ended
 	ctx = context.WithoutCancel(ctx)
-	if err := f(tx{ctx, t}); err != nil {
+	if err := f(s.within(ctx, t.Tx)); err != nil {
 		return s.plain(errors.Join(err, t.Rollback()))
 	}
-	return s.plain(t.Commit())
+	return s.plain(s.db.commit(ctx, t))
+}
+
+// view begins a transaction that sees the database as it is at one moment.
+func (s *Store) view(ctx context.Context) (view, error) {
+	t, err := s.db.view(ctx)
+	return view{t, s.db.reads().dialect}, err
+}
+
+// now is the time of day: the server's, where there is one.
+func (s *Store) now() time.Time {
+	t, _ := s.db.now(s.clock)
+	return t
+}
+
+// nextChange counts a change, once in a transaction at least.
+func (t tx) nextChange() error {
+	if t.counts() {
+		return nil
+	}
+	return t.all(nil, sqlNextChange)
 }
 
 // exec executes a statement and returns the number of rows it changed.
 func (t tx) exec(sql string, args ...any) (int64, error) {
-	result, err := t.ExecContext(t.ctx, bind(sql), args...)
+	result, err := t.ExecContext(t.ctx, t.bind(sql), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -57,25 +83,40 @@ func (t tx) all(args []any, statements ...string) error {
 	return nil
 }
 
+// addRows inserts rows of a run, by their keys, with the statement that add makes for so many.
+func (t tx) addRows(run int64, rows map[string][]any, add func(n int) string) error {
+	for keys := range slices.Chunk(slices.Sorted(maps.Keys(rows)), maxRows) {
+		args := []any{run}
+		for _, key := range keys {
+			args = append(append(args, key), rows[key]...)
+		}
+		if _, err := t.exec(add(len(keys)), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // value reads a row into dest.
 func (t tx) value(dest []any, sql string, args ...any) error {
 	return value(t.ctx, t, dest, sql, args...)
 }
 
-// querier is a connection or a transaction.
+// querier is a connection or a transaction, and how it numbers parameters.
 type querier interface {
+	bind(statement string) string
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // value reads the one row of a query into dest, or returns [sql.ErrNoRows].
 func value(ctx context.Context, q querier, dest []any, query string, args ...any) error {
-	return q.QueryRowContext(ctx, bind(query), args...).Scan(dest...)
+	return q.QueryRowContext(ctx, q.bind(query), args...).Scan(dest...)
 }
 
 // each reads the rows of a query.
 func each(ctx context.Context, q querier, query string, args []any, row func(scan func(dest ...any) error) error) error {
-	result, err := q.QueryContext(ctx, bind(query), args...)
+	result, err := q.QueryContext(ctx, q.bind(query), args...)
 	if err != nil {
 		return err
 	}

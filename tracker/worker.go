@@ -27,7 +27,7 @@ func (s *Store) Attend(ctx context.Context) (leave func(), err error) {
 				return err
 			}
 		}
-		return t.value([]any{&id}, sqlAddWorker, s.self.host, s.self.pid, s.self.start, micros(s.clock.now()))
+		return t.value([]any{&id}, sqlAddWorker, s.self.host, s.self.pid, s.self.start, micros(s.now()))
 	})
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func (s *Store) Attend(ctx context.Context) (leave func(), err error) {
 			case <-beating.Done():
 				return
 			case <-tick.C: // if this beat cannot be written, the next will do
-				_ = s.write(beating, func(t tx) error { return t.all([]any{id, micros(s.clock.now())}, sqlWorkerBeat) })
+				_ = s.write(beating, func(t tx) error { return t.all([]any{id, micros(s.now())}, sqlWorkerBeat) })
 			}
 		}
 	})
@@ -63,14 +63,14 @@ func (s *Store) Workers(ctx context.Context) ([]Worker, error) {
 // workers is Workers, with the rows of those that are gone.
 func (s *Store) workers(ctx context.Context) (workers []Worker, left []int64, err error) {
 	const day = 24 * time.Hour // so long another machine may be away
-	err = each(ctx, s.db.reader, sqlWorkers, nil, func(scan func(...any) error) error {
+	err = each(ctx, s.db.reads(), sqlWorkers, nil, func(scan func(...any) error) error {
 		var o owner
 		var id, beat, run int64
 		if err := scan(&id, &o.host, &o.pid, &o.start, &beat, &run); err != nil {
 			return err
 		}
 		w := Worker{Host: o.machine(), PID: o.pid, Run: run, Beat: time.UnixMicro(beat).UTC()}
-		silence := s.clock.now().Sub(w.Beat).Abs()
+		silence := s.now().Sub(w.Beat).Abs()
 		w.Silent = silence > beatTimeout
 		if fate := o.fate(s.self); fate == gone || fate == unknown && silence > day {
 			left = append(left, id)

@@ -121,12 +121,12 @@ func predictors(ctx context.Context) map[string]complete.Predictor {
 
 // newestRuns are the newest runs of the database that a command line names.
 func newestRuns(ctx context.Context, line []string) []tracker.Info {
-	db := dbFlags{cmp.Or(os.Getenv("HRLAB_DB"), "hrlab.db")}
+	db := dbFlags{DB: dbURL(cmp.Or(os.Getenv("HRLAB_DB"), "hrlab.db"))}
 	for i, word := range line {
 		if value, ok := strings.CutPrefix(word, "--db="); ok {
-			db.DB = value
+			db.DB = dbURL(value)
 		} else if word == "--db" && i+1 < len(line) {
-			db.DB = line[i+1]
+			db.DB = dbURL(line[i+1])
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // a shell waits

@@ -548,8 +548,10 @@ func (f *fitCmd) resumeCommand(from string) string {
 		{"device", f.Device, "auto"},
 		{"generator", f.Generator, ""},
 		{"json", f.JSON, ""},
-		{"db", f.DB, "hrlab.db"},
 	}...))...)
+	if db := f.asFlag(); db != "" {
+		command = append(command, db[1:])
+	}
 	if f.NoTrack {
 		command = append(command, "--no-track")
 	}

@@ -18,24 +18,60 @@ import (
 
 // dbFlags name the database of runs.
 type dbFlags struct {
-	DB string `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path."`
+	DB        dbURL  `name:"db" default:"hrlab.db" env:"HRLAB_DB" placeholder:"URL" help:"The tracker's database: a path, or postgres://USER@HOST/DATABASE."`
+	Artifacts string `env:"HRLAB_ARTIFACTS" placeholder:"DIR" help:"Where a server's database has its files: a directory that all machines see. Without it they are in the database."`
 }
 
-// openThere opens the database. One that does not exist is an error, not made.
-func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
-	path, err := tracker.Path(d.DB)
+// dbURL names a database. It is printed without the password that it may have in it.
+type dbURL string
+
+func (u dbURL) String() string { return tracker.WithoutPassword(string(u)) }
+
+// url is what the tracker opens.
+func (d dbFlags) url() (string, error) {
+	if d.Artifacts == "" {
+		return string(d.DB), nil
+	}
+	return tracker.WithArtifacts(string(d.DB), d.Artifacts)
+}
+
+// exists says whether there is a file of the database; a server knows itself.
+func (d dbFlags) exists() (bool, error) {
+	if tracker.IsServer(string(d.DB)) {
+		return true, nil
+	}
+	path, err := tracker.Path(string(d.DB))
+	if err != nil {
+		return false, err
+	}
+	_, err = os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist), nil
+}
+
+// openAny opens the database, and makes it where it does not exist.
+func (d dbFlags) openAny(ctx context.Context) (*tracker.Store, error) {
+	url, err := d.url()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such database; hrlab fit and hrlab sweep make one, --db names another", d.DB)
-	}
-	return tracker.Open(ctx, d.DB)
+	return tracker.Open(ctx, url)
 }
 
-// openToWrite opens the database for a verb that records runs, and makes it where it does not exist.
+// openThere opens the database. A file that does not exist is an error, not made.
+func (d dbFlags) openThere(ctx context.Context) (*tracker.Store, error) {
+	there, err := d.exists()
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, fmt.Errorf("%s: no such database; hrlab fit and hrlab sweep make one, --db names another", d.DB)
+	}
+	return d.openAny(ctx)
+}
+
+// openToWrite is openAny for a verb that records runs.
 func (d dbFlags) openToWrite(ctx context.Context) (*tracker.Store, error) {
-	store, err := tracker.Open(ctx, d.DB)
+	store, err := d.openAny(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +92,14 @@ func (d dbFlags) with(ctx context.Context, f func(s *tracker.Store) error) error
 
 // findRun finds the run that --resume or --run names, where there is no file of that name, and opens its database.
 func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store, info tracker.Info, err error) {
-	path, err := tracker.Path(d.DB)
+	there, err := d.exists()
 	if err != nil {
 		return nil, info, err
 	}
-	if _, err := os.Stat(path); err != nil {
+	if !there {
 		return nil, info, fmt.Errorf("%s: there is no such file, and no database %s (--db) with runs", name, d.DB)
 	}
-	if store, err = tracker.Open(ctx, d.DB); err != nil {
+	if store, err = d.openAny(ctx); err != nil {
 		return nil, info, err
 	}
 	if info, err = store.Run(ctx, name); err != nil {
@@ -72,12 +108,28 @@ func (d dbFlags) findRun(ctx context.Context, name string) (store *tracker.Store
 	return store, info, nil
 }
 
-// asFlag is the flag --db as text for a command line, with a space before it; empty for the default.
+// asFlag is the flag --db as text for a command line, with a space before it; empty for the default, and where a server's
+// database comes from the environment, maybe with a password.
 func (d dbFlags) asFlag() string {
-	if d.DB == "hrlab.db" {
-		return ""
+	text, inherited := "", tracker.IsServer(string(d.DB)) && string(d.DB) == os.Getenv("HRLAB_DB")
+	if d.DB != "hrlab.db" && !inherited {
+		text = " " + option("db", d.DB.String())
 	}
-	return " " + option("db", d.DB)
+	if d.Artifacts != "" && d.Artifacts != os.Getenv("HRLAB_ARTIFACTS") {
+		text += " " + option("artifacts", d.Artifacts)
+	}
+	return text
+}
+
+// noPasswords refuses a password in a command line: every user of the machine sees it in the list of processes.
+func noPasswords(args []string) error {
+	for _, arg := range args {
+		_, value, _ := strings.Cut(arg, "=")
+		if tracker.HasPassword(arg) || tracker.HasPassword(value) {
+			return errors.New("a password in a command line is seen by other users: put it in ~/.pgpass (PGPASSFILE) or PGPASSWORD, or the URL in HRLAB_DB")
+		}
+	}
+	return nil
 }
 
 // engineFlags choose what a verb runs on.

@@ -65,6 +65,7 @@ func TestLogs(t *testing.T) {
 		{"runs backup", "--out backup.db", 0, 0},
 		{"runs export", "--out runs.jsonl", 0, 0},
 		{"runs import", "runs.jsonl", 0, 0},
+		{"runs copy", "--from hrlab.db --to copy.db", 0, 0},
 		{"setup", "empty-cache", 0, 0},
 		{"setup", "weights --weights-url content.png", 0, 2},
 		{"doctor", "", 0, 0},

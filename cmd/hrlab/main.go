@@ -94,7 +94,7 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends the program at once
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe at stdout does not end the program: results are still saved
 
-	for _, name := range []string{"HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
+	for _, name := range []string{"HRLAB_ARTIFACTS", "HRLAB_DB", "HRLAB_DEVICE", "HRLAB_VGG"} {
 		if os.Getenv(name) == "" {
 			_ = os.Unsetenv(name) // kong would take an empty variable for a value
 		}
@@ -107,7 +107,11 @@ func run(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	command, err := parser.Parse(args)
+	err := noPasswords(args)
+	var command *kong.Context
+	if err == nil {
+		command, err = parser.Parse(args)
+	}
 	if err == nil {
 		err = command.Run()
 	}

@@ -19,6 +19,7 @@ import (
 	"hrlab/picture"
 
 	"hrlab/hrstyle/sample"
+	"hrlab/tracker/postgrestest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -43,9 +44,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
-		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples, "executes": executes, "frozen": frozen},
+		Cmds:          map[string]func(ts *testscript.TestScript, neg bool, args []string){"fails": fails, "waitfor": waitFor, "examples": examples, "executes": executes, "frozen": frozen, "postgres": func(ts *testscript.TestScript, _ bool, args []string) { ts.Setenv(args[0], postgrestest.New(t)) }},
 		Condition: func(name string) (bool, error) {
-			if name != "frozen" {
+			switch name {
+			case "frozen":
+			case "postgres":
+				return postgrestest.Wanted(), nil
+			default:
 				return false, fmt.Errorf("unknown condition %s", name)
 			}
 			return os.Geteuid() != 0 || exec.Command("unshare", "--mount", "true").Run() == nil, nil

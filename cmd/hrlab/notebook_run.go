@@ -144,12 +144,15 @@ var usesTracker = regexp.MustCompile(`\b(Tracker|Lab|LabHere)\(`)
 // sayDatabase prints which database the cells use: nb.Tracker finds it as the other commands do.
 func sayDatabase(c *console) error {
 	const variable = "HRLAB_DB"
-	path, err := tracker.Path(cmp.Or(os.Getenv(variable), "hrlab.db"))
-	if err == nil {
-		path, err = filepath.Abs(path)
-	}
-	if err != nil {
-		return err
+	path := tracker.WithoutPassword(os.Getenv(variable))
+	if !tracker.IsServer(path) {
+		var err error
+		if path, err = tracker.Path(cmp.Or(path, "hrlab.db")); err == nil {
+			path, err = filepath.Abs(path)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if os.Getenv(variable) != "" {
 		path += " (" + variable + ")"

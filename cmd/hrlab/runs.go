@@ -21,6 +21,7 @@ type runsCmd struct {
 	Check   runsCheckCmd   `cmd:"" help:"Check the database and all its files, and say what is wrong."`
 	Backup  runsBackupCmd  `cmd:"" help:"Copy the database and its files, even while runs are recorded."`
 	Export  runsExportCmd  `cmd:"" help:"Export runs: CSV, JSON Lines, TensorBoard."`
+	Copy    runsCopyCmd    `cmd:"" help:"Copy runs to another database: a file's or a server's."`
 	Import  runsImportCmd  `cmd:"" help:"Import an export in JSON Lines."`
 
 	dbFlags

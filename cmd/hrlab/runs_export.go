@@ -123,7 +123,7 @@ func (*runsBackupCmd) Help() string {
 // Run copies. The exit code is 1 where files are missing or damaged, which the backup then lacks.
 func (b *runsBackupCmd) Run(ctx context.Context, c *console, r *runsCmd) error {
 	return r.with(ctx, func(s *tracker.Store) error {
-		out, err := newPlace(b.Out, filepath.Base(s.Path()))
+		out, err := newPlace(b.Out, filepath.Base(s.Name()))
 		if err != nil {
 			return err
 		}

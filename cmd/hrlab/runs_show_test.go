@@ -99,7 +99,7 @@ func TestShowTimes(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		show := runsShowCmd{Which: name}
-		if err := show.Run(t.Context(), &console{out: &out}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
+		if err := show.Run(t.Context(), &console{out: &out}, &runsCmd{dbFlags: dbFlags{DB: dbURL(path)}}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -150,7 +150,7 @@ func TestShowOddTexts(t *testing.T) {
 		"diff": func(c *console, r *runsCmd) error { return (&runsDiffCmd{A: "1", B: "2"}).Run(t.Context(), c, r) },
 	} {
 		var out bytes.Buffer
-		if err := show(&console{out: &out}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
+		if err := show(&console{out: &out}, &runsCmd{dbFlags: dbFlags{DB: dbURL(path)}}); err != nil {
 			t.Fatal(err)
 		}
 		for l := range strings.Lines(out.String()) {
@@ -163,7 +163,7 @@ func TestShowOddTexts(t *testing.T) {
 		}
 	}
 	get := runsGetCmd{Which: odd, What: odd, Out: t.TempDir() + "/ä\n"}
-	if err := get.Run(t.Context(), &console{}, &runsCmd{dbFlags: dbFlags{path}}); err != nil {
+	if err := get.Run(t.Context(), &console{}, &runsCmd{dbFlags: dbFlags{DB: dbURL(path)}}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(get.Out); err != nil || string(data) != odd {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"hrlab/experiments/pages"
-	"hrlab/tracker"
 	"hrlab/tracker/mlflow"
 	"hrlab/tracker/web"
 )
@@ -69,7 +68,7 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 		return fmt.Errorf("--addr %s: %w", s.Addr, err)
 	}
 	defer listener.Close() //nolint:errcheck // it is closed already where Serve has ended
-	store, err := tracker.Open(ctx, s.DB)
+	store, err := s.openAny(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,7 +81,7 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 	options.TokenHash, options.Hosts = hash, hosts
 	options.Protocols = map[string]web.Protocol{"/api/2.0/": {Handler: mlflow.Handler(store), Refuse: mlflow.Refuse}}
 	if s.Worker {
-		end, err := s.work(ctx, c)
+		end, err := s.work(ctx, c, store.URL())
 		if err != nil {
 			return err
 		}
@@ -96,12 +95,13 @@ func (s *serveCmd) Run(ctx context.Context, c *console) (err error) {
 }
 
 // work starts a worker, which ends with this process. end waits until it has given its trial back.
-func (s *serveCmd) work(ctx context.Context, c *console) (end func(), err error) {
+func (s *serveCmd) work(ctx context.Context, c *console, db string) (end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	worker := exec.CommandContext(ctx, self, "worker", "--db", s.DB, "--device", s.Device, "--vgg", s.VGG, "--while", strconv.Itoa(os.Getpid())) //nolint:gosec // itself
+	worker := exec.CommandContext(ctx, self, "worker", "--device", s.Device, "--vgg", s.VGG, "--while", strconv.Itoa(os.Getpid())) //nolint:gosec // itself
+	worker.Env = append(os.Environ(), "HRLAB_DB="+db, "HRLAB_ARTIFACTS=")                                                          // not in its command line, which others see: it may have a password
 	worker.Cancel = func() error { return worker.Process.Signal(os.Interrupt) }
 	worker.WaitDelay = time.Minute
 	worker.Stderr = c.messages

@@ -201,7 +201,9 @@ func warmLab(ctx context.Context, vgg string) experiments.WarmLab {
 		}
 	}
 	return experiments.WarmLab{Tracker: store, Warm: &experiments.Warm{Options: o, Command: func() *exec.Cmd {
-		return exec.Command("hrlab", "worker", "--while", strconv.Itoa(os.Getppid()), "--db", store.Path(), "--device", o.Device, "--vgg", o.VGG)
+		worker := exec.Command("hrlab", "worker", "--while", strconv.Itoa(os.Getppid()), "--device", o.Device, "--vgg", o.VGG)
+		worker.Env = append(os.Environ(), "HRLAB_DB="+store.URL()) // not in its command line, which others see: it may have a password
+		return worker
 	}}}
 }
 

@@ -111,9 +111,12 @@ func (s *Server) askForToken(w http.ResponseWriter, r *http.Request, fault strin
 	s.show(w, r, http.StatusUnauthorized, Page{Title: "Token", Template: body("login"), Data: fault})
 }
 
-// there says whether the database is still the file that it was, for SQLite would go on with one that was removed, and of a schema
-// that is known.
+// there says whether the database is of a schema that is known, and a file is still the one that it was, for SQLite would go on with
+// one that was removed.
 func (s *Server) there(ctx context.Context) error {
+	if s.store.Server() {
+		return s.store.Readable(ctx)
+	}
 	info, err := os.Stat(s.store.Path())
 	switch {
 	case err != nil:

@@ -8,7 +8,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,7 +60,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, p Page
 	if err == nil {
 		err = body("layout").Execute(&whole, map[string]any{
 			"Page": p, "Body": template.HTML(inner.String()), "Extensions": s.options.Extensions, "Path": r.URL.Path, //nolint:gosec // by a template
-			"Database": filepath.Base(s.store.Path()), "ReadOnly": s.store.ReadOnly(),
+			"Database": path.Base(s.store.Name()), "ReadOnly": s.store.ReadOnly(),
 		})
 	}
 	if err != nil { // a mistake in a template
