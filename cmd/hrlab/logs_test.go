@@ -40,6 +40,9 @@ func TestLogs(t *testing.T) {
 		{"map", pair + "--name map", 1, 0},
 		{"sweep", "--map map --content-weight 8,80", 1, 0},
 		{"worker", "--drain", 1, 0},
+		{"launch local", "--workers 1 --drain", 0, 0}, // the worker's lines begin with its name
+		{"launch slurm", "--array 2 --db postgres://lab@db/lab", 0, 0},
+		{"launch ssh", "host", 0, 2},
 		{"apply", "--run 1 content.png --out applied.png", 1, 0},
 		{"apply", "--generator g.safetensors . --out many", 1, 1}, // some of them are damaged
 		{"export", "look.cube --run 1 content.png --size 17", 1, 0},

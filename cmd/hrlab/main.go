@@ -28,6 +28,7 @@ type verbs struct {
 	Sweep   sweepCmd   `cmd:"" help:"Fit a pair with many weights, and record every run."`
 	Runs    runsCmd    `cmd:"" help:"List, compare, keep and export recorded runs."`
 	Worker  workerCmd  `cmd:"" help:"Take trials from the queue, one after the other."`
+	Launch  launchCmd  `cmd:"" help:"Start workers: on this machine's GPUs, on other machines, or in a Slurm cluster."`
 	Queue   queueCmd   `cmd:"" help:"Show the queue of trials, pause it, cancel and retry."`
 	Report  reportCmd  `cmd:"" help:"Compare the runs of an experiment on one page, and suggest weights."`
 	Compare compareCmd `cmd:"" help:"Show the outputs of runs beside each other, under a slider or side by side."`
@@ -122,7 +123,7 @@ func run(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "hrlab:", oneLine(err))
-	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, experiments.ErrUnfit) || errors.Is(err, experiments.ErrPaused) || errors.Is(err, errPictures) || errors.Is(err, errLeftOut) || errors.Is(err, errUnsound) || errors.Is(err, errCell) {
+	if errors.Is(err, hrstyle.ErrDiverged) || errors.Is(err, experiments.ErrTrials) || errors.Is(err, experiments.ErrUnfit) || errors.Is(err, experiments.ErrPaused) || errors.Is(err, errPictures) || errors.Is(err, errLeftOut) || errors.Is(err, errUnsound) || errors.Is(err, errCell) || errors.Is(err, errWorkers) {
 		return 1
 	}
 	return 2
