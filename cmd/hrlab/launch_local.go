@@ -14,8 +14,8 @@ import (
 )
 
 type launchLocalCmd struct {
-	GPUs    string `name:"gpus" xor:"how" default:"all" placeholder:"all|N" help:"A worker for each GPU, or for the first N."`
-	Workers int    `xor:"how" placeholder:"N" help:"N workers that share the processor, or what --device names."`
+	GPUs    string `name:"gpus" xor:"how" placeholder:"all|N" help:"A worker for each GPU (the default), or for the first N."`
+	Workers *int   `xor:"how" placeholder:"N" help:"N workers that share the processor, or what --device names."`
 	Drain   bool   `help:"End when the queue is empty, as hrlab worker --drain."`
 }
 
@@ -39,11 +39,11 @@ func (v *launchLocalCmd) Run(ctx context.Context, c *console, l *launchCmd) erro
 	}
 	var names []string
 	var own [][]string // variables of each
-	if v.Workers != 0 {
-		if v.Workers < 0 {
-			return fmt.Errorf("--workers %d: allowed: 1 or more", v.Workers)
+	if v.Workers != nil {
+		if *v.Workers < 1 {
+			return fmt.Errorf("--workers %d: allowed: 1 or more", *v.Workers)
 		}
-		for i := range v.Workers {
+		for i := range *v.Workers {
 			names, own = append(names, fmt.Sprint("worker ", i+1)), append(own, nil)
 		}
 	} else {
@@ -78,7 +78,7 @@ func (v *launchLocalCmd) gpus(ctx context.Context) (gpus []string, err error) {
 		}
 	}
 	n := len(gpus)
-	if v.GPUs != "all" {
+	if v.GPUs != "" && v.GPUs != "all" {
 		if n, err = strconv.Atoi(v.GPUs); err != nil || n < 1 {
 			return nil, fmt.Errorf("--gpus %s: allowed: all, or a number from 1", v.GPUs)
 		}

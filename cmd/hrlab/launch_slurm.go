@@ -57,7 +57,7 @@ func (v *launchSlurmCmd) Run(ctx context.Context, c *console, l *launchCmd) erro
 
 var (
 	number = regexp.MustCompile(`^[1-9]\d*$`)
-	value  = regexp.MustCompile(`^[-\w.,:%=/]+$`) // of an option of sbatch
+	value  = regexp.MustCompile(`^[-\w.,:%=/@]+$`) // of an option of sbatch
 )
 
 // script is a batch script. Slurm's signal goes to the batch shell, which the worker replaces.
