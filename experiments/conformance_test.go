@@ -45,6 +45,8 @@ func (db suite) exercise(t *testing.T) {
 		{"StopWorker", db.stopWorker},
 		{"Panics", db.panics},
 		{"TakenOver", db.takenOver},
+		{"Losses", db.losses},
+		{"Shares", db.shares},
 	} {
 		t.Run(test.name, test.run)
 	}

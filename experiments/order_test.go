@@ -75,9 +75,9 @@ func (db suite) order(t *testing.T) {
 				if now := info()[0].Status; cancelled && now != tracker.Stopped || !cancelled && now != tracker.Queued && now != tracker.Lost {
 					t.Errorf("it is %s", now)
 				}
-				waiting, err := q.jobs.waiting(t.Context(), 1, 0)
-				if err != nil || (len(waiting) == 1 && waiting[0].run == id) == cancelled {
-					t.Errorf("waiting: %v, %v", waiting, err)
+				sweeps, err := q.jobs.sweeps(t.Context())
+				if err != nil || len(sweeps) == 1 == cancelled {
+					t.Errorf("waiting: %v, %v", sweeps, err)
 				}
 				if _, err := q.mend(t.Context()); err != nil || cancelled && isOpen(t, q, id) { // its worker may have died before it closed the job
 					t.Errorf("its job is open: %v", err)

@@ -88,9 +88,14 @@ const (
 	sqlTrials = `FROM river_job j JOIN run r ON r.id = CAST(j.args ->> 'run' AS BIGINT) WHERE ` + sqlIsOpen + ` AND r.deleted IS NULL`
 	sqlCounts = `SELECT count(*), r.status FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
 		OR r.id IN (SELECT CAST(args ->> 'run' AS BIGINT) FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
-	sqlOpen    = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
-	sqlWaiting = `SELECT j.id, r.id, {json j.args} ` + sqlTrials + ` AND r.status IN ('queued', 'lost')
-		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $1 OFFSET $2`
+	sqlOpen = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
+	// Experiments with trials that wait, and how many processes are at each.
+	sqlSweeps = `SELECT r.experiment, count(CASE WHEN r.status = 'running' THEN 1 END) ` + sqlTrials + ` AND r.status IN ('queued', 'lost', 'running')
+		GROUP BY r.experiment HAVING count(CASE WHEN r.status <> 'running' THEN 1 END) > 0 ORDER BY min(j.id)`
+	sqlWaiting = `SELECT j.id, r.id, {json j.args} ` + sqlTrials + ` AND r.experiment = $1 AND r.status IN ('queued', 'lost')
+		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $2 OFFSET $3`
+	sqlLosses    = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
+	sqlSetLosses = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
 	// What workers said of trials that they left to others: reasons by worker, in the job's metadata.
 	sqlUnfit = `SELECT t.run, u.key, u.value FROM (SELECT r.id AS run, j.metadata AS metadata ` + sqlTrials + ` AND r.status IN ('queued', 'lost')) t,
 		{unfit of t.metadata} u ORDER BY t.run, u.key`
@@ -128,11 +133,13 @@ var dialects = map[bool]*strings.Replacer{
 	false: strings.NewReplacer("$", "?", "{ids $1}", "SELECT value AS id FROM json_each(?1)",
 		"{json args}", "json(args)", "{json j.args}", "json(j.args)", "{unfit of t.metadata}", "json_each(json(t.metadata), '$.unfit')",
 		"{metadata with unfit $2 $3}", "jsonb_patch(metadata, json_object('unfit', json_object(?2, ?3)))",
-		"{metadata as new}", "jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit')"),
+		"{metadata as new}", "jsonb_remove(metadata, '$.cancel_attempted_at', '$.unfit', '$.losses')",
+		"{metadata with losses $2}", "jsonb_patch(metadata, json_object('losses', ?2))"),
 	true: strings.NewReplacer("{ids $1}", "SELECT CAST(value AS BIGINT) AS id FROM json_array_elements_text(CAST($1 AS JSON))",
 		"{json args}", "CAST(args AS TEXT)", "{json j.args}", "CAST(j.args AS TEXT)", "{unfit of t.metadata}", "jsonb_each_text(t.metadata -> 'unfit')",
 		"{metadata with unfit $2 $3}", "metadata || jsonb_build_object('unfit', COALESCE(metadata -> 'unfit', '{}') || jsonb_build_object(CAST($2 AS TEXT), CAST($3 AS TEXT)))",
-		"{metadata as new}", "metadata - 'cancel_attempted_at' - 'unfit'"),
+		"{metadata as new}", "metadata - 'cancel_attempted_at' - 'unfit' - 'losses'",
+		"{metadata with losses $2}", "metadata || jsonb_build_object('losses', CAST($2 AS TEXT))"),
 }
 
 // bind puts a statement in the dialect of a store's database.
@@ -313,9 +320,43 @@ type waiting struct {
 	broken  error // why the job cannot be read
 }
 
-// waiting are trials that wait for a worker, in their order.
-func (j jobs) waiting(ctx context.Context, limit, offset int) (trials []waiting, err error) {
-	err = each(ctx, j.db, sqlWaiting, []any{limit, offset}, func(scan func(...any) error) error {
+// sweep is an experiment that has trials which wait for a worker.
+type sweep struct {
+	id      int64
+	running int // trials that a process is at
+}
+
+// sweeps are the experiments that have trials which wait, in the order in which they were queued.
+func (j jobs) sweeps(ctx context.Context) (sweeps []sweep, err error) {
+	err = each(ctx, j.db, sqlSweeps, nil, func(scan func(...any) error) error {
+		var s sweep
+		err := scan(&s.id, &s.running)
+		sweeps = append(sweeps, s)
+		return err
+	})
+	return sweeps, err
+}
+
+// lostAgain notes that a trial's worker was lost after the checkpoint of a step, and returns how many were lost there one after
+// the other. Only the worker that has the trial calls it.
+func (j jobs) lostAgain(ctx context.Context, id int64, step int) (times int, err error) {
+	var text string
+	if err := j.db.QueryRowContext(ctx, sqlLosses, id).Scan(&text); err != nil {
+		return 0, err
+	}
+	const form = "%d at step %d"
+	before := 0
+	if _, err := fmt.Sscanf(text, form, &times, &before); err != nil || before != step {
+		times = 0
+	}
+	times++
+	_, err = j.db.ExecContext(ctx, sqlSetLosses, id, fmt.Sprintf(form, times, step))
+	return times, err
+}
+
+// waiting are trials of an experiment that wait for a worker, in their order.
+func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) (trials []waiting, err error) {
+	err = each(ctx, j.db, sqlWaiting, []any{experiment, limit, offset}, func(scan func(...any) error) error {
 		var t waiting
 		var args []byte
 		if err := scan(&t.id, &t.run, &args); err != nil {

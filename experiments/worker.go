@@ -29,6 +29,10 @@ type worker struct {
 	digests [2]string          // of its pictures
 	init    *hrstyle.Generator // of the last job; nil where it has none
 
+	turn, row int           // trials taken; those of the last sweep, in a row
+	turns     map[int64]int // of a sweep: the turn in which one of it was taken last
+	need      string        // of the last job: what is placed and compiled
+
 	misfits       map[string]misfit // why a job cannot be done here, by what it needs
 	ended, failed int               // trials that it has brought to an end, and those of them that failed
 
@@ -57,6 +61,9 @@ var (
 	errCancelled = fmt.Errorf("cancelled in the queue: %w", errGivenBack)
 )
 
+// maxLosses is after how many lost workers without a new checkpoint in between a trial fails.
+const maxLosses = 3
+
 const (
 	pollPause    = 200 * time.Millisecond // between looks at an empty queue
 	cancelPause  = 100 * time.Millisecond // between looks whether the trial at hand was cancelled
@@ -81,7 +88,7 @@ func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) erro
 	if l.Engine.VGG == nil {
 		return errors.New("a worker needs VGG19's weights")
 	}
-	w := &worker{lab: l, progress: progress, misfits: map[string]misfit{}, noted: map[int64]string{}, told: map[string]bool{}}
+	w := &worker{lab: l, progress: progress, turns: map[int64]int{}, misfits: map[string]misfit{}, noted: map[int64]string{}, told: map[string]bool{}}
 	var err error
 	if w.queue, err = OpenQueue(ctx, l.Tracker); err != nil {
 		return err
@@ -163,36 +170,46 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		}
 		return false, left > 0 || len(open) == 0, err
 	}
+	sweeps, err := w.queue.jobs.sweeps(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	w.share(sweeps)
 	unfit := map[int64]string{} // by run
 	notes := map[string][]int64{}
-	const page = 100
-	for offset := 0; ; offset += page {
-		list, err := w.queue.jobs.waiting(ctx, page, offset)
-		if err != nil {
-			return false, false, err
-		}
-		for _, t := range list {
-			why, failure, err := w.fits(ctx, t)
+	for _, s := range sweeps {
+		const page = 100
+		for offset := 0; ; offset += page {
+			list, err := w.queue.jobs.waiting(ctx, s.id, page, offset)
 			if err != nil {
 				return false, false, err
 			}
-			if t.broken != nil {
-				why, failure = nil, t.broken
-			}
-			if why == nil {
-				if taken, err := w.do(ctx, t, failure); taken || err != nil {
-					return taken, false, err
+			full := len(list) == page
+			w.near(list)
+			for _, t := range list {
+				why, failure, err := w.fits(ctx, t)
+				if err != nil {
+					return false, false, err
 				}
-				continue
+				if t.broken != nil {
+					why, failure = nil, t.broken
+				}
+				if why == nil {
+					if taken, err := w.do(ctx, t, failure); taken || err != nil {
+						w.took(s.id, t)
+						return taken, false, err
+					}
+					continue
+				}
+				unfit[t.run] = why.Error()
+				if w.noted[t.id] != why.Error() {
+					notes[why.Error()] = append(notes[why.Error()], t.id)
+				}
+				w.say(why.Error(), Progress{Run: t.run, Config: t.job.Config, Skipped: "left in the queue for other workers: " + why.Error()})
 			}
-			unfit[t.run] = why.Error()
-			if w.noted[t.id] != why.Error() {
-				notes[why.Error()] = append(notes[why.Error()], t.id)
+			if !full {
+				break
 			}
-			w.say(why.Error(), Progress{Run: t.run, Config: t.job.Config, Skipped: "left in the queue for other workers: " + why.Error()})
-		}
-		if len(list) < page {
-			break
 		}
 	}
 	for why, ids := range notes {
@@ -213,6 +230,44 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		}
 	}
 	return false, true, unfitError(unfit)
+}
+
+// inARow is how many trials of one sweep a worker takes before it looks at others that have as few workers: changes cost time.
+const inARow = 4
+
+// share orders sweeps: first that which the fewest processes are at, so that a long one does not keep a short one waiting. Of
+// those with as many, the worker stays with its last one for a while, and then takes the one that it was not at for longest.
+func (w *worker) share(sweeps []sweep) {
+	turn := func(s sweep) int {
+		if at := w.turns[s.id]; at < w.turn || w.row >= inARow {
+			return at
+		}
+		return -1 // the last one, before those that it has never been at
+	}
+	slices.SortStableFunc(sweeps, func(a, b sweep) int {
+		return cmp.Or(cmp.Compare(a.running, b.running), cmp.Compare(turn(a), turn(b)))
+	})
+}
+
+// near puts those trials first whose pair and size are those of the last one: they are on the device, and compiled.
+func (w *worker) near(list []waiting) {
+	far := func(t waiting) int {
+		if t.need() == w.need {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b waiting) int { return cmp.Compare(far(a), far(b)) })
+}
+
+// took notes which trial the worker took last.
+func (w *worker) took(sweep int64, t waiting) {
+	if w.turns[sweep] != w.turn || w.turn == 0 {
+		w.row = 0
+	}
+	w.row++
+	w.turn++
+	w.turns[sweep], w.need = w.turn, t.need()
 }
 
 // unfitError names the trials that are left, by reason. It is nil where there are none.
@@ -257,7 +312,7 @@ func (w *worker) fits(ctx context.Context, t waiting) (why, failure, err error) 
 	if j.Device != "" && j.Device != string(device) {
 		return fmt.Errorf("for device %s; this worker's is %s", j.Device, device), nil, nil
 	}
-	need := strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
+	need := t.need()
 	before, ok := w.misfits[need]
 	if ok && time.Since(before.at) < misfitPause {
 		return before.why, nil, nil
@@ -278,6 +333,12 @@ func (w *worker) fits(ctx context.Context, t waiting) (why, failure, err error) 
 		w.misfits[need] = misfit{why, memory, time.Now()}
 	}
 	return why, failure, nil
+}
+
+// need names what a trial needs: pictures, initial generator and sizes.
+func (t waiting) need() string {
+	j := t.job
+	return strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
 }
 
 // load is fits for the files that a trial reads.
@@ -333,6 +394,7 @@ var errChanged = errors.New("not what it was when the trial was queued: queue it
 //	this worker is to stop    the run is given back: queued, the job open, for the next worker
 //	the trial was cancelled   the run is given back too: the tracker stops it, and the job is closed
 //	another has the run       nothing: it is theirs
+//	three workers were lost   the run has failed, the job is closed: most likely the trial ends them; Retry asks for more
 //	before the fit began      the run is queued, the job open: it says nothing about the trial
 //	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
 func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, err error) {
@@ -357,6 +419,19 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 		return false, err
 	}
 	p := Progress{Run: t.run, Config: t.job.Config}
+	if info.Status == tracker.Lost {
+		step := 0
+		if start != nil {
+			step = start.Step
+		}
+		times, err := w.queue.jobs.lostAgain(always, t.id, step)
+		switch {
+		case err != nil:
+			return false, errors.Join(err, w.end(ctx, run, errGivenBack))
+		case times >= maxLosses && failure == nil:
+			failure = fmt.Errorf("%d workers were lost one after the other at the checkpoint of step %d: hrlab runs show %d names them, hrlab queue retry %d tries again", times, step, t.run, t.run)
+		}
+	}
 	if failure == nil {
 		failure = w.fit(ctx, t, run, start, &p)
 	} else {
