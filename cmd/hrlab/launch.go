@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"hrlab/tracker"
 )
 
 // launchCmd are the verbs that start workers.
@@ -36,7 +37,10 @@ var errWorkers = errors.New("workers ended with an error")
 
 // variables are the environment of a worker that has the flags of this command: others see neither it nor a password in it.
 func (l *launchCmd) variables() []string {
-	variables := []string{"HRLAB_DB=" + l.DB}
+	variables := []string{"HRLAB_DB=" + string(l.DB)}
+	if l.Artifacts != "" {
+		variables = append(variables, "HRLAB_ARTIFACTS="+l.Artifacts)
+	}
 	if l.Device != "auto" {
 		variables = append(variables, "HRLAB_DEVICE="+l.Device)
 	}
@@ -49,12 +53,11 @@ func (l *launchCmd) variables() []string {
 // shared checks that the database can be named to other machines: it is on a server, and has no password in its name, which
 // scripts and process lists would show.
 func (l *launchCmd) shared() error {
-	u, err := url.Parse(l.DB)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+	if !tracker.IsServer(string(l.DB)) {
 		return errors.New("--db: other machines need a database on a server; allowed: postgres://USER@HOST/DATABASE")
 	}
-	if _, ok := u.User.Password(); ok || u.Query().Has("password") {
-		return errors.New("--db: the URL has a password, which scripts and process lists would show; allowed: postgres://USER@HOST/DATABASE, and the password in ~/.pgpass of each machine (or a file that PGPASSFILE names)")
+	if tracker.HasPassword(string(l.DB)) {
+		return errors.New("HRLAB_DB: the URL has a password, which scripts and process lists would show: put it in ~/.pgpass of each machine (or a file that PGPASSFILE names there)")
 	}
 	return nil
 }
