@@ -15,7 +15,7 @@ export CGO_ENABLED := 1
 unexport GOROOT
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: tools build ## set everything up, fit the built-in pair with six weights and compare them (folder demo)
 	@$(HRLAB) setup plugin || echo "going on in pure Go" >&2
@@ -83,6 +83,9 @@ soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
 	go test -fuzz FuzzExif -fuzztime 10m -fuzzminimizetime 5s ./picture
 	go test -fuzz FuzzReadCube -fuzztime 10m -fuzzminimizetime 5s ./picture
 
+test-slurm: tools ## Slurm on this machine alone: an array of workers; needs root, slurm-wlm, munge and postgresql
+	HRLAB_TEST_SLURM=1 HRLAB_TEST_REQUIRE_POSTGRES=1 go test -timeout 10m -count 1 -v -run Slurm ./cmd/hrlab
+
 # What draws curves in the tracker's page. Without npm the page says that it is missing.
 CHARTS := tracker/web/assets/dist/uPlot.esm.js
 
@@ -97,4 +100,4 @@ tools:
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev" >&2; exit 2; }
 	@command -v python3 >/dev/null || { echo "Python 3 is missing: apt-get install python3" >&2; exit 2; }
 
-.PHONY: help demo notebooks test check bench soak build tools
+.PHONY: help demo notebooks test check bench soak test-slurm build tools
