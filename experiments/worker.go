@@ -70,7 +70,7 @@ const (
 	misfitPause  = 2 * time.Second        // before a trial that did not fit is looked at again
 	mendPause    = time.Second
 	troublePause = time.Second
-	troubles     = 60 // that follow each other before a worker gives up
+	troubles     = 120 // that follow each other before a worker gives up
 )
 
 // Work takes trials from the queue until ctx is done, or with drain until there are none. Device, weights and compiled
@@ -83,7 +83,7 @@ const (
 // wraps ErrUnfit and names these trials. It wraps ErrPaused where trials are left because the queue is paused, and ErrTrials
 // where trials failed that this worker took.
 //
-// What goes wrong with the database is told with Err and no Run. The worker tries again, and gives up after a minute.
+// What goes wrong with the database is told with Err and no Run. The worker tries again, and gives up after two minutes.
 func (l Lab) Work(ctx context.Context, drain bool, progress func(Progress)) error {
 	if l.Engine.VGG == nil {
 		return errors.New("a worker needs VGG19's weights")

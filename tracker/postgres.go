@@ -62,7 +62,7 @@ const (
 	// answerTimeout is how long the first answer may take, of whichever of several hosts.
 	answerTimeout = 9 * time.Second
 	// lostTimeout is how long a server may be gone while somebody writes.
-	lostTimeout = time.Minute
+	lostTimeout = 2 * time.Minute
 )
 
 // IsServer says whether a url is that of a server.
@@ -350,7 +350,7 @@ func (d *postgres) begin(ctx context.Context) (transaction, error) {
 	return t, err
 }
 
-// again calls f until the server is there, for up to a minute. It tells that it waits.
+// again calls f until the server is there, for up to two minutes. It tells that it waits.
 func (d *postgres) again(ctx context.Context, f func() error) error {
 	const pause = 500 * time.Millisecond
 	first := time.Now()

@@ -17,7 +17,7 @@
 //
 // On a PostgreSQL server several machines share a database. Artifacts are in it too, or, where the URL says so, in a directory
 // that all machines see. Names are at most 2,000 bytes long there. Beats and all times are the server's. What a run writes waits
-// up to a minute for a server that is gone.
+// up to two minutes for a server that is gone.
 //
 // # Status
 //
@@ -201,7 +201,7 @@ func (s *Store) ReadOnly() error {
 // There may be one: while a transaction is open nothing else of this process is written.
 func (s *Store) DB() *sql.DB { return s.db.writes().DB }
 
-// Await calls f, and again where the server went away meanwhile, for up to a minute. [OnWait] is told. f must have changed nothing
+// Await calls f, and again where the server went away meanwhile, for up to two minutes. [OnWait] is told. f must have changed nothing
 // then.
 func (s *Store) Await(ctx context.Context, f func() error) error { return s.db.again(ctx, f) }
 

@@ -130,6 +130,18 @@ func (s Server) Restart(t testing.TB) {
 	}
 }
 
+// Without ends the server as a crash would, calls f, and starts it again.
+func (s Server) Without(t testing.TB, f func()) {
+	t.Helper()
+	if err := s.control("stop", "--mode", "immediate"); err != nil {
+		t.Fatal(err)
+	}
+	f()
+	if err := s.control("start"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // control runs pg_ctl, and waits until it has done its work.
 func (s Server) control(args ...string) error {
 	return s.run("pg_ctl", append(args, "--pgdata", s.data(), "--log", filepath.Join(s.folder, "log"), "--silent", "--wait")...)
