@@ -69,10 +69,13 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, L
 	HRLAB_TEST_REQUIRE_NOTEBOOKS=1 go test -run xxx -bench Painted -benchtime 1x ./experiments/pages | grep painted
 	@python3 cmd/hrlab/testdata/watched.py $(HRLAB) docs/before-after.png docs/tracker.png
 	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; python3 tracker/testdata/pages_peer.py $(HRLAB); else echo "no MLflow beside it: pip install mlflow"; fi
+	go test -run xxx -bench . -benchtime 3x ./cmd/hrlab 2>/dev/null | grep ^Benchmark
+	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
-soak: tools ## the fuzzers, ten minutes each, and hundreds of kills
+soak: tools ## the fuzzers, ten minutes each, hundreds of kills, and machines that are cut off, which needs root
+	HRLAB_TEST_SOAK=1 HRLAB_TEST_REQUIRE_POSTGRES=1 go test -timeout 1h -v -run Chaos ./cmd/hrlab
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|SQLite/AtOnce' ./tracker
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzHandlers -fuzztime 10m -fuzzminimizetime 5s ./tracker/web

@@ -1,7 +1,10 @@
 package experiments
 
 import (
+	"errors"
+	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +96,63 @@ func BenchmarkEnqueue(b *testing.B) {
 					b.Fatal(state, err)
 				}
 				b.ReportMetric(time.Since(enqueued).Seconds()*1000, "ms/status")
+			}
+		})
+	}
+}
+
+// Trials that fail at once, and such that sleep first, done by workers that have connections of their own, beside what their sleep
+// alone takes. The time of a fit is not in them.
+func BenchmarkWorkers(b *testing.B) {
+	engine, err := pureGo()
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := hrstyle.Default
+	config.Steps = -1 // which no fit takes
+	for _, c := range []struct {
+		workers, trials int
+		sleep           time.Duration
+	}{{1, 300, 0}, {4, 300, 0}, {1, 20, 200 * time.Millisecond}, {2, 40, 200 * time.Millisecond}, {16, 320, 200 * time.Millisecond}} {
+		b.Run(fmt.Sprintf("%dx%v", c.workers, c.sleep), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				url := postgrestest.Start(b, "fsync = on").URL("postgres")
+				queue, err := OpenQueue(b.Context(), openStore(b, url))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := queue.Enqueue(b.Context(), "e", engine.VGG, testPair, Repeat(List(config), c.trials), 0); err != nil {
+					b.Fatal(err)
+				}
+				var stores []*tracker.Store
+				for range c.workers {
+					stores = append(stores, openStore(b, url))
+				}
+				var working sync.WaitGroup
+				b.StartTimer()
+				began := time.Now()
+				for _, store := range stores {
+					working.Go(func() {
+						err := Lab{Engine: engine, Tracker: store}.Work(b.Context(), true, func(p Progress) {
+							if p.Run != 0 && !p.Ended {
+								time.Sleep(c.sleep)
+							}
+						})
+						if err != nil && !errors.Is(err, ErrTrials) {
+							b.Error(err)
+						}
+					})
+				}
+				working.Wait()
+				took := time.Since(began)
+				if state, _, err := queue.State(b.Context()); err != nil || state[tracker.Failed] != c.trials {
+					b.Fatal(state, err)
+				}
+				b.ReportMetric(float64(c.trials)/took.Seconds(), "trials/s")
+				if ideal := c.sleep * time.Duration(c.trials/c.workers); ideal > 0 {
+					b.ReportMetric(took.Seconds()/ideal.Seconds(), "ideal")
+				}
 			}
 		})
 	}

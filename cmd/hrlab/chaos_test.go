@@ -21,7 +21,7 @@ import (
 
 // machine is a machine with a worker: a process in namespaces of its own, as far as this user may make them.
 type machine struct {
-	t    *testing.T
+	t    testing.TB
 	wrap []string // what the worker is started by
 	cmd  *exec.Cmd
 	said bytes.Buffer
@@ -42,6 +42,19 @@ func (m *machine) start() {
 // named is the command that a process is started by on machine i.
 func named(i int, unshare ...string) []string {
 	return append(unshare, "sh", "-c", fmt.Sprintf(`hostname machine%d; exec "$@"`, i+1), "sh")
+}
+
+// names are three machines that only their names tell apart, nil where this user may make none: then a worker sees at once that
+// another has died, or is stopped.
+func names(t testing.TB) (machines [][]string) {
+	t.Helper()
+	if exec.CommandContext(t.Context(), "unshare", "--uts", "true").Run() != nil {
+		return make([][]string, 3)
+	}
+	for i := range 3 {
+		machines = append(machines, named(i, "unshare", "--uts"))
+	}
+	return machines
 }
 
 const serverAddress = "10.77.0.1"
@@ -79,11 +92,27 @@ func network(t *testing.T) (machines [][]string, settings []string) {
 
 // lab is a queue on a server, with machines that work, and what is done to them.
 type lab struct {
-	t        *testing.T
+	t        testing.TB
 	store    *tracker.Store
 	queue    *experiments.Queue
 	machines []*machine
 	hurt     map[int64]int // how often a run's worker was: three times would fail it
+}
+
+// hire starts a worker on every machine, until the test ends.
+func (l *lab) hire(machines [][]string) {
+	for _, wrap := range machines {
+		m := &machine{t: l.t, wrap: wrap}
+		l.machines = append(l.machines, m)
+		m.start()
+		l.t.Cleanup(func() {
+			_ = syscall.Kill(-m.cmd.Process.Pid, syscall.SIGINT)
+			_ = m.cmd.Wait()
+			if l.t.Failed() {
+				l.t.Log(m.said.String())
+			}
+		})
+	}
 }
 
 // busy is a worker that has made progress for a second since it was last looked for, on a run that was not hurt too often.
@@ -212,7 +241,7 @@ func losses(t *testing.T, store *tracker.Store) map[float64]tracker.Series {
 	return curves
 }
 
-func open(t *testing.T, url string) *tracker.Store {
+func open(t testing.TB, url string) *tracker.Store {
 	t.Helper()
 	store, err := tracker.Open(t.Context(), url)
 	if err != nil {
@@ -237,28 +266,22 @@ func TestChaos(t *testing.T) {
 	if err := pictures(dir); err != nil {
 		t.Fatal(err)
 	}
-	var machines [][]string
-	var settings []string
-	database := func(s postgrestest.Server) string { return s.URL("postgres") }
-	switch {
-	case soak:
+	machines, settings := names(t), []string(nil)
+	if soak {
 		machines, settings = network(t)
-		database = func(postgrestest.Server) string { return "postgres://postgres@" + serverAddress + ":5432/postgres" }
-	case exec.CommandContext(t.Context(), "unshare", "--uts", "true").Run() == nil:
-		for i := range 3 {
-			machines = append(machines, named(i, "unshare", "--uts"))
-		}
-	default: // this user may make no namespaces
-		machines = make([][]string, 3)
 	}
 	server := postgrestest.Start(t, settings...)
-	for name, value := range map[string]string{"HRLAB_DEVICE": "go", "HRLAB_VGG": "random", "HRLAB_DB": database(server)} {
+	url := server.URL("postgres")
+	if soak {
+		url = "postgres://postgres@" + serverAddress + ":5432/postgres"
+	}
+	for name, value := range map[string]string{"HRLAB_DEVICE": "go", "HRLAB_VGG": "random", "HRLAB_DB": url} {
 		t.Setenv(name, value)
 	}
-	sweep := []string{"sweep", "--content", "content.png", "--style", "content.png", "--size", "32", "--steps", "40", "--content-weight", fmt.Sprintf("lin:10:100:%d", trials), "--experiment", "chaos"}
+	sweep := []string{"sweep", "--content", "content.png", "--style", "content.png", "--size", "32", "--steps", "30", "--content-weight", fmt.Sprintf("lin:10:100:%d", trials), "--experiment", "chaos"}
 	quiet := filepath.Join(dir, "quiet.db")
 	command(t, "hrlab", append(sweep, "--db", quiet)...)
-	l := &lab{t: t, store: open(t, database(server)), hurt: map[int64]int{}}
+	l := &lab{t: t, store: open(t, url), hurt: map[int64]int{}}
 	var err error
 	if l.queue, err = experiments.OpenQueue(t.Context(), l.store); err != nil {
 		t.Fatal(err)
@@ -269,18 +292,7 @@ func TestChaos(t *testing.T) {
 	if err := follower.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for _, wrap := range machines {
-		m := &machine{t: t, wrap: wrap}
-		l.machines = append(l.machines, m)
-		m.start()
-		t.Cleanup(func() {
-			_ = syscall.Kill(-m.cmd.Process.Pid, syscall.SIGINT)
-			_ = m.cmd.Wait()
-			if t.Failed() {
-				t.Log(m.said.String())
-			}
-		})
-	}
+	l.hire(machines)
 	for i := range kills {
 		l.kill()
 		if i == kills/3 {
@@ -308,5 +320,52 @@ func TestChaos(t *testing.T) {
 	}
 	if freed, err := l.store.GC(t.Context()); err != nil || freed.Files != 0 {
 		t.Errorf("files that no run has: %+v, %v", freed, err)
+	}
+}
+
+// Seconds from the death of a worker until another goes on with its trial: on one machine, and where the other is on another one.
+func BenchmarkKill(b *testing.B) {
+	dir := b.TempDir()
+	b.Chdir(dir)
+	if err := pictures(dir); err != nil {
+		b.Fatal(err)
+	}
+	for name, machines := range map[string][][]string{"OneMachine": make([][]string, 2), "TwoMachines": names(b)[:2]} {
+		b.Run(name, func(b *testing.B) {
+			url := postgrestest.New(b)
+			for name, value := range map[string]string{"HRLAB_DEVICE": "go", "HRLAB_VGG": "random", "HRLAB_DB": url} {
+				b.Setenv(name, value)
+			}
+			l := &lab{t: b, store: open(b, url), hurt: map[int64]int{}}
+			var err error
+			if l.queue, err = experiments.OpenQueue(b.Context(), l.store); err != nil {
+				b.Fatal(err)
+			}
+			follower := exec.CommandContext(b.Context(), "hrlab", "sweep", "--content", "content.png", "--style", "content.png", "--size", "32", "--steps", "100000", "--content-weight", "1", "--experiment", "kill", "--queue")
+			if err := follower.Start(); err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = follower.Process.Kill(); _ = follower.Wait() })
+			l.hire(machines)
+			step := func() int64 {
+				series, err := l.store.Series(b.Context(), []int64{1}, []string{"total"}, 0)
+				if err != nil || len(series) == 0 {
+					return 0
+				}
+				return series[0].Steps[len(series[0].Steps)-1]
+			}
+			var waited time.Duration
+			for b.Loop() {
+				clear(l.hurt)
+				w, m := l.busy()
+				l.signal(w, syscall.SIGKILL)
+				_ = m.cmd.Wait()
+				killed, at := time.Now(), step()
+				m.start()
+				until(b, "the next step", func() bool { return step() > at })
+				waited += time.Since(killed)
+			}
+			b.ReportMetric(waited.Seconds()/float64(b.N), "s/next-step")
+		})
 	}
 }

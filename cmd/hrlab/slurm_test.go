@@ -111,7 +111,7 @@ func cluster(t *testing.T) {
 }
 
 // until waits for a condition.
-func until(t *testing.T, what string, condition func() bool) {
+func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for range 1200 {
 		if condition() {
@@ -123,7 +123,7 @@ func until(t *testing.T, what string, condition func() bool) {
 }
 
 // command runs a program and returns what it prints.
-func command(t *testing.T, program string, args ...string) string {
+func command(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...).CombinedOutput()
 	if err != nil {
