@@ -92,7 +92,10 @@ const (
 	// Experiments with trials that wait, and how many processes are at each.
 	sqlSweeps = `SELECT r.experiment, count(CASE WHEN r.status = 'running' THEN 1 END) ` + sqlTrials + ` AND r.status IN ('queued', 'lost', 'running')
 		GROUP BY r.experiment HAVING count(CASE WHEN r.status <> 'running' THEN 1 END) > 0 ORDER BY min(j.id)`
-	sqlWaiting = `SELECT j.id, r.id, {json j.args} ` + sqlTrials + ` AND r.experiment = $1 AND r.status IN ('queued', 'lost')
+	// The run of every job is looked up by its id: a server that does not know how many runs an experiment has would look through all
+	// jobs for each.
+	sqlWaiting = `SELECT j.id, CAST(j.args ->> 'run' AS BIGINT), {json j.args} FROM river_job j WHERE ` + sqlIsOpen + ` AND
+		(SELECT r.experiment FROM run r WHERE r.id = CAST(j.args ->> 'run' AS BIGINT) AND r.deleted IS NULL AND r.status IN ('queued', 'lost')) = $1
 		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $2 OFFSET $3`
 	sqlLosses    = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
 	sqlSetLosses = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
