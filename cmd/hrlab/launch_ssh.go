@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (v *launchSSHCmd) Run(ctx context.Context, c *console, l *launchCmd) error 
 	if err != nil {
 		return err
 	}
-	there := fmt.Sprintf("$HOME/.cache/hrlab/bin/hrlab-%.12x", sha256.Sum256(program)) // as a shell in quotes has it
+	there := fmt.Sprintf("$HOME/.cache/hrlab/bin/%.12x/hrlab", sha256.Sum256(program)) // as a shell in quotes has it
 	for _, host := range v.Hosts {
 		if strings.HasPrefix(host, "-") {
 			return fmt.Errorf("%s: not a machine", host)
@@ -132,7 +133,7 @@ true`, nil)
 	}
 	if !has["program"] {
 		missing = append(missing, missingPart{fmt.Sprintf("this program, %d MB", len(program)/1e6),
-			fmt.Sprintf("umask 077 && mkdir -p \"$HOME/.cache/hrlab/bin\" && cat >\"%[1]s.$$\" && chmod +x \"%[1]s.$$\" && mv \"%[1]s.$$\" \"%[1]s\"", there),
+			fmt.Sprintf(`umask 077 && mkdir -p "%[1]s" && cat >"%[2]s.$$" && chmod +x "%[2]s.$$" && mv "%[2]s.$$" "%[2]s"`, path.Dir(there), there),
 			func(context.Context) (io.Reader, error) { return bytes.NewReader(program), nil }})
 	}
 	kind := device.Kind(l.Device)
