@@ -197,11 +197,11 @@ func (l *lab) signal(w experiments.Worker, s syscall.Signal) {
 }
 
 func (l *lab) notes(info tracker.Info) string {
-	text := ""
+	var text strings.Builder
 	for _, note := range info.Notes {
-		text += note.Text + "\n"
+		text.WriteString(note.Text + "\n")
 	}
-	return text
+	return text.String()
 }
 
 // taken counts how often a run was taken up to the last time that w took it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -117,10 +118,8 @@ func crew(ctx context.Context, c *console, names []string, commands []*exec.Cmd,
 
 // absolute is a file's path from any directory; words with a meaning of their own stay.
 func absolute(path string, words ...string) (string, error) {
-	for _, word := range words {
-		if path == word {
-			return path, nil
-		}
+	if slices.Contains(words, path) {
+		return path, nil
 	}
 	return filepath.Abs(path)
 }

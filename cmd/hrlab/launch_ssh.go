@@ -63,12 +63,12 @@ func (v *launchSSHCmd) Run(ctx context.Context, c *console, l *launchCmd) error 
 			return err
 		}
 	}
-	script := ""
+	var exports strings.Builder
 	for _, variable := range l.variables() {
 		name, value, _ := strings.Cut(variable, "=")
-		script += "export " + name + "=" + quote(value) + "\n"
+		fmt.Fprintf(&exports, "export %s=%s\n", name, quote(value))
 	}
-	script += `"` + there + `" launch local`
+	script := exports.String() + `"` + there + `" launch local`
 	if v.Workers != 0 {
 		script += " --workers " + strconv.Itoa(v.Workers)
 	}
@@ -128,13 +128,15 @@ true`, nil)
 		return nil, err
 	}
 	has := map[string]bool{}
-	for _, word := range strings.Fields(found) {
+	for word := range strings.FieldsSeq(found) {
 		has[word] = true
 	}
 	if !has["program"] {
-		missing = append(missing, missingPart{fmt.Sprintf("this program, %d MB", len(program)/1e6),
+		missing = append(missing, missingPart{
+			fmt.Sprintf("this program, %d MB", len(program)/1e6),
 			fmt.Sprintf(`umask 077 && mkdir -p "%[1]s" && cat >"%[2]s.$$" && chmod +x "%[2]s.$$" && mv "%[2]s.$$" "%[2]s"`, path.Dir(there), there),
-			func(context.Context) (io.Reader, error) { return bytes.NewReader(program), nil }})
+			func(context.Context) (io.Reader, error) { return bytes.NewReader(program), nil },
+		})
 	}
 	kind := device.Kind(l.Device)
 	if kind == "auto" {

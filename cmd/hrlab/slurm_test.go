@@ -48,11 +48,7 @@ PartitionName=gpu Nodes=%[2]s Default=YES MaxTime=INFINITE State=UP
 // cluster starts Slurm on this machine, as long as the test runs. Its commands find it by the environment.
 func cluster(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hrlab-slurm-") // munged refuses a folder that others may write
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	for _, folder := range []string{"state", "spool"} {
 		if err := os.Mkdir(filepath.Join(dir, folder), 0o755); err != nil { //nolint:gosec // Slurm's
 			t.Fatal(err)
@@ -180,16 +176,17 @@ func TestSlurm(t *testing.T) {
 		t.Errorf("sweep --queue: %v", err)
 	}
 	until(t, "the end of the array", func() bool { return command(t, "squeue", "--noheader") == "" })
-	noted := ""
+	var notes strings.Builder
 	for _, run := range runs("") {
 		whole, err := store.Run(t.Context(), strconv.FormatInt(run.ID, 10))
 		if err != nil || whole.Status != tracker.Finished {
 			t.Errorf("run %d: %s %s (%v)", run.ID, whole.Status, whole.Error, err)
 		}
 		for _, note := range whole.Notes {
-			noted += note.Text + "\n"
+			notes.WriteString(note.Text + "\n")
 		}
 	}
+	noted := notes.String()
 	if strings.Count(noted, "lost since") != 1 || strings.Count(noted, "given back by") != 1 {
 		t.Errorf("want one trial that was lost and one that was given back:\n%s", noted)
 	}
