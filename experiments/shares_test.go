@@ -16,7 +16,7 @@ func (db suite) losses(t *testing.T) {
 	q := openQueue(t, lab)
 	config := quick()
 	config.Steps = 6
-	id := enqueue(t, lab, q, testPair, Trial{config})[0]
+	id := enqueue(t, lab, q, testPair, Trial{Config: config})[0]
 	work := func() (starts []int) {
 		_ = lab.Work(t.Context(), true, func(p Progress) {
 			if !p.Ended && !p.Step.Ok() { // it was taken
@@ -60,7 +60,7 @@ func (db suite) shares(t *testing.T) {
 	trials := func(n int) (list []Trial) {
 		for i := range n {
 			config.Seed = int64(i)
-			list = append(list, Trial{config})
+			list = append(list, Trial{Config: config})
 		}
 		return list
 	}
