@@ -91,3 +91,33 @@ func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Conf
 	}
 	return ids[0], nil
 }
+
+// FromMap queues trials that begin with the generators which the weight map of a run has for these ratios, in the experiment, and
+// returns their runs: see [MapTrials] and [Again]. With 0 steps they only measure the map.
+func (q *Queue) FromMap(ctx context.Context, run int64, experiment string, steps int, ratios ...float64) ([]int64, error) {
+	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return nil, err
+	}
+	environment, err := q.store.Environment(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	m, err := LoadGenerator(ctx, q.store, run)
+	if err != nil {
+		return nil, err
+	}
+	trials, err := MapTrials(m, fmt.Sprintf("run %d", run), steps, ratios...)
+	if err != nil {
+		return nil, err
+	}
+	if err := Validate(trials); err != nil {
+		return nil, err
+	}
+	pair, _, err := Again(ctx, q.store, run)
+	if err != nil {
+		return nil, err
+	}
+	vgg := &hrstyle.VGG{Label: info.Params["vgg"].Text, Digest: inputsOf(environment)["vgg"]}
+	return q.Enqueue(ctx, experiment, vgg, pair, trials, 0)
+}
