@@ -69,6 +69,16 @@ func TestWeightMap(t *testing.T) {
 	if got := strings.Join(made, " "); got != "45/60 0.8/0 2.53/0 8/0 25.3/0 80/0 253/0 800/0 2530/0 8000/0" {
 		t.Error(got)
 	}
+	// What is worth a fit after such choices is measured in the same way: no step is made.
+	if status, to := get(t, server, "/matrix/queue", url.Values{"from": {"5"}, "set": {`{"content_weight":31,"style_weight":1}`}, "back": {"/better/"}}); status != http.StatusSeeOther || to != "/better/" {
+		t.Fatalf("%d %s", status, to)
+	}
+	if run, err := store.Run(t.Context(), "12"); err != nil || run.Params["content_weight"].Number != 31 || run.Params["steps"].Number != 0 || run.Params["map"].Text != "run 1" {
+		t.Errorf("%+v %v", run.Params, err)
+	}
+	if status, body := get(t, server, "/matrix/queue", url.Values{"from": {"5"}, "set": {`{"style_gain":2}`}, "back": {"/better/"}}); status != http.StatusBadRequest || !strings.Contains(body, "allowed are other weights, no other setting") {
+		t.Errorf("%d %s", status, body)
+	}
 	for want, form := range map[string]url.Values{
 		"400 run: &#34;x&#34;":                 {"run": {"x"}},
 		"400 ratio: &#34;y&#34;":               {"run": {"1"}, "ratio": {"y"}},
