@@ -48,17 +48,20 @@ func servedMap(t testing.TB) (*tracker.Store, *web.Server) {
 // nine that are only measured.
 func TestWeightMap(t *testing.T) {
 	store, server := servedMap(t)
-	has(t, server, "/runs/1", "Weight map", `id="weight-map-state"`, `&#34;run&#34;:1`, `action="/weight-map/fit"`, "/weight-map/weightmap.js")
+	has(t, server, "/runs/1", "Weight map", `id="weight-map-state"`, `"run":1`, `action="/weight-map/fit"`, "/weight-map/weightmap.js")
+	if _, body := get(t, server, "/runs/1", nil); strings.Contains(body, `action="/fits/again"`) || strings.Contains(body, "--content-weight 0") {
+		t.Error("the map is offered as a fit with a content weight of 0")
+	}
 	status, body := get(t, server, "/weight-map/picture?run=1&ratio=45", nil)
 	img, err := jpeg.Decode(bytes.NewReader([]byte(body)))
 	if status != http.StatusOK || err != nil || img.Bounds().Dx() != 48 {
 		t.Fatalf("%d, %v", status, err)
 	}
 	if status, to := get(t, server, "/weight-map/fit", url.Values{"run": {"1"}, "ratio": {"45"}}); status != http.StatusSeeOther || to != "/runs/2" {
-		t.Fatalf("%d %s", status, to)
+		t.Fatalf("%d %s", status, strings.Join(strings.Fields(to), " "))
 	}
 	if status, to := get(t, server, "/weight-map/fit", url.Values{"run": {"1"}}); status != http.StatusSeeOther || to != "/better/?experiment=map" {
-		t.Fatalf("%d %s", status, to)
+		t.Fatalf("%d %s", status, strings.Join(strings.Fields(to), " "))
 	}
 	runs, err := store.Runs(t.Context(), tracker.Query{Where: "status = queued", Sort: "id"})
 	must(t, err)
@@ -71,7 +74,7 @@ func TestWeightMap(t *testing.T) {
 	}
 	// What is worth a fit after such choices is measured in the same way: no step is made.
 	if status, to := get(t, server, "/matrix/queue", url.Values{"from": {"5"}, "set": {`{"content_weight":31,"style_weight":1}`}, "back": {"/better/"}}); status != http.StatusSeeOther || to != "/better/" {
-		t.Fatalf("%d %s", status, to)
+		t.Fatalf("%d %s", status, strings.Join(strings.Fields(to), " "))
 	}
 	if run, err := store.Run(t.Context(), "12"); err != nil || run.Params["content_weight"].Number != 31 || run.Params["steps"].Number != 0 || run.Params["map"].Text != "run 1" {
 		t.Errorf("%+v %v", run.Params, err)

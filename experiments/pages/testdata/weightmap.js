@@ -19,7 +19,7 @@ async function main() {
     const seen = new Set()
     const bar = page.locator('#ratio'), low = Number(await bar.getAttribute('min')), high = Number(await bar.getAttribute('max'))
     for (let i = 0; i <= 8; i++) {
-      await bar.fill(String(low + (high - low) * i / 8))
+      await bar.evaluate((bar, v) => { bar.value = v; bar.dispatchEvent(new Event('input')) }, low + (high - low) * i / 8)
       const ratio = Number(await page.locator('#ratio-number').inputValue())
       await shown(ratio)
       const after = page.locator('#weight-map .slider .after')
