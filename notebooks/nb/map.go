@@ -88,7 +88,7 @@ func (s mapSlider) JSON() template.JS {
 	return template.JS(text) //nolint:gosec // JSON
 }
 
-// measuresNear are the measures of the point of a map that is nearest to a ratio.
+// measuresNear are the measures of the ratio on record that is nearest to one.
 func measuresNear(m *report.Map, ratio float64) string {
 	far := func(i int) float64 { return math.Abs(math.Log(m.Points[i].Ratio / ratio)) }
 	nearest := 0
@@ -100,12 +100,7 @@ func measuresNear(m *report.Map, ratio float64) string {
 	if len(m.Points) == 0 {
 		return ""
 	}
-	const same = 1e-9
-	text := "; "
-	if far(nearest) > same {
-		text = fmt.Sprintf("; at %s: ", m.Points[nearest].Text())
-	}
-	return text + (&report.Run{Info: m.Points[nearest].Info}).Measures()
+	return fmt.Sprintf("; at %s: %s", m.Points[nearest].Text(), (&report.Run{Info: m.Points[nearest].Info}).Measures())
 }
 
 // mapPicture is the address of a picture of the map of a run.
