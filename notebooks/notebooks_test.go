@@ -570,7 +570,7 @@ func TestKernel(t *testing.T) {
 
 // JupyterLab in Chromium: testdata/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
 func TestBrowser(t *testing.T) {
-	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "testdata/stop.ipynb")
+	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "05_weight_map.ipynb", "testdata/stop.ipynb")
 	// JupyterLab leaves cells that are out of sight out of the page: the test looks at all.
 	settings := filepath.Join(dir, "config", "lab", "user-settings", "@jupyterlab", "notebook-extension")
 	if err := os.MkdirAll(settings, 0o777); err != nil {
