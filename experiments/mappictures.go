@@ -90,11 +90,8 @@ func (m *MapPictures) take(ctx context.Context, run int64) error {
 	if err != nil {
 		return err
 	}
-	pair, _, err := Again(ctx, m.store, run)
+	pair, err := Fitted(ctx, m.store, run)
 	if err != nil {
-		return err
-	}
-	if pair, err = pair.Fitted(g.Config); err != nil {
 		return err
 	}
 	m.key, m.hand, m.of = key, g, pair.Content
