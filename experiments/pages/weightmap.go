@@ -52,15 +52,15 @@ func (m weightMaps) ofRun(ctx context.Context, info tracker.Info) (template.HTML
 		return "", nil
 	}
 	known := report.NewMap(info)
-	start, middle := 0.0, math.Sqrt(info.Params["map_from"].Number*info.Params["map_to"].Number)
-	if start = middle; known.Knee != nil {
+	start := math.Sqrt(info.Params["map_from"].Number * info.Params["map_to"].Number)
+	if known.Knee != nil {
 		start = known.Knee.Ratio
 	}
 	type measured struct {
 		Ratio float64 `json:"ratio"`
 		Text  string  `json:"text"`
 	}
-	var points []measured
+	points := []measured{}
 	for _, p := range known.Points {
 		points = append(points, measured{p.Ratio, (&report.Run{Info: p.Info}).Measures()})
 	}
