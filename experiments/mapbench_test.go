@@ -38,7 +38,7 @@ func BenchmarkMap(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer store.Close() //nolint:errcheck // nothing depends on it
-	const size, each, rounds = 128, 15, 4
+	const size, each, rounds = 128, 10, 3
 	ordinary, weightMap := hrstyle.Default, hrstyle.DefaultMap
 	fit := func(c hrstyle.Config) (took time.Duration) { // of the steps, without compiling
 		c.Size, c.Steps, c.ReportEvery = size, each, each
@@ -69,7 +69,7 @@ func BenchmarkMap(b *testing.B) {
 	defer pictures.Close()
 	for _, size := range []int{128, 256} {
 		c := hrstyle.DefaultMap
-		c.Size, c.Steps = size, 1
+		c.Size, c.Steps = size, 0
 		run, err := Lab{Engine: engine, Tracker: store}.Start(ctx, About{}, pair, c)
 		if err != nil {
 			b.Fatal(err)
