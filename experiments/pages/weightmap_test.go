@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestWeightMap(t *testing.T) {
 	} {
 		status, body := get(t, server, "/weight-map/fit", form)
 		code, line, _ := strings.Cut(want, " ")
-		if fmt.Sprint(status) != code || !strings.Contains(body, line) {
+		if strconv.Itoa(status) != code || !strings.Contains(body, line) {
 			t.Errorf("%v: %d, want %s\n%s", form, status, want, body)
 		}
 	}
