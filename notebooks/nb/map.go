@@ -61,7 +61,7 @@ func showMap(ctx context.Context, lab experiments.WarmLab, experiment string, p 
 		"key":    fmt.Sprint(experiment, " ", m.Run.ID),
 		"exact":  strings.TrimSuffix(mapPicture(address, m.Run.ID, 0), "0") + "RATIO",
 		"apply":  fmt.Sprintf("hrlab apply --run %d --ratio RATIO %s --out ", m.Run.ID, report.Quote(m.Run.Params["content"].Text)),
-		"low":    math.Log10(within.From), "high": math.Log10(within.To), "start": start,
+		"from":   within.From, "to": within.To, "start": start,
 	}
 	display(render("map", s), fmt.Sprintf("[%s: the weight map of run %d at %d ratios]", p.Name, m.Run.ID, mapShown))
 }
