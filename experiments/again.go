@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"hrlab/hrstyle"
 	"hrlab/tracker"
@@ -65,13 +66,17 @@ func recordedPair(ctx context.Context, store *tracker.Store, info tracker.Info) 
 }
 
 // Vary queues a trial of a run's pair in the run's experiment, with the run's weights of VGG19 and its settings as change has
-// changed them, and returns its run: one that is there already if the experiment has the same fit. See [Again] for errors.
+// changed them, and returns its run: one that is there already if the experiment has the same fit. What began with a weight map
+// begins with it again, at the ratio of the changed weights; no other setting may be changed then. See [Again] for errors.
 func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Config)) (int64, error) {
-	pair, config, err := Again(ctx, q.store, run)
+	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
 	if err != nil {
 		return 0, err
 	}
-	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
+	if info.Params["map"].Text != "" {
+		return q.varyFromMap(ctx, info, change)
+	}
+	pair, config, err := Again(ctx, q.store, run)
 	if err != nil {
 		return 0, err
 	}
@@ -90,4 +95,54 @@ func (q *Queue) Vary(ctx context.Context, run int64, change func(c *hrstyle.Conf
 		return 0, err
 	}
 	return ids[0], nil
+}
+
+// varyFromMap is Vary of a run that began with a weight map.
+func (q *Queue) varyFromMap(ctx context.Context, info tracker.Info, change func(c *hrstyle.Config)) (int64, error) {
+	id, err := strconv.ParseInt(strings.TrimPrefix(info.Params["map"].Text, "run "), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("run %d began with the weight map %s, which is no run", info.ID, info.Params["map"].Text)
+	}
+	was := hrstyle.Config{ContentWeight: info.Params["content_weight"].Number, StyleWeight: info.Params["style_weight"].Number}
+	is := was
+	change(&is)
+	ratio := is.ContentWeight / is.StyleWeight
+	if is.ContentWeight, is.StyleWeight = was.ContentWeight, was.StyleWeight; is != was {
+		return 0, fmt.Errorf("run %d began with a weight map; allowed are other weights, no other setting", info.ID)
+	}
+	ids, err := q.FromMap(ctx, id, info.Experiment, int(info.Params["steps"].Number), ratio)
+	if err != nil {
+		return 0, err
+	}
+	return ids[0], nil
+}
+
+// FromMap queues trials that begin with the generators which the weight map of a run has for these ratios, in the experiment, and
+// returns their runs: see [MapTrials] and [Again]. With 0 steps they only measure the map.
+func (q *Queue) FromMap(ctx context.Context, run int64, experiment string, steps int, ratios ...float64) ([]int64, error) {
+	info, err := q.store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return nil, err
+	}
+	environment, err := q.store.Environment(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	m, err := LoadGenerator(ctx, q.store, run)
+	if err != nil {
+		return nil, err
+	}
+	trials, err := MapTrials(m, fmt.Sprintf("run %d", run), steps, ratios...)
+	if err != nil {
+		return nil, err
+	}
+	if err := Validate(trials); err != nil {
+		return nil, err
+	}
+	pair, _, err := Again(ctx, q.store, run)
+	if err != nil {
+		return nil, err
+	}
+	vgg := &hrstyle.VGG{Label: info.Params["vgg"].Text, Digest: inputsOf(environment)["vgg"]}
+	return q.Enqueue(ctx, experiment, vgg, pair, trials, 0)
 }

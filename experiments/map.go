@@ -102,6 +102,10 @@ func (l Lab) output(ctx context.Context, step hrstyle.Step) (img image.Image, co
 	return middle.picture, fmt.Sprintf("hrlab: weight map of the ratios %g to %g, at %g, step %d; VGG19: %s", g.Config.From, g.Config.To, middle.ratio, step.N, g.VGG), nil
 }
 
+// refineRate is the learning rate of a fit that begins with a weight map. That of a cold fit, 5e-3, first loses what the map has:
+// docs/weight-map.md.
+const refineRate = 1e-3
+
 // MapTrials are trials that begin with the generators which a weight map has for these ratios, or for nine that are spread
 // over its range, and make so many steps: none measures the map itself. name is that of the map, for the record. A ratio outside
 // of the map's range is an error.
@@ -116,7 +120,7 @@ func MapTrials(m *hrstyle.Generator, name string, steps int, ratios ...float64) 
 		}
 		c := g.Config
 		c.Steps = steps
-		c.LearningRate, c.DecayFactor, c.DecayEvery = hrstyle.Default.LearningRate, hrstyle.Default.DecayFactor, hrstyle.Default.DecayEvery
+		c.LearningRate, c.DecayFactor, c.DecayEvery = refineRate, hrstyle.Default.DecayFactor, hrstyle.Default.DecayEvery
 		c.ReportEvery = hrstyle.Default.ReportEvery
 		trials = append(trials, Trial{c, g, name})
 	}

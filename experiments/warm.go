@@ -26,7 +26,8 @@ import (
 // processes that hand their fits to it. The first of them starts it. A database has at most one for the same options.
 //
 // The file DATABASE.worker-OPTIONS, where OPTIONS is a digest, says who it is; it is locked as long as the worker lives.
-// DATABASE.worker-OPTIONS.log has what the worker prints. For a server's database every machine has one, in its cache directory.
+// DATABASE.worker-OPTIONS.log has what the worker prints. For a server's database every machine has one, in its cache directory. The worker also shows the pictures of weight maps to the browsers of its
+// machine: see [WarmLab.MapPictures].
 type Warm struct {
 	// Command is the worker, which calls Announce: hrlab worker --while PID.
 	Command func() *exec.Cmd
@@ -47,6 +48,7 @@ type announcement struct {
 	PID    int
 	Label  string // of VGG19's weights
 	Digest string
+	Maps   string // the address of its MapPictures, with a secret in it
 }
 
 // workerFile is named by a digest of the options.
@@ -92,13 +94,18 @@ func Announce(store *tracker.Store, options hrstyle.Options, open func() (*hrsty
 	write := func(text []byte) error { // in place: the lock is on this very file
 		return errors.Join(os.Truncate(lock.Path(), 0), os.WriteFile(lock.Path(), text, 0o666))
 	}
-	release = func() { _ = errors.Join(write(nil), lock.Unlock()) }
+	end := func() {}
+	release = func() { end(); _ = errors.Join(write(nil), lock.Unlock()) }
 	if err = write(nil); err == nil {
 		engine, err = open()
 	}
+	var maps string
+	if err == nil {
+		maps, end, err = serveMapPictures(store)
+	}
 	if err == nil {
 		var text []byte
-		text, err = json.Marshal(announcement{os.Getpid(), engine.VGG.Label, engine.VGG.Digest})
+		text, err = json.Marshal(announcement{os.Getpid(), engine.VGG.Label, engine.VGG.Digest, maps})
 		err = errors.Join(err, write(text))
 	}
 	if err != nil {
@@ -126,9 +133,8 @@ func look(store *tracker.Store, options hrstyle.Options) (a announcement, alive 
 	return a, true, err
 }
 
-// ready waits until the warm worker is ready, and starts it where there is none. It returns what names the worker's weights:
-// label and digest.
-func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, error) {
+// ready waits until the warm worker is ready, and starts it where there is none. It returns who it is.
+func (w *Warm) ready(ctx context.Context, store *tracker.Store) (a announcement, err error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	waits := false
@@ -141,24 +147,24 @@ func (w *Warm) ready(ctx context.Context, store *tracker.Store) (*hrstyle.VGG, e
 		a, alive, err := look(store, w.Options)
 		switch {
 		case err != nil:
-			return nil, err
+			return a, err
 		case a.PID != 0:
 			w.was, w.pid = true, a.PID
-			return &hrstyle.VGG{Label: a.Label, Digest: a.Digest}, nil
+			return a, nil
 		case !alive && w.died == nil:
 			if err := w.start(store); err != nil {
-				return nil, err
+				return a, err
 			}
 		}
 		waits = true
 		tracker.Tell(ctx, "waiting for the worker, which starts")
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return a, context.Cause(ctx)
 		case err := <-w.died:
 			w.died = nil
 			if _, alive, _ := look(store, w.Options); !alive && err != nil && (!w.was || w.lives == maxLives) {
-				return nil, fmt.Errorf("the worker ended: %w", err)
+				return a, fmt.Errorf("the worker ended: %w", err)
 			}
 		case <-tick.C:
 		}

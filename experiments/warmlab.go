@@ -62,10 +62,11 @@ func (l WarmLab) Enqueue(ctx context.Context, experiment string, pair hrstyle.Pa
 
 // hand queues trials for the warm worker.
 func (l WarmLab) hand(ctx context.Context, experiment string, pair hrstyle.Pair, trials []Trial, patience int) (*following, error) {
-	vgg, err := l.Warm.ready(ctx, l.Tracker)
+	worker, err := l.Warm.ready(ctx, l.Tracker)
 	if err != nil {
 		return nil, err
 	}
+	vgg := &hrstyle.VGG{Label: worker.Label, Digest: worker.Digest}
 	queue, err := OpenQueue(ctx, l.Tracker)
 	if err != nil {
 		return nil, err
@@ -79,4 +80,11 @@ func (l WarmLab) hand(ctx context.Context, experiment string, pair hrstyle.Pair,
 		return nil, err
 	}
 	return newFollowing(l.Tracker, queue, l.Warm, ids), nil
+}
+
+// MapPictures is the address at which browsers of this machine get the pictures of weight maps from the warm worker, as long as
+// it lives: see [MapPictures]. It has a secret in it, which only who can read the database learns.
+func (l WarmLab) MapPictures(ctx context.Context) (address string, err error) {
+	worker, err := l.Warm.ready(ctx, l.Tracker)
+	return worker.Maps, err
 }

@@ -201,6 +201,7 @@ func TestExecute(t *testing.T) {
 		"02_weight_ranges.ipynb":  {"2 of 2 trials: 2 fitted, 0 already done, 0 failed", "<th>content 300</th>", "queue this fit", "nothing is suggested: 2 of the 3 finished settings", "random filters"},
 		"03_compare_runs.ipynb":   {"3 of 3 trials: 3 fitted", "<td>300</td>", "<td>param</td><td>content_weight</td>", "data:image/svg"},
 		"04_paper_settings.ipynb": {"5 of 5 trials: 5 fitted", "4 of 4 trials: 4 fitted", "<th>content 8000</th>", "<th>style 10</th>"},
+		"05_weight_map.ipynb":     {"step 6", "ratio 8000 : 1", "hrlab-ratio", "--ratio RATIO", "data:image/svg"},
 	}
 	files, err := filepath.Glob("*.ipynb")
 	if err != nil || len(files) != len(expected) {
@@ -569,7 +570,7 @@ func TestKernel(t *testing.T) {
 
 // JupyterLab in Chromium: testdata/lab.js says what is done. HRLAB_TEST_SCREENSHOTS is a folder to keep pictures in.
 func TestBrowser(t *testing.T) {
-	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "testdata/stop.ipynb")
+	dir := copied(t, "02_weight_ranges.ipynb", "03_compare_runs.ipynb", "05_weight_map.ipynb", "testdata/stop.ipynb")
 	// JupyterLab leaves cells that are out of sight out of the page: the test looks at all.
 	settings := filepath.Join(dir, "config", "lab", "user-settings", "@jupyterlab", "notebook-extension")
 	if err := os.MkdirAll(settings, 0o777); err != nil {

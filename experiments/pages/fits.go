@@ -99,7 +99,7 @@ func (f *fitter) ofRun(_ context.Context, info tracker.Info) (template.HTML, err
 	run := report.Run{Info: info}
 	var b bytes.Buffer
 	err := fitsTemplate.ExecuteTemplate(&b, "run", map[string]any{
-		"Run": info, "Command": run.Command(), "FullSize": run.FullSize(), "Left": left(info), "Steps": info.Params["steps"].Text, "Step": info.Metrics["seconds"].LastStep,
+		"Run": info, "Map": report.IsMap(info), "Command": run.Command(), "FullSize": run.FullSize(), "Left": left(info), "Steps": info.Params["steps"].Text, "Step": info.Metrics["seconds"].LastStep,
 		"ContentWeight": run.Param("content_weight"), "StyleWeight": run.Param("style_weight"), "Size": run.Param("size"), "ReadOnly": f.store.ReadOnly() != nil,
 	})
 	return template.HTML(b.String()), err //nolint:gosec // by a template

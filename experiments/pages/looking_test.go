@@ -188,6 +188,18 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// A setting that the form does not name stays as the run has it.
+func TestSettingStays(t *testing.T) {
+	change, err := setting(`{"content_weight":8}`)
+	must(t, err)
+	c := hrstyle.Default
+	c.StyleGain, c.Size = 2.5, 64
+	change(&c)
+	if c.ContentWeight != 8 || c.StyleGain != 2.5 || c.Size != 64 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // Who always chooses the highest content weight gets the runs in that order, and weights near to fit next.
 func TestBetter(t *testing.T) {
 	store, server := served(t, "e")

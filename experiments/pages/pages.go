@@ -4,6 +4,8 @@
 //   - the matrix: outputs by any two settings, coloured by a measure; empty cells can be queued,
 //   - which is better: a person chooses between outputs, and [report.Like] learns what they like,
 //   - the map: runs by any measures and settings, with their Pareto front.
+//
+// The page of a run that has a weight map shows it under a slider, at any ratio of the weights.
 package pages
 
 import (
@@ -21,7 +23,7 @@ func best(runs []tracker.Measured) []tracker.Measured {
 // Options are those of a server that shows fits.
 func Options(store *tracker.Store, vgg string) web.Options {
 	return web.Options{
-		Extensions: append(looking(), fits(store, vgg)),
+		Extensions: append(looking(), fits(store, vgg), weightMap(store)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
 		Unlisted:   []string{"fit"}, // a digest
 		Measures:   []string{report.ContentKept, report.StyleMatch},

@@ -300,7 +300,13 @@ func setting(text string) (change func(c *hrstyle.Config), err error) {
 			return nil, fmt.Errorf("setting %q; allowed: those of a fit, as runs have them", name)
 		}
 	}
-	return func(c *hrstyle.Config) { _ = json.Unmarshal([]byte(text), c) }, nil // which worked above
+	return func(c *hrstyle.Config) {
+		gain := c.StyleGain
+		_ = json.Unmarshal([]byte(text), c) // which worked above
+		if _, ok := values["style_gain"]; !ok {
+			c.StyleGain = gain // where JSON has none it means 1
+		}
+	}, nil
 }
 
 // back is the page that a form came from.

@@ -1,4 +1,5 @@
-// JupyterLab in Chromium, as a user has it: run all cells of 02, drag the slider, queue a fit by the button, stop a fit.
+// JupyterLab in Chromium, as a user has it: run all cells of 02, drag the slider, queue a fit by the button, move
+// the slider of a weight map, stop a fit.
 // Usage: node lab.js CHROMIUM ADDRESS FOLDER, where ADDRESS is JupyterLab's with its token. Screenshots go to FOLDER.
 const {chromium} = require("playwright-core")
 const [executablePath, url, folder] = process.argv.slice(2)
@@ -21,7 +22,7 @@ async function main() {
   page.setDefaultTimeout(120_000)
   page.setDefaultNavigationTimeout(300_000)
   const foreign = []
-  page.on("request", r => { if (!r.url().startsWith(address.origin) && !/^(data|blob):/.test(r.url())) foreign.push(r.url()) })
+  page.on("request", r => { if (new URL(r.url()).hostname !== address.hostname && !/^(data|blob):/.test(r.url())) foreign.push(r.url()) })
   const menu = async (top, item) => {
     await page.click(`.lm-MenuBar-itemLabel:text-is("${top}")`)
     await page.click(`.lm-Menu-itemLabel:text-is("${item}")`)
@@ -122,6 +123,23 @@ async function main() {
   await open("02_weight_ranges.ipynb")
   await page.locator("input.hrlab-content-number").fill("77")
   check(/^no output with 77 : 1 is on this page; execute the cell/.test(await wish.textContent()) && !await button.isVisible(), "without a kernel the sliders say what to do")
+
+  // The slider of a weight map: from end to end, with pictures by the worker.
+  await open("05_weight_map.ipynb")
+  await runAll()
+  check(await errors() === 0, "run all of 05 without an error")
+  const ratio = page.locator("input.hrlab-ratio"), low = Number(await ratio.getAttribute("min")), high = Number(await ratio.getAttribute("max"))
+  const seen = new Set()
+  for (const at of [0, 0.21, 0.5, 0.77, 1]) {
+    await ratio.evaluate((bar, v) => { bar.value = v; bar.dispatchEvent(new Event("input")) }, low + (high - low) * at)
+    const of = Number(await page.locator("input.hrlab-ratio-number").inputValue())
+    await page.waitForFunction(of => Number(document.querySelector("img.hrlab-shown").dataset.exact) === of, of, minutes(2))
+    seen.add(await shown.getAttribute("src"))
+    check(await shown.evaluate(img => img.naturalWidth > 0) && (await page.locator(".hrlab-apply").textContent()).includes(`--ratio ${of} `), `the map at ${of}`)
+  }
+  check(seen.size === 5, "every ratio has a picture of its own")
+  await ratio.scrollIntoViewIfNeeded()
+  await page.screenshot({path: `${folder}/map.png`})
 
   // The stop button: fits of a hundred thousand steps, one by the worker, one in the cell.
   await open("stop.ipynb")
