@@ -68,9 +68,8 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, L
 	@if command -v ffmpeg >/dev/null; then go test -run xxx -bench . -benchtime 1x ./video | grep ^Benchmark; fi
 	HRLAB_TEST_REQUIRE_NOTEBOOKS=1 go test -run xxx -bench Painted -benchtime 1x ./experiments/pages | grep painted
 	@python3 cmd/hrlab/testdata/watched.py $(HRLAB) docs/before-after.png docs/tracker.png
-	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; python3 tracker/testdata/pages_peer.py $(HRLAB); else echo "no MLflow beside it: pip install mlflow"; fi
 	go test -run xxx -bench . -benchtime 3x ./cmd/hrlab 2>/dev/null | grep ^Benchmark
-	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; else echo "no MLflow beside it: pip install mlflow"; fi
+	@if python3 -c 'import mlflow' 2>/dev/null; then python3 tracker/testdata/mlflow_peer.py; python3 tracker/testdata/pages_peer.py $(HRLAB); else echo "no MLflow beside it: pip install mlflow"; fi
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
