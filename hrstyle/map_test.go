@@ -128,15 +128,15 @@ func TestMapAtKnotIsPlain(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			pair, c := smallMap()
 			e := smallEngine(t, kind)
-			plain := &Generator{flat: initialParameters(3)}
-			m := &Generator{Config: c, flat: c.WeightRange.initial(plain.flat)}
+			plain := &Generator{Config: Config{Size: c.Size}, flat: initialParameters(3)}
+			m := &Generator{Config: c, flat: c.initial(plain.flat)}
 			for i := gatedCount; i < len(m.flat); i++ {
 				m.flat[i] = float32(math.Sin(float64(i))) // the other knots have no part
 			}
 			knot := m.flat[gatedCount+knotCount : gatedCount+2*knotCount]
 			clear(knot)
 			knot[knotCount-1] = -200
-			at, err := m.At(c.WeightRange.Ratios(3)[1])
+			at, err := m.At(c.Ratios(3)[1])
 			if err != nil || !reflect.DeepEqual(at.flat[:parameterCount], plain.flat) {
 				t.Fatalf("the parameters differ; %v", err)
 			}

@@ -170,11 +170,10 @@ func (s *Store) Readable(ctx context.Context) error {
 // WaitAtMost sets how long whatever writes a file waits for other processes that write: a minute at first. On a server it changes
 // nothing.
 func (s *Store) WaitAtMost(ctx context.Context, d time.Duration) error {
-	file, ok := s.db.(*sqlite)
-	if !ok || file.frozen != nil { // nobody else writes the copy
-		return nil
+	if file, ok := s.db.(*sqlite); ok && file.frozen == nil { // nobody else writes a copy
+		return s.plain(file.waitAtMost(ctx, d))
 	}
-	return s.plain(file.waitAtMost(ctx, d))
+	return nil
 }
 
 // Path is the absolute path of the database's file, with symbolic links followed. It is empty where the database is on a

@@ -57,7 +57,7 @@ const small = `hrlab() {
 	case "$*" in
 	setup*) return ;;
 	fit*--resume*) set -- "$@" --steps 5 ;;
-	fit*|sweep*) set -- "$@" --size 32 --steps 1 ;;
+	fit*|sweep*|map*) set -- "$@" --size 32 --steps 1 ;;
 	serve*)
 		command hrlab "$@" --addr 127.0.0.1:0 2>served &
 		until grep -q shows served; do kill -0 $! && sleep 0.1 || return; done
