@@ -25,7 +25,7 @@ func Options(store *tracker.Store, vgg string) web.Options {
 	return web.Options{
 		Extensions: append(looking(), fits(store, vgg), weightMap(store)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
-		Unlisted:   []string{"fit"}, // a digest
+		Unlisted:   []string{"fit", "output_as"}, // a digest, and how fit --resume writes the picture
 		Measures:   []string{report.ContentKept, report.StyleMatch},
 		Best:       best,
 		Picture:    report.Output,
