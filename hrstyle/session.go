@@ -71,8 +71,9 @@ func (s *session) place(start *Checkpoint, content, style []float32) {
 		s.fixed = append(s.fixed, t)
 	}
 	s.fixed = append(s.fixed, e.prepared...)
+	list := layout(len(start.flat))
 	for _, values := range [][]float32{start.flat, start.moments[0], start.moments[1]} {
-		s.state = append(s.state, upload(e, values, len(values)))
+		s.state = append(s.state, upload(e, values, list[len(list)-1].end)) // fails for any other number
 	}
 }
 

@@ -165,8 +165,16 @@ func only(runs []Info) (info Info) {
 	return info
 }
 
-// runs reads the runs that meet a condition, and what other tables have of them.
-func (s *Store) runs(ctx context.Context, condition string, args []any) ([]Info, error) {
+// runs reads the runs that meet a condition, and what other tables have of them. It waits for a server that goes away meanwhile.
+func (s *Store) runs(ctx context.Context, condition string, args []any) (runs []Info, err error) {
+	err = s.db.again(ctx, func() (err error) {
+		runs, err = s.runsNow(ctx, condition, args)
+		return err
+	})
+	return runs, err
+}
+
+func (s *Store) runsNow(ctx context.Context, condition string, args []any) ([]Info, error) {
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
@@ -325,7 +333,7 @@ func (s *Store) Watch(ctx context.Context, cursor int64) (changed []Info, next i
 	defer tick.Stop()
 	for look := true; ; {
 		if look {
-			if err := s.findLost(ctx, false); err != nil {
+			if err := s.db.again(ctx, func() error { return s.findLost(ctx, false) }); err != nil {
 				return nil, cursor, err
 			}
 		}
