@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 from jupyter_client.manager import start_new_kernel
 
@@ -53,6 +54,9 @@ def main():
         print(shown(client, r"^fitting: step [1-9]"))
         manager.restart_kernel()
         client.wait_for_ready(timeout=TIMEOUT)
+        until = time.monotonic() + TIMEOUT  # the cell's process ends by itself, after the kernel
+        while set(states(hrlab)) != {"stopped"} and time.monotonic() < until:
+            time.sleep(0.2)
         print(*states(hrlab))
     finally:
         client.stop_channels()
