@@ -29,12 +29,17 @@ notebooks: tools build ## install JupyterLab with a Go kernel and open the noteb
 
 test: tools build ## set everything up and run every test
 	$(HRLAB) setup plugin
-	@command -v ffmpeg >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends ffmpeg; } >/dev/null || { echo "FFmpeg is missing: apt-get install ffmpeg" >&2; exit 2; }
+	@$(call debian,ffmpeg,ffmpeg)
+	@$(call debian,$(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres) postgres),postgresql)
+	@$(call debian,/usr/sbin/sshd,openssh-server)
 	@$(call pip,tracker/testdata/tensorboard.txt,$(TENSORBOARD))
 	@$(call pip,tracker/mlflow/testdata/requirements.txt,$(MLFLOW))
-	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends postgresql; } >/dev/null || { echo "PostgreSQL is missing: apt-get install postgresql" >&2; exit 2; }
-	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_REQUIRE_FFMPEG=1 HRLAB_TEST_REQUIRE_POSTGRES=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
+	HRLAB_TEST_REQUIRE_XLA=1 HRLAB_TEST_REQUIRE_NOTEBOOKS=1 HRLAB_TEST_REQUIRE_FFMPEG=1 HRLAB_TEST_REQUIRE_POSTGRES=1 HRLAB_TEST_REQUIRE_SSHD=1 HRLAB_TEST_TENSORBOARD=$(TENSORBOARD) HRLAB_TEST_MLFLOW=$(MLFLOW) go test -timeout 30m ./...
 	go test -race -short -timeout 10m $(RACE)
+
+# debian installs a package where its program is missing, or says which it is.
+debian = command -v $(1) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends $(2); } >/dev/null || { \
+	echo "$(1) is missing: apt-get install $(2)" >&2; exit 2; }
 
 # What the tests of exports read event files by; 45 MB, by pip, with pinned hashes.
 TENSORBOARD := $(CURDIR)/.build/tensorboard
