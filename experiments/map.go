@@ -21,18 +21,24 @@ type mapOutput struct {
 	picture *image.NRGBA64
 }
 
+// mapOutputAt is the output of the map of a step at a ratio.
+func (l Lab) mapOutputAt(ctx context.Context, step hrstyle.Step, ratio float64) (mapOutput, error) {
+	g, err := step.Generator().At(ratio)
+	if err != nil {
+		return mapOutput{}, err
+	}
+	img, err := l.Engine.Apply(ctx, g, step.Pair().Content, hrstyle.Applying{})
+	return mapOutput{ratio, img}, err
+}
+
 // mapOutputs are the outputs of the map of a step at mapRatios ratios.
 func (l Lab) mapOutputs(ctx context.Context, step hrstyle.Step) (list []mapOutput, err error) {
 	for _, ratio := range step.Generator().Config.Ratios(mapRatios) {
-		g, err := step.Generator().At(ratio)
+		o, err := l.mapOutputAt(ctx, step, ratio)
 		if err != nil {
 			return nil, err
 		}
-		img, err := l.Engine.Apply(ctx, g, step.Pair().Content, hrstyle.Applying{})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, mapOutput{ratio, img})
+		list = append(list, o)
 	}
 	return list, nil
 }
@@ -94,11 +100,11 @@ func (l Lab) output(ctx context.Context, step hrstyle.Step) (img image.Image, co
 	if !step.Generator().IsMap() {
 		return step.Picture(), step.Describe(), nil
 	}
-	outputs, err := l.mapOutputs(ctx, step)
+	g := step.Generator()
+	middle, err := l.mapOutputAt(ctx, step, g.Config.Ratios(mapRatios)[middleRatio])
 	if err != nil {
 		return nil, "", err
 	}
-	middle, g := outputs[middleRatio], step.Generator()
 	return middle.picture, fmt.Sprintf("hrlab: weight map of the ratios %g to %g, at %g, step %d; VGG19: %s", g.Config.From, g.Config.To, middle.ratio, step.N, g.VGG), nil
 }
 
