@@ -46,10 +46,10 @@ type database interface {
 	explain(err error) error                          // says in one line what is wrong, and with which database
 }
 
-// transaction is one that writes, and how the database calls it, if it does.
+// transaction is one that writes, and by what a server knows it again; empty for a file.
 type transaction struct {
 	*sql.Tx
-	id string
+	token string
 }
 
 // dialect is the sign before the number of a parameter: $ as in sql.go, or another.

@@ -3,6 +3,7 @@ package tracker
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -37,6 +38,7 @@ type postgres struct {
 	locking   chan struct{} // has room for the one call that waits for the lock
 	ahead     atomic.Int64  // what the server's clock is ahead of the steady one, in microseconds
 	started   atomic.Int64  // when the server was, in microseconds since 1970
+	begun     atomic.Int64  // transactions
 	news      news
 }
 
@@ -45,18 +47,30 @@ const (
 	// Writers queue up at this row as long as their transactions last, as those of SQLite do: what they have read before they
 	// write is still so. A transaction is one change, for a row that it changed often would be slow. Whoever listens is told
 	// when it is committed.
-	postgresBegin = `UPDATE change SET n = n + 1 RETURNING ` + postgresMicros + `, CAST(pg_current_xact_id() AS TEXT), CAST(pg_notify('hrlab', '') AS TEXT)`
+	// Each leaves its token, by which it can be asked whether it was committed. The server's own number of a transaction does not
+	// tell: after a crash that took it away the next one gets the same.
+	postgresBegin = `WITH left_behind AS (INSERT INTO committed (token, time) VALUES ($1, ` + postgresMicros + `))
+		UPDATE change SET n = n + 1 RETURNING ` + postgresMicros + `, CAST(pg_notify('hrlab', '') AS TEXT)`
+	// postgresCommitted inserts nothing where the token's transaction was committed, and waits for one that is not over.
+	postgresCommitted = `INSERT INTO committed (token, time) VALUES ($1, 0) ON CONFLICT DO NOTHING`
+	postgresForget    = `DELETE FROM committed WHERE time < $1`
 	// postgresMicros is the time as the tracker has it.
-	postgresMicros    = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
-	postgresNow       = `SELECT ` + postgresMicros + `, CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)`
-	postgresListen    = `LISTEN hrlab`
-	postgresCommitted = `SELECT COALESCE(pg_xact_status(CAST($1 AS XID8)), '')`
-	postgresLock      = `SELECT pg_advisory_lock(hashtext('hrlab ' || current_schema()))`
-	postgresUnlock    = `SELECT pg_advisory_unlock(hashtext('hrlab ' || current_schema()))`
-	postgresTables    = `SELECT COALESCE(current_schema(), ''), (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()),
+	postgresMicros = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
+	postgresNow    = `SELECT ` + postgresMicros + `, CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)`
+	postgresListen = `LISTEN hrlab`
+	postgresLock   = `SELECT pg_advisory_lock(hashtext('hrlab ' || current_schema()))`
+	postgresUnlock = `SELECT pg_advisory_unlock(hashtext('hrlab ' || current_schema()))`
+	postgresTables = `SELECT COALESCE(current_schema(), ''), (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()),
 		(SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'goose_db_version')`
 	postgresMayWrite = `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on', has_table_privilege('change', 'UPDATE') AND has_table_privilege('run', 'INSERT')`
 )
+
+// forgetEvery is after how many transactions a process removes tokens that nobody asks for any more.
+const forgetEvery = 256
+
+// postgresTokens is a table that only servers have: see postgresBegin.
+const postgresTokens = `;
+	CREATE TABLE committed (token TEXT COLLATE "C" PRIMARY KEY, time BIGINT NOT NULL)`
 
 const (
 	// answerTimeout is how long the first answer may take, of whichever of several hosts.
@@ -289,7 +303,7 @@ func postgresMigrations() (all []*goose.Migration, err error) {
 		}
 		statements := words.Replace(string(text))
 		if version == 1 {
-			statements += postgresContent
+			statements += postgresContent + postgresTokens
 		}
 		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, t *sql.Tx) error {
 			_, err := t.ExecContext(ctx, statements)
@@ -339,9 +353,13 @@ func (d *postgres) begin(ctx context.Context) (transaction, error) {
 		if t.Tx, err = begin(ctx, d.writer); err != nil {
 			return err
 		}
+		t.token = rand.Text()
 		var now int64
 		var notified string
-		if err = t.QueryRowContext(ctx, postgresBegin).Scan(&now, &t.id, &notified); err != nil {
+		if err = t.QueryRowContext(ctx, postgresBegin, t.token).Scan(&now, &notified); err == nil && d.begun.Add(1)%forgetEvery == 0 {
+			_, err = t.ExecContext(ctx, postgresForget, now-(5*lostTimeout).Microseconds())
+		}
+		if err != nil {
 			return errors.Join(err, t.Rollback())
 		}
 		d.set(now)
@@ -380,18 +398,30 @@ func (d *postgres) commit(ctx context.Context, t transaction) error {
 	if !isGone(err) {
 		return err
 	}
-	status := ""
-	asked := d.again(ctx, func() error {
-		err := d.reader.QueryRowContext(ctx, postgresCommitted, t.id).Scan(&status)
-		if err == nil && status == "in progress" { // until the server has seen that the connection is gone
-			return driver.ErrBadConn
-		}
-		return err
-	})
-	if asked == nil && status == "committed" {
+	was, asked := d.committed(ctx, t)
+	if was {
 		return nil
 	}
 	return errors.Join(err, asked)
+}
+
+// committed says whether a transaction whose connection is gone was committed.
+func (d *postgres) committed(ctx context.Context, t transaction) (was bool, err error) {
+	err = d.again(ctx, func() error {
+		asking, err := d.writer.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer asking.Rollback() //nolint:errcheck // nothing is to stay
+		result, err := asking.ExecContext(ctx, postgresCommitted, t.token)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		was = n == 0
+		return err
+	})
+	return was && err == nil, err
 }
 
 // isGone says whether an error is that the server is not there, or not any more. A transaction that it ends was not committed,

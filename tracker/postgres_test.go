@@ -247,3 +247,26 @@ func TestWithoutPassword(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that a crash of the server took away is not taken for another's, which may have its number then.
+func TestPostgresLostCommit(t *testing.T) {
+	server := postgrestest.Start(t)
+	s, other := open(t, server.URL("postgres")), open(t, server.URL("postgres"))
+	r := start(t, other, NewRun{})
+	for range 5 {
+		lost, err := s.db.begin(t.Context())
+		must(t, err)
+		server.Restart(t)
+		must(t, r.Note(t.Context(), "the next transaction after the crash"))
+		if err := s.db.commit(t.Context(), lost); !isGone(err) {
+			t.Errorf("the commit of a lost transaction: %v", err)
+		}
+	}
+	// One that was committed, whose answer was lost.
+	done, err := s.db.begin(t.Context())
+	must(t, err, done.Commit())
+	server.Restart(t)
+	if was, err := s.db.(*postgres).committed(t.Context(), done); !was || err != nil {
+		t.Errorf("a committed one: %v %v", was, err)
+	}
+}

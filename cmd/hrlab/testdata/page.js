@@ -143,14 +143,16 @@ async function main() {
   await page.locator("#state .badge.stopped").waitFor()
   await table.locator('tr[data-run="13"] .badge.stopped').waitFor()
   check(true, "it is stopped, in the table too")
-  check(await page.getByRole("button", {name: "Retry"}).isVisible(), "and may be tried again")
+  await page.getByRole("button", {name: "Retry"}).waitFor()
+  check(true, "and may be tried again")
   await page.goto(`${address}/runs/${first}`)
   await page.locator("#again").getByLabel("Content weights").fill("55")
   await page.getByRole("button", {name: "Again with these"}).click()
   await page.waitForURL(/\/runs\/14$/)
   await page.locator("#state .badge.finished").waitFor()
   check((await page.locator("#facts").textContent()).includes("content_weight"), "a run is fitted again with another weight")
-  check(await table.locator('tr[data-run="14"]').isVisible(), "and has come to the table")
+  await table.locator('tr[data-run="14"]').waitFor()
+  check(true, "and has come to the table")
 
   // Light and dark, wide and narrow.
   for (const colorScheme of ["light", "dark"]) for (const width of [1280, 400]) {
