@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"hrlab/hrstyle"
+	"hrlab/picture"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -41,6 +43,44 @@ func Fitted(ctx context.Context, store *tracker.Store, run int64) (hrstyle.Pair,
 	return pair.Fitted(config)
 }
 
+// Content is the content picture of a run at its own size: the artifact of one that was queued, otherwise the file that the run
+// names. One that is not there, or is another by now, is an error.
+func Content(ctx context.Context, store *tracker.Store, run int64) (p picture.Picture, err error) {
+	info, err := store.Run(ctx, strconv.FormatInt(run, 10))
+	if err != nil {
+		return p, err
+	}
+	j, broken, err := (&Queue{store: store}).remembered(ctx, run)
+	switch {
+	case err != nil || broken != nil:
+		return p, errors.Join(err, broken)
+	case j.Inputs[report.Content] == "": // no file is read that only somebody's parameter names
+		return p, fmt.Errorf("run %d has no record of its content picture", run)
+	case j.Content == "":
+		p, err = fromArtifact(ctx, store, run, report.Content, readPicture)
+	default:
+		p, err = picture.Load(j.Content)
+	}
+	if err != nil {
+		return p, err
+	}
+	p.Name = info.Params["content"].Text
+	return p, SameContent(ctx, store, run, p)
+}
+
+// SameContent says whether a picture is the content picture that a run was made with: its pixels are.
+func SameContent(ctx context.Context, store *tracker.Store, run int64, p picture.Picture) error {
+	env, err := store.Environment(ctx, run)
+	if err == nil && inputsOf(env)[report.Content] != p.Digest() {
+		err = errAnother(report.Content, run)
+	}
+	return err
+}
+
+func errAnother(name string, run int64) error {
+	return fmt.Errorf("the %s picture is another by now than that of run %d", name, run)
+}
+
 // recordedPair is the pair of a run and its settings.
 func recordedPair(ctx context.Context, store *tracker.Store, info tracker.Info) (pair hrstyle.Pair, config hrstyle.Config, err error) {
 	run := info.ID
@@ -59,7 +99,7 @@ func recordedPair(ctx context.Context, store *tracker.Store, info tracker.Info) 
 	}
 	for name, is := range map[string]string{"content": pair.Content.Digest(), "style": pair.Style.Digest()} {
 		if was := j.Inputs[name]; was != "" && was != is {
-			return pair, config, fmt.Errorf("the %s picture is another by now than that of run %d", name, run)
+			return pair, config, errAnother(name, run)
 		}
 	}
 	return pair, j.Config, nil

@@ -185,7 +185,7 @@ func (f generatorFlags) source() string {
 	return text
 }
 
-// one applies the look to one picture, and tells the user of anything odd.
+// one applies the look to the picture of a file, and tells the user of anything odd.
 func (a *applyCmd) one(ctx context.Context, l look, path string, where place, bar *counter) error {
 	p, err := picture.Load(path)
 	if err != nil {
@@ -194,13 +194,28 @@ func (a *applyCmd) one(ctx context.Context, l look, path string, where place, ba
 	for _, note := range p.Notes {
 		bar.say(path + " " + note)
 	}
+	if err := a.write(ctx, l, p, &where, bar); err != nil || where.path == "-" {
+		return err
+	}
+	bar.say(where.path)
+	if note := a.encoding("", p).Note(where.path); note != "" {
+		bar.say(where.path + " " + note)
+	}
+	if info, err := os.Stat(path); err == nil && path != "-" {
+		return os.Chtimes(where.path, info.ModTime(), info.ModTime())
+	}
+	return nil
+}
+
+// write applies the look to a picture and writes the result.
+func (a *applyCmd) write(ctx context.Context, l look, p picture.Picture, where *place, bar *counter) (err error) {
 	var img *image.NRGBA64
 	comment := "hrlab: LUT " + filepath.Base(a.Cube)
 	if l.cube != nil {
 		img = l.cube.Apply(picture.Flatten(p.Image))
 		picture.Blend(img, p, a.Strength)
 	} else {
-		if text := farLarger(l.generator.Config.Size, path, p.Bounds().Size()); text != "" {
+		if text := farLarger(l.generator.Config.Size, p.Name, p.Bounds().Size()); text != "" {
 			bar.say(text)
 		}
 		if img, err = a.apply(ctx, l.engine, l.generator, p, bar); err != nil {
@@ -208,20 +223,7 @@ func (a *applyCmd) one(ctx context.Context, l look, path string, where place, ba
 		}
 		comment = "hrlab: " + a.source() + "; VGG19: " + l.generator.VGG
 	}
-	how := a.encoding(comment+a.describe(), p)
-	err = where.write(where.encoded(img, how))
-	out := where.path
-	if err != nil || out == "-" {
-		return err
-	}
-	bar.say(out)
-	if note := how.Note(out); note != "" {
-		bar.say(out + " " + note)
-	}
-	if info, err := os.Stat(path); err == nil && path != "-" {
-		return os.Chtimes(out, info.ModTime(), info.ModTime())
-	}
-	return nil
+	return where.write(where.encoded(img, a.encoding(comment+a.describe(), p)))
 }
 
 // inFolders replaces every folder in paths by the pictures in it, and says what it skips there: files without the extension

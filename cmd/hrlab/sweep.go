@@ -9,6 +9,7 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/picture"
 	"hrlab/tracker"
 )
 
@@ -23,11 +24,12 @@ type sweepCmd struct {
 	StyleGain     *string `placeholder:"1,2.56" help:"Values of the style gain, the factor of the style picture's Gram matrices (2.56 in the presets paper and table, with --gram mean)."`
 	LearningRate  *string `placeholder:"0.005" help:"Values of the learning rate."`
 	loopFlags
-	ReportEvery *int `placeholder:"10" help:"Steps between reports."`
-	Repeats     int  `default:"1" help:"Fit every trial with this many seeds, to see how much the seed matters."`
-	Patience    int  `placeholder:"N" help:"Stop a trial early when its total loss has not fallen for N steps."`
-	Queue       bool `help:"Hand the trials to workers (hrlab worker) and follow them. Ctrl-C ends the following, not the trials."`
-	DryRun      bool `help:"List the trials and estimate their time from a few steps; record nothing."`
+	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
+	Repeats     int    `default:"1" help:"Fit every trial with this many seeds, to see how much the seed matters."`
+	Patience    int    `placeholder:"N" help:"Stop a trial early when its total loss has not fallen for N steps."`
+	Queue       bool   `help:"Hand the trials to workers (hrlab worker) and follow them. Ctrl-C ends the following, not the trials."`
+	DryRun      bool   `help:"List the trials and estimate their time from a few steps; record nothing."`
+	Out         string `placeholder:"FILE|DIR|-" help:"At the end apply the run that hrlab report suggests to the content picture, at its own size, and write that here (.png, .jpg, .webp; - is standard output, as PNG). In a folder it is CONTENT_STYLE.png, with a number where there is one; several pairs need one."`
 	engineFlags
 	dbFlags
 	Experiment string `predictor:"experiment" placeholder:"sweep" help:"The experiment that the runs belong to; with --map that of the map."`
@@ -43,6 +45,7 @@ Examples:
 	hrlab sweep --content boat.jpg --style sunset.jpg --content-weight log:1:1000:4 --style-gain 1,2.56 --repeats 3
 	hrlab sweep --pairs pairs.csv --preset paper --size 256 --dry-run
 	hrlab sweep --pairs pairs.csv --preset paper --size 256 --queue
+	hrlab sweep --content boat.jpg --style sunset.jpg --size 160 --content-weight 8,30,80,150,800 --out boat.png   # the suggested one, at full size
 	hrlab sweep --map 12   # nine ratios of the weight map of run 12, each a run, without fitting`
 }
 
@@ -120,6 +123,11 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	if !s.DryRun {
+		if err := s.checkOut(names, first.Content.Bounds().Size()); err != nil {
+			return err
+		}
+	}
 	if s.Queue && !s.DryRun {
 		return s.enqueue(ctx, c, first, names, trials)
 	}
@@ -137,25 +145,51 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	lab := experiments.Lab{Engine: engine, Tracker: store}
-	return s.show(ctx, c, len(names), trials, compiling, "stopped; the same command goes on. So far", func(ctx context.Context, i int, show *sweepProgress) error {
-		pair, err := first, error(nil)
-		if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
-			pair, err = loadPair(show.console(), names[i][0], names[i][1])
-		}
-		if err != nil {
-			return show.unread(err, trials)
-		}
-		_, err = lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
-		return err
+	var piped picture.Picture // the content picture from standard input, which is read only once
+	return s.show(ctx, c, &sweeping{
+		store: store, engine: engine, pairs: names, trials: trials, state: compiling, stopped: "stopped; the same command goes on. So far",
+		do: func(ctx context.Context, i int, show *sweepProgress) ([]tracker.Info, error) {
+			pair, err := first, error(nil)
+			if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
+				pair, err = loadPair(show.console(), names[i][0], names[i][1])
+			}
+			if err != nil {
+				return nil, show.unread(err, trials)
+			}
+			if names[i][0] == "-" {
+				piped = pair.Content
+			}
+			return lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
+		},
+		content: func(i int, _ int64) (picture.Picture, error) {
+			if names[i][0] == "-" {
+				return piped, nil
+			}
+			return picture.Load(names[i][0])
+		},
 	})
 }
 
-// show calls do for every pair, shows its progress, and prints how the sweep ended.
-func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []experiments.Trial, state, stopped string, do func(ctx context.Context, pair int, show *sweepProgress) error) (err error) {
-	show := c.newSweepProgress(ctx, pairs, trials, state)
+// sweeping is how a sweep is done: here, or by workers.
+type sweeping struct {
+	store          *tracker.Store
+	engine         *hrstyle.Engine // nil where workers fit
+	pairs          [][]string      // the names of the pictures
+	trials         []experiments.Trial
+	state, stopped string                                                                           // what is said until the first step, and when it is stopped
+	do             func(ctx context.Context, pair int, show *sweepProgress) ([]tracker.Info, error) // fits a pair with all trials
+	content        func(pair int, run int64) (picture.Picture, error)                               // the content picture of a pair, which has this run
+}
+
+// show does the sweep of every pair, shows its progress, prints how it ended, and writes the suggested runs.
+func (s *sweepCmd) show(ctx context.Context, c *console, w *sweeping) (err error) {
+	show := c.newSweepProgress(ctx, len(w.pairs), w.trials, w.state)
 	waiting := tracker.OnWait(ctx, show.wait)
-	for i := range pairs {
-		err = errors.Join(err, do(waiting, i, show))
+	runs := make([][]tracker.Info, len(w.pairs))
+	for i := range w.pairs {
+		var failed error
+		runs[i], failed = w.do(waiting, i, show)
+		err = errors.Join(err, failed)
 		if ctx.Err() != nil {
 			break
 		}
@@ -164,9 +198,13 @@ func (s *sweepCmd) show(ctx context.Context, c *console, pairs int, trials []exp
 	report := "hrlab report --experiment " + quote(s.Experiment) + " --out report.html" + s.asFlag()
 	switch {
 	case ctx.Err() != nil:
-		fmt.Fprintf(c.messages, "%s: %s\n", stopped, report)
+		fmt.Fprintf(c.messages, "%s: %s\n", w.stopped, report)
+		return err
 	default:
 		fmt.Fprintf(c.messages, "%d fitted, %d already done, %d failed. See them: %s\n", show.fitted, show.skipped, show.failed, report)
+	}
+	if s.Out != "" {
+		err = errors.Join(err, s.writeSuggested(ctx, c, w, runs))
 	}
 	return err
 }
@@ -200,12 +238,15 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 		queued += len(trials)
 	}
 	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", queued, s.DB)
-	return s.show(ctx, c, len(names), trials, inQueue, "left in the queue: hrlab queue status. So far", func(ctx context.Context, i int, show *sweepProgress) error {
-		if unread[i] != nil {
-			return show.unread(unread[i], trials)
-		}
-		_, err := queue.Follow(ctx, ids[i], trials, show.report)
-		return err
+	return s.show(ctx, c, &sweeping{
+		store: store, pairs: names, trials: trials, state: inQueue, stopped: "left in the queue: hrlab queue status. So far",
+		do: func(ctx context.Context, i int, show *sweepProgress) ([]tracker.Info, error) {
+			if unread[i] != nil {
+				return nil, show.unread(unread[i], trials)
+			}
+			return queue.Follow(ctx, ids[i], trials, show.report)
+		},
+		content: func(_ int, run int64) (picture.Picture, error) { return experiments.Content(ctx, store, run) },
 	})
 }
 

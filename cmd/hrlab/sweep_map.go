@@ -9,6 +9,8 @@ import (
 
 	"hrlab/experiments"
 	"hrlab/hrstyle"
+	"hrlab/picture"
+	"hrlab/tracker"
 )
 
 // runMap measures a weight map without fitting: every trial begins with the generator that the map has for its ratio, and has no
@@ -17,7 +19,7 @@ func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 	loop := s.loopFlags
 	loop.Steps = nil
 	if s.Pairs+s.Preset != "" || s.StyleWeight != nil || s.StyleGain != nil || s.LearningRate != nil || s.Repeats != 1 || s.Queue || s.DryRun || !reflect.ValueOf(loop).IsZero() {
-		return errors.New("--map takes its settings from the map's run; allowed with it: --content-weight, --steps, --report-every, --patience, --content, --style, --experiment")
+		return errors.New("--map takes its settings from the map's run; allowed with it: --content-weight, --steps, --report-every, --patience, --content, --style, --experiment, --out")
 	}
 	var ratios []float64
 	if s.ContentWeight != nil {
@@ -54,6 +56,10 @@ func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	pairs := [][]string{{pair.Content.Name, pair.Style.Name}}
+	if err := s.checkOut(pairs, pair.Content.Bounds().Size()); err != nil {
+		return err
+	}
 	engine, err := s.open(ctx, c)
 	if err != nil {
 		return err
@@ -64,8 +70,11 @@ func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	s.Experiment = cmp.Or(s.Experiment, info.Experiment)
-	return s.show(ctx, c, 1, trials, compiling, "stopped; the same command goes on. So far", func(ctx context.Context, _ int, show *sweepProgress) error {
-		_, err := lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
-		return err
+	return s.show(ctx, c, &sweeping{
+		store: store, engine: engine, pairs: pairs, trials: trials, state: compiling, stopped: "stopped; the same command goes on. So far",
+		do: func(ctx context.Context, _ int, show *sweepProgress) ([]tracker.Info, error) {
+			return lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
+		},
+		content: func(int, int64) (picture.Picture, error) { return pair.Content, nil },
 	})
 }
