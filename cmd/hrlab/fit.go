@@ -109,6 +109,12 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	defer engine.Close()
+	if f.Size == nil && f.Resume == "" && !f.Reference {
+		var line string
+		if config.Size, line = chooseSize(engine, pair, *config, full); line != "" {
+			fmt.Fprintln(c.messages, line)
+		}
+	}
 	lines, err := f.openJSON(c) // only now, since it empties the file
 	if err != nil {
 		return err

@@ -46,6 +46,29 @@ func (f sizeFlags) fullSize(content picture.Picture) (image.Point, error) {
 	return image.Pt(side(size.X), side(size.Y)), nil
 }
 
+// goodSize is the fitted size for a result of this size: hrlab fit's own, or the smallest whose pictures need no warning.
+func goodSize(full image.Point) int {
+	const four = 4 // sizes are multiples of it
+	return max(hrstyle.Default.Size, (effectiveSide(full)+far*four-1)/(far*four)*four)
+}
+
+// chooseSize is the fitted size where nobody gave one, for a result of this size, and a line about it where it is not hrlab fit's own:
+// where memory is too short for the good one, the largest that it suffices for.
+func chooseSize(engine *hrstyle.Engine, pair hrstyle.Pair, config hrstyle.Config, full image.Point) (size int, line string) {
+	own, good := config.Size, goodSize(full)
+	for config.Size = good; config.Size > own && engine.Fits(pair, config) != nil; {
+		config.Size -= 4
+	}
+	if config.Size == own {
+		return own, ""
+	}
+	line = fmt.Sprintf("%s: fitted at %d px, since %dx%d px are more than %d times %d", pair.Content.Name, config.Size, full.X, full.Y, far, own)
+	if config.Size < good {
+		line += fmt.Sprintf("; memory is too short for %d", good)
+	}
+	return config.Size, line
+}
+
 // fitted is the result of a fit at the size that it was fitted at.
 func (f sizeFlags) fitted(last hrstyle.Step) *image.NRGBA64 {
 	img := last.Picture()

@@ -54,9 +54,12 @@ func noWeights(c hrstyle.Config) string {
 // docs/full-size.md has what was seen.
 const far = 16
 
+// effectiveSide is the side of a picture that counts: the longer, but of a panorama twice the shorter, as hrstyle reduces it.
+func effectiveSide(size image.Point) int { return min(max(size.X, size.Y), 2*size.X, 2*size.Y) }
+
 // farLarger is the warning about a picture that is far larger than the size that the generator was fitted at; empty for others.
 func farLarger(fitted int, name string, size image.Point) string {
-	if side := min(max(size.X, size.Y), 2*size.X, 2*size.Y); fitted > 0 && side > far*fitted { // as hrstyle reduces it
+	if side := effectiveSide(size); fitted > 0 && side > far*fitted {
 		return fmt.Sprintf("warning: %s has %dx%d px, %.0f times the %d px of the fit: at 100%% colours reach over edges by up to %d px; fit with a larger --size", name, size.X, size.Y, float64(side)/float64(fitted), fitted, 2*side/fitted)
 	}
 	return ""

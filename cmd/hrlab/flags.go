@@ -163,7 +163,7 @@ func (f engineFlags) open(ctx context.Context, c *console) (*hrstyle.Engine, err
 // Reference.
 type loopFlags struct {
 	Reference    bool      `help:"Start from the authors' settings: 500x500, style picture at its own size, Gram sums. Other flags change them."`
-	Size         *int      `placeholder:"500" help:"Longer side of the result in pixels."`
+	Size         *int      `placeholder:"500" help:"Longer side that is fitted, in pixels (fit without it: 500, or a sixteenth of that of a result which is larger than 8000)."`
 	Square       *bool     `negatable:"" help:"Make both sides --size, whatever the picture's shape."`
 	StyleSize    *int      `placeholder:"N" help:"Longer side of the style picture; 0: its own size (default: as --size)."`
 	Gram         *string   `predictor:"gram" placeholder:"mean" help:"mean: weights mean the same at every size; sum: as in the paper."`
