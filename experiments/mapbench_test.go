@@ -65,7 +65,7 @@ func BenchmarkMap(b *testing.B) {
 	}
 	b.ReportMetric(mapSteps.Seconds()/steps.Seconds(), "map-step/step")
 
-	pictures := NewMapPictures(store)
+	pictures := NewPictures(store)
 	defer pictures.Close()
 	for _, size := range []int{128, 256} {
 		c := hrstyle.DefaultMap

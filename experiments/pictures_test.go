@@ -2,18 +2,24 @@ package experiments
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"hrlab/hrstyle"
 	"hrlab/picture"
+	"hrlab/report"
+	"hrlab/tracker"
 )
 
 // A warm worker shows what a weight map makes of its content picture at any ratio: what the map's generator there makes of it.
@@ -108,6 +114,90 @@ func TestMapPictures(t *testing.T) {
 			t.Errorf("%s: %s; want %s", query, got, want)
 		}
 	}
+}
+
+// The picture of a run at full size is its generator's output at the size of the content picture, which must be the run's own.
+func TestFullSize(t *testing.T) {
+	ctx, lab := t.Context(), testLab(t)
+	dir := t.TempDir()
+	content, style := filepath.Join(dir, "content.png"), filepath.Join(dir, "style.png")
+	exif := []byte("II*\x00\x08\x00\x00\x00\x01\x00\x0e\x01\x02\x00\x05\x00\x00\x00\x1a\x00\x00\x00\x00\x00\x00\x00boat\x00")
+	if err := errors.Join(picture.Save(content, testPair.Content, picture.Encoding{Exif: exif}), picture.Save(style, testPair.Style, picture.Encoding{})); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := hrstyle.LoadPair(content, style)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := testConfig()
+	config.Size, config.Steps = 32, 1
+	run, err := lab.Start(ctx, About{}, pair, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := hrstyle.Last(lab.Record(ctx, run, lab.Engine.Fit(ctx, pair, config)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures := NewPictures(lab.Tracker)
+	defer pictures.Close()
+	file, err := pictures.PNG(ctx, run.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := picture.Read("got", bytes.NewReader(file))
+	want, err2 := lab.Engine.Apply(ctx, last.Generator(), pair.Content, hrstyle.Applying{})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	if got.Bounds().Size() != pair.Content.Bounds().Size() || got.Bounds().Dx() <= config.Size || furthest(got, want) > 1 || !bytes.Contains(got.Exif(), []byte("boat\x00")) {
+		t.Errorf("%v, off by %d of 255, EXIF %q", got.Bounds(), furthest(got, want), got.Exif())
+	}
+	if text := picture.Comment(file); text != fmt.Sprintf("hrlab: generator of run %d; VGG19: %s", run.ID, lab.Engine.VGG.Label) {
+		t.Error(text)
+	}
+
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := pictures.PNG(gone, run.ID, 0); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := pictures.PNG(ctx, 99, 0); !errors.Is(err, tracker.ErrNotFound) {
+		t.Error(err)
+	}
+	if err := picture.Save(content, testPair.Style, picture.Encoding{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pictures.PNG(ctx, run.ID, 0); err == nil || !strings.Contains(err.Error(), "the content picture is another by now than that of run") {
+		t.Error(err)
+	}
+	if err := os.Remove(content); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pictures.PNG(ctx, run.ID, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+
+	// What only names a file, as any program can by MLflow's client, has nothing read.
+	foreign, err := lab.Tracker.Start(ctx, tracker.NewRun{Params: map[string]any{"content": style, "style": style}})
+	if err == nil {
+		err = errors.Join(foreign.LogArtifact(ctx, report.Generator, bytes.NewReader(encoded(t, last.Generator()))), foreign.Finish(ctx, nil))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pictures.PNG(ctx, foreign.ID, 0); err == nil || !strings.Contains(err.Error(), "has no record of its content picture") {
+		t.Error(err)
+	}
+}
+
+func encoded(t *testing.T, g *hrstyle.Generator) []byte {
+	t.Helper()
+	data, err := g.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // furthest is the largest difference of two pictures of one size in a channel, of 255.

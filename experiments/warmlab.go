@@ -83,7 +83,7 @@ func (l WarmLab) hand(ctx context.Context, experiment string, pair hrstyle.Pair,
 }
 
 // MapPictures is the address at which browsers of this machine get the pictures of weight maps from the warm worker, as long as
-// it lives: see [MapPictures]. It has a secret in it, which only who can read the database learns.
+// it lives: see [Pictures.ServeHTTP]. It has a secret in it, which only who can read the database learns.
 func (l WarmLab) MapPictures(ctx context.Context) (address string, err error) {
 	worker, err := l.Warm.ready(ctx, l.Tracker)
 	return worker.Maps, err

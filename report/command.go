@@ -52,9 +52,13 @@ func (r *Run) FullSize() string {
 	if strings.HasPrefix(content, "-") { // it would be taken for a flag
 		content = "./" + content
 	}
-	id := strconv.FormatInt(r.ID, 10)
-	out := strings.TrimSuffix(filepath.Base(content), filepath.Ext(content)) + "_run" + id + ".png"
-	return "hrlab apply --run " + id + " " + Quote(content) + " --out=" + Quote(out)
+	return "hrlab apply --run " + strconv.FormatInt(r.ID, 10) + " " + Quote(content) + " --out=" + Quote(r.FullSizeName())
+}
+
+// FullSizeName is the name of the file that [Run.FullSize] makes.
+func (r *Run) FullSizeName() string {
+	content := r.Param("content")
+	return strings.TrimSuffix(filepath.Base(content), filepath.Ext(content)) + "_run" + strconv.FormatInt(r.ID, 10) + ".png"
 }
 
 // command is the command line of a fit with the run's settings, those named by more too.

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -34,20 +35,24 @@ var fitsPage string
 //go:embed fits.js
 var fitsScript []byte
 
+//go:embed full.js
+var fullScript []byte
+
 var fitsTemplate = template.Must(template.New("fits").Funcs(web.Funcs).Parse(fitsPage))
 
-// fitter starts fits and ends them.
+// fitter starts fits and ends them, and makes their pictures at full size.
 type fitter struct {
-	store *tracker.Store
-	vgg   string // the weights that fits use, as hrstyle.OpenVGG names them
-	web   *web.Server
+	store    *tracker.Store
+	vgg      string // the weights that fits use, as hrstyle.OpenVGG names them
+	pictures *experiments.Pictures
+	web      *web.Server
 
 	mu    sync.Mutex
 	queue *experiments.Queue // opened when it is needed: that makes its tables
 }
 
-func fits(store *tracker.Store, vgg string) web.Extension {
-	f := &fitter{store: store, vgg: vgg}
+func fits(store *tracker.Store, vgg string, pictures *experiments.Pictures) web.Extension {
+	f := &fitter{store: store, vgg: vgg, pictures: pictures}
 	return web.Extension{Name: "fits", Title: "Fits", Handler: f.handler, Run: f.ofRun}
 }
 
@@ -60,6 +65,7 @@ func (f *fitter) handler(s *web.Server) http.Handler {
 		"POST /fits/again": f.again,
 		"POST /fits/stop":  f.stop,
 		"POST /fits/retry": f.retry,
+		"POST /fits/full":  f.full,
 		"/": func(_ http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("%s: %w", r.URL.Path, tracker.ErrNotFound)
 		},
@@ -72,6 +78,7 @@ func (f *fitter) handler(s *web.Server) http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /fits/fits.js", func(w http.ResponseWriter, r *http.Request) { web.Asset(w, r, "fits.js", fitsScript) })
+	mux.HandleFunc("GET /fits/full.js", func(w http.ResponseWriter, r *http.Request) { web.Asset(w, r, "full.js", fullScript) })
 	return mux
 }
 
@@ -99,7 +106,7 @@ func (f *fitter) ofRun(_ context.Context, info tracker.Info) (template.HTML, err
 	run := report.Run{Info: info}
 	var b bytes.Buffer
 	err := fitsTemplate.ExecuteTemplate(&b, "run", map[string]any{
-		"Run": info, "Map": report.IsMap(info), "Command": run.Command(), "FullSize": run.FullSize(), "Left": left(info), "Steps": info.Params["steps"].Text, "Step": info.Metrics["seconds"].LastStep,
+		"Run": info, "Map": report.IsMap(info), "Command": run.Command(), "FullSize": run.FullSize(), "Name": run.FullSizeName(), "Left": left(info), "Steps": info.Params["steps"].Text, "Step": info.Metrics["seconds"].LastStep,
 		"ContentWeight": run.Param("content_weight"), "StyleWeight": run.Param("style_weight"), "Size": run.Param("size"), "ReadOnly": f.store.ReadOnly() != nil,
 	})
 	return template.HTML(b.String()), err //nolint:gosec // by a template
@@ -336,4 +343,38 @@ func (f *fitter) act(w http.ResponseWriter, r *http.Request, do func(q *experime
 		http.Redirect(w, r, fmt.Sprintf("/runs/%d", id), http.StatusSeeOther)
 	}
 	return err
+}
+
+// full sends the picture of a run at full size, to be saved. It is a POST, so that no page of another site can have it made.
+func (f *fitter) full(w http.ResponseWriter, r *http.Request) error {
+	id, err := f.named(r)
+	if err != nil {
+		return err
+	}
+	info, err := f.store.Run(r.Context(), strconv.FormatInt(id, 10))
+	if err != nil {
+		return err
+	}
+	name, ratio := (&report.Run{Info: info}).FullSizeName(), 0.0
+	if text := r.PostForm.Get("ratio"); text != "" {
+		if ratio, err = strconv.ParseFloat(text, 64); err != nil {
+			return web.Bad(fmt.Errorf("ratio: %q; allowed: a number", text))
+		}
+		name = fmt.Sprintf("ratio_%g.png", ratio)
+	}
+	const patience = 5 * time.Minute
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // it takes as long as it takes; a recorder in a test has no deadlines
+	data, err := f.pictures.PNG(r.Context(), id, ratio)
+	_ = control.SetWriteDeadline(time.Now().Add(patience))
+	switch {
+	case errors.Is(err, tracker.ErrNotFound):
+		return err
+	case err != nil:
+		return web.Bad(err)
+	}
+	w.Header().Set("Content-Type", "image/png")
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	_, _ = w.Write(data) // nobody waits for what cannot be written
+	return nil
 }

@@ -5,10 +5,11 @@
 //   - which is better: a person chooses between outputs, and [report.Like] learns what they like,
 //   - the map: runs by any measures and settings, with their Pareto front.
 //
-// The page of a run that has a weight map shows it under a slider, at any ratio of the weights.
+// The page of a run makes its picture at full size, and shows a weight map under a slider, at any ratio of the weights.
 package pages
 
 import (
+	"hrlab/experiments"
 	"hrlab/report"
 	"hrlab/tracker"
 	"hrlab/tracker/web"
@@ -22,8 +23,9 @@ func best(runs []tracker.Measured) []tracker.Measured {
 
 // Options are those of a server that shows fits.
 func Options(store *tracker.Store, vgg string) web.Options {
+	pictures := experiments.NewPictures(store) // as long as the server lives
 	return web.Options{
-		Extensions: append(looking(), fits(store, vgg), weightMap(store)),
+		Extensions: append(looking(), fits(store, vgg, pictures), weightMap(store, pictures)),
 		Columns:    []string{"created", "params.content_weight", "params.style_weight", "metrics." + report.ContentKept, "metrics." + report.StyleMatch, "metrics.total"},
 		Unlisted:   []string{"fit", "output_as"}, // a digest, and how fit --resume writes the picture
 		Measures:   []string{report.ContentKept, report.StyleMatch},

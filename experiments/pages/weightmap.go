@@ -23,15 +23,14 @@ var weightMapPage string
 
 var weightMapTemplate = template.Must(template.New("weight map").Funcs(web.Funcs).Parse(weightMapPage))
 
-// weightMaps shows the weight map of a run under a slider, on the run's page, and makes runs of it. Its pictures are made here, as
-// long as the server lives.
+// weightMaps shows the weight map of a run under a slider, on the run's page, and makes runs of it.
 type weightMaps struct {
 	store    *tracker.Store
-	pictures *experiments.MapPictures
+	pictures *experiments.Pictures
 }
 
-func weightMap(store *tracker.Store) web.Extension {
-	m := weightMaps{store, experiments.NewMapPictures(store)}
+func weightMap(store *tracker.Store, pictures *experiments.Pictures) web.Extension {
+	m := weightMaps{store, pictures}
 	return web.Extension{Name: "weight-map", Handler: func(s *web.Server) http.Handler {
 		return site{s}.routes(map[string]handler{
 			"POST /weight-map/fit": m.fit,

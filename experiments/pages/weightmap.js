@@ -33,8 +33,8 @@ function update() {
   const nearest = state.points.length && state.points.reduce((a, b) => far(b) < far(a) ? b : a)
   text.textContent = nearest ? `at ${nearest.ratio}: ${nearest.text}` : ''
   document.querySelector('#ratio-apply').textContent = state.apply.replaceAll('RATIO', r)
-  const use = document.querySelector('#use [name=ratio]')
-  if (use) use.value = r
+  for (const field of document.querySelectorAll('#weight-map [name=ratio]')) field.value = r
+  document.querySelector('#ratio-full').dataset.name = `ratio_${r}.png`
   ask()
 }
 bar.oninput = () => { number.value = Number(within(10 ** bar.value).toPrecision(3)); update() }
