@@ -47,7 +47,10 @@ func (s *sweepCmd) checkOut(pairs [][]string, size image.Point) error {
 // sweep, by pair.
 func (s *sweepCmd) writeSuggested(ctx context.Context, c *console, w *sweeping, runs [][]tracker.Info) error {
 	r, err := report.New(ctx, w.store, s.Experiment)
-	if err != nil && !errors.Is(err, tracker.ErrNotFound) { // no trial got as far as a run
+	if errors.Is(err, tracker.ErrNotFound) { // no trial got as far as a run
+		r, err = &report.Report{}, nil
+	}
+	if err != nil {
 		return err
 	}
 	if w.engine == nil { // workers have fitted
@@ -58,29 +61,42 @@ func (s *sweepCmd) writeSuggested(ctx context.Context, c *console, w *sweeping, 
 	}
 	var failed error
 	for i, of := range runs {
-		p := &report.Pair{Name: stem(w.pairs[i][0]) + "_" + stem(w.pairs[i][1])}
-		if len(of) > 0 {
-			p = r.Pairs[slices.IndexFunc(r.Pairs, func(p *report.Pair) bool {
-				return slices.ContainsFunc(p.Runs, func(run report.Run) bool { return run.ID == of[0].ID })
-			})]
+		p := pairOf(r, of)
+		if p == nil {
+			p = &report.Pair{Name: stem(w.pairs[i][0]) + "_" + stem(w.pairs[i][1])}
 		}
 		if p.Suggested == nil {
 			fmt.Fprintf(c.messages, "%s: %s; nothing is written\n", p.Name, p.Suggestion())
 			continue
 		}
 		out, size, err := s.writeRun(ctx, c, w, i, p.Suggested.ID)
-		command := p.FullSize() + s.asFlag()
+		left := fmt.Sprintf("run %d is suggested", p.Suggested.ID)
+		if command := p.FullSize(); command != "" {
+			left += ", at full size: " + command + s.asFlag()
+		}
 		switch {
 		case ctx.Err() != nil:
-			fmt.Fprintf(c.messages, "stopped: run %d is not written; it is suggested, at full size: %s\n", p.Suggested.ID, command)
+			fmt.Fprintln(c.messages, "stopped:", left)
 			return ctx.Err()
 		case err != nil:
-			failed = errors.Join(failed, fmt.Errorf("%w; run %d is suggested, at full size: %s", err, p.Suggested.ID, command))
+			failed = errors.Join(failed, fmt.Errorf("%w; %s", err, left))
 			continue
 		}
 		fmt.Fprintf(c.messages, "%s, %dx%d px: %s\n", out, size.X, size.Y, p.Suggestion())
 	}
 	return failed
+}
+
+// pairOf is the pair of a report that these runs are on, or nil.
+func pairOf(r *report.Report, runs []tracker.Info) *report.Pair {
+	for _, run := range runs {
+		for _, p := range r.Pairs {
+			if slices.ContainsFunc(p.Runs, func(other report.Run) bool { return other.ID == run.ID }) {
+				return p
+			}
+		}
+	}
+	return nil
 }
 
 // writeRun applies the generator of a run to the content picture of its pair.
