@@ -16,7 +16,7 @@ import (
 func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 	loop := s.loopFlags
 	loop.Steps = nil
-	if s.Pairs+s.Preset != "" || s.StyleWeight != nil || s.StyleGain != nil || s.LearningRate != nil || s.Repeats != 1 || s.Queue || s.DryRun || !reflect.ValueOf(loop).IsZero() {
+	if s.Pairs+s.Preset != "" || s.StyleWeight != nil || s.StyleGain != nil || s.LearningRate != nil || s.Repeats != 1 || s.Cold || s.Queue || s.DryRun || !reflect.ValueOf(loop).IsZero() {
 		return errors.New("--map takes its settings from the map's run; allowed with it: --content-weight, --steps, --report-every, --patience, --content, --style, --experiment")
 	}
 	var ratios []float64
@@ -64,7 +64,7 @@ func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	s.Experiment = cmp.Or(s.Experiment, info.Experiment)
-	return s.show(ctx, c, 1, trials, compiling, "stopped; the same command goes on. So far", func(ctx context.Context, _ int, show *sweepProgress) error {
+	return s.show(ctx, c, [][]experiments.Trial{trials}, compiling, "stopped; the same command goes on. So far", func(ctx context.Context, _ int, show *sweepProgress) error {
 		_, err := lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
 		return err
 	})
