@@ -33,7 +33,7 @@ func TestMapPictures(t *testing.T) {
 	config := hrstyle.DefaultMap
 	config.Size, config.Steps, config.Knots = 32, 2, 3
 	fit := func(config hrstyle.Config) (int64, *hrstyle.Generator) {
-		run, err := lab.Start(ctx, About{Experiment: "map"}, pair, config)
+		run, err := lab.Start(ctx, About{Experiment: "map"}, pair, Trial{Config: config})
 		if err != nil {
 			t.Fatal(err)
 		}
