@@ -50,7 +50,7 @@ func servedMap(t testing.TB) (*tracker.Store, *web.Server) {
 func TestWeightMap(t *testing.T) {
 	store, server := servedMap(t)
 	has(t, server, "/runs/1", "Weight map", `id="weight-map-state"`, `"run":1`, `action="/weight-map/fit"`, "/weight-map/weightmap.js")
-	has(t, server, "/runs/1", " metrics</summary>", "makes it again: <code>hrlab map --content ")
+	has(t, server, "/runs/1", "makes it again: <code>hrlab map --content ", " metrics</summary>")
 	if _, body := get(t, server, "/runs/1", nil); strings.Contains(body, `action="/fits/again"`) || strings.Contains(body, "--content-weight 0") || strings.Contains(body, "At the size of the content picture") {
 		t.Error("the map is offered as a fit with a content weight of 0")
 	}
