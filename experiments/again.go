@@ -21,7 +21,7 @@ func Again(ctx context.Context, store *tracker.Store, run int64) (pair hrstyle.P
 		return pair, config, err
 	}
 	if name := info.Params["map"].Text; name != "" {
-		return pair, config, fmt.Errorf("run %d began with a generator of a weight map, that of %s: hrlab sweep --map fits it again", run, name)
+		return pair, config, fmt.Errorf("run %d began with a generator of a weight map, that of %s: hrlab fit --init fits it again", run, name)
 	}
 	if info.Params["init"].Text != "" {
 		return pair, config, fmt.Errorf("run %d began with a generator: hrlab fit --init fits it again", run)

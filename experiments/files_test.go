@@ -127,7 +127,7 @@ func (db suite) files(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := Lab{Engine: lab.Engine, Tracker: store}.Start(ctx, About{Experiment: "swept"}, pair, config)
+	run, err := Lab{Engine: lab.Engine, Tracker: store}.Start(ctx, About{Experiment: "swept"}, pair, Trial{Config: config})
 	if err := errors.Join(err, store.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -55,14 +55,14 @@ type About struct {
 	Tags       map[string]string
 }
 
-// Start begins the run of a fit of pair with config. The run's parameters are the fields of config and the names of pictures
+// Start begins the run of the fit of a trial. The run's parameters are the fields of its configuration and the names of pictures
 // and weights. Its tag "fit" is a digest of all that determines the result. It is an error where memory is too short for the
 // fit; then there is no run.
-func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, config hrstyle.Config) (*tracker.Run, error) {
-	if err := l.Engine.Fits(pair, config); err != nil {
+func (l Lab) Start(ctx context.Context, about About, pair hrstyle.Pair, trial Trial) (*tracker.Run, error) {
+	if err := l.Engine.Fits(pair, trial.Config); err != nil {
 		return nil, err
 	}
-	run, err := l.describe(about, pairInputs(pair, l.Engine.VGG), pair, Trial{Config: config}, 0)
+	run, err := l.describe(about, pairInputs(pair, l.Engine.VGG), pair, trial, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -21,24 +21,19 @@ type mapOutput struct {
 	picture *image.NRGBA64
 }
 
-// mapOutputAt is the output of the map of a step at a ratio.
-func (l Lab) mapOutputAt(ctx context.Context, step hrstyle.Step, ratio float64) (mapOutput, error) {
-	g, err := step.Generator().At(ratio)
-	if err != nil {
-		return mapOutput{}, err
-	}
-	img, err := l.Engine.Apply(ctx, g, step.Pair().Content, hrstyle.Applying{})
-	return mapOutput{ratio, img}, err
-}
-
 // mapOutputs are the outputs of the map of a step at mapRatios ratios.
 func (l Lab) mapOutputs(ctx context.Context, step hrstyle.Step) (list []mapOutput, err error) {
-	for _, ratio := range step.Generator().Config.Ratios(mapRatios) {
-		o, err := l.mapOutputAt(ctx, step, ratio)
+	m := step.Generator()
+	for _, ratio := range m.Config.Ratios(mapRatios) {
+		g, err := m.At(ratio)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, o)
+		img, err := l.Engine.Apply(ctx, g, step.Pair().Content, hrstyle.Applying{})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, mapOutput{ratio, img})
 	}
 	return list, nil
 }
@@ -46,11 +41,7 @@ func (l Lab) mapOutputs(ctx context.Context, step hrstyle.Step) (list []mapOutpu
 // recordMap records a step of a weight map: for every ratio the unweighted losses, as [hrstyle.Engine.Compare] has them, and a
 // thumbnail, under names that [report.At] makes. Those of the middle ratio are also what any run has. The losses of the step
 // itself are of another ratio each time, so that they make no curve.
-func (l Lab) recordMap(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
-	outputs, err := l.mapOutputs(ctx, step)
-	if err != nil {
-		return err
-	}
+func (l Lab) recordMap(ctx context.Context, run *tracker.Run, step hrstyle.Step, outputs []mapOutput) error {
 	var pictures []picture.Picture
 	for _, o := range outputs {
 		pictures = append(pictures, picture.Picture{Name: report.At(report.Output, o.ratio), Image: o.picture})
@@ -77,11 +68,7 @@ func (l Lab) recordMap(ctx context.Context, run *tracker.Run, step hrstyle.Step)
 }
 
 // measureMap are the measures of a finished weight map at its ratios, by the names that [report.At] makes.
-func (l Lab) measureMap(ctx context.Context, step hrstyle.Step) (map[string]float64, error) {
-	outputs, err := l.mapOutputs(ctx, step)
-	if err != nil {
-		return nil, err
-	}
+func (l Lab) measureMap(step hrstyle.Step, outputs []mapOutput) (map[string]float64, error) {
 	all := map[string]float64{}
 	for _, o := range outputs {
 		measures, err := l.Measures(step.Pair(), o.picture)
@@ -95,22 +82,15 @@ func (l Lab) measureMap(ctx context.Context, step hrstyle.Step) (map[string]floa
 	return all, nil
 }
 
-// output is what a run keeps as its output of a step, and a line about how it was made: of a weight map that of the middle ratio.
-func (l Lab) output(ctx context.Context, step hrstyle.Step) (img image.Image, comment string, err error) {
-	if !step.Generator().IsMap() {
-		return step.Picture(), step.Describe(), nil
+// output is what a run keeps as its output of a step, and a line about how it was made: of a weight map that of the middle ratio of
+// its outputs.
+func output(step hrstyle.Step, outputs []mapOutput) (img image.Image, comment string) {
+	if outputs == nil {
+		return step.Picture(), step.Describe()
 	}
-	g := step.Generator()
-	middle, err := l.mapOutputAt(ctx, step, g.Config.Ratios(mapRatios)[middleRatio])
-	if err != nil {
-		return nil, "", err
-	}
-	return middle.picture, fmt.Sprintf("hrlab: weight map of the ratios %g to %g, at %g, step %d; VGG19: %s", g.Config.From, g.Config.To, middle.ratio, step.N, g.VGG), nil
+	g, middle := step.Generator(), outputs[middleRatio]
+	return middle.picture, fmt.Sprintf("hrlab: weight map of the ratios %g to %g, at %g, step %d; VGG19: %s", g.Config.From, g.Config.To, middle.ratio, step.N, g.VGG)
 }
-
-// refineRate is the learning rate of a fit that begins with a weight map. That of a cold fit, 5e-3, first loses what the map has:
-// docs/weight-map.md.
-const refineRate = 1e-3
 
 // MapTrials are trials that begin with the generators which a weight map has for these ratios, or for nine that are spread
 // over its range, and make so many steps: none measures the map itself. name is that of the map, for the record. A ratio outside

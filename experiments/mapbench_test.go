@@ -70,7 +70,7 @@ func BenchmarkMap(b *testing.B) {
 	for _, size := range []int{128, 256} {
 		c := hrstyle.DefaultMap
 		c.Size, c.Steps = size, 0
-		run, err := Lab{Engine: engine, Tracker: store}.Start(ctx, About{}, pair, c)
+		run, err := Lab{Engine: engine, Tracker: store}.Start(ctx, About{}, pair, Trial{Config: c})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func TestMapPictures(t *testing.T) {
 	config := hrstyle.DefaultMap
 	config.Size, config.Steps, config.Knots = 32, 2, 3
 	fit := func(config hrstyle.Config) (int64, *hrstyle.Generator) {
-		run, err := lab.Start(ctx, About{Experiment: "map"}, pair, config)
+		run, err := lab.Start(ctx, About{Experiment: "map"}, pair, Trial{Config: config})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestFullSize(t *testing.T) {
 	}
 	config := testConfig()
 	config.Size, config.Steps = 32, 1
-	run, err := lab.Start(ctx, About{}, pair, config)
+	run, err := lab.Start(ctx, About{}, pair, Trial{Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}

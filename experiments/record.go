@@ -31,6 +31,7 @@ const checkpointPause = 10 * time.Second
 func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
 		var last hrstyle.Step
+		var outputs []mapOutput // of last, where it is a weight map's
 		var saved time.Time
 		recorded, ended := -1, false
 		finish := func(err error) error {
@@ -45,7 +46,7 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				}
 				err = errors.Join(err, why)
 			}
-			return l.finish(context.WithoutCancel(ctx), run, last, err)
+			return l.finish(context.WithoutCancel(ctx), run, last, outputs, err)
 		}
 		defer func() {
 			if p := recover(); p != nil { // of the loop's body
@@ -61,8 +62,9 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				err = errors.Join(err, recordPair(ctx, run, step))
 			}
 			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
-				err = errors.Join(err, l.record(ctx, run, step))
-				recorded = step.N
+				var failed error
+				outputs, failed = l.record(ctx, run, step)
+				err, recorded = errors.Join(err, failed), step.N
 			}
 			if err == nil {
 				if cancelled, _ := run.Cancelled(context.WithoutCancel(ctx)); cancelled {
@@ -87,12 +89,16 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 	}
 }
 
-func (l Lab) record(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
+// record records a step. It returns the outputs of a weight map.
+func (l Lab) record(ctx context.Context, run *tracker.Run, step hrstyle.Step) (outputs []mapOutput, err error) {
 	ctx = context.WithoutCancel(ctx) // the step at which a fit is stopped is recorded too
 	if step.Generator().IsMap() {
-		return l.recordMap(ctx, run, step)
+		if outputs, err = l.mapOutputs(ctx, step); err == nil {
+			err = l.recordMap(ctx, run, step, outputs)
+		}
+		return outputs, err
 	}
-	return errors.Join(
+	return nil, errors.Join(
 		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
 		run.LogPicture(ctx, int64(step.N), report.Output, step.Picture()),
 	)
@@ -108,9 +114,10 @@ func recordPair(ctx context.Context, run *tracker.Run, step hrstyle.Step) error 
 // errOpen says that the end of a run could not be recorded: it counts as running until this process ends.
 var errOpen = errors.New("the run could not be ended")
 
-// finish ends the run of a fit that ended with err at step last. It returns what could not be recorded, and not err.
-func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
-	kept := l.keep(ctx, run, last, err)
+// finish ends the run of a fit that ended with err at step last, of which a weight map has these outputs. It returns what could not
+// be recorded, and not err.
+func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, outputs []mapOutput, err error) error {
+	kept := l.keep(ctx, run, last, outputs, err)
 	ended := error(nil)
 	switch {
 	case err == nil && kept == nil:
@@ -141,15 +148,12 @@ func (l Lab) finish(ctx context.Context, run *tracker.Run, last hrstyle.Step, er
 
 // keep keeps the files of a fit that ended with err at step last: output, generator and checkpoint. It records the measures of
 // a finished one. It returns the first error.
-func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err error) error {
+func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, outputs []mapOutput, err error) error {
 	if !last.Ok() {
 		return nil
 	}
 	kept := keepArtifact(ctx, run, report.Output, func() ([]byte, error) {
-		img, comment, err := l.output(ctx, last)
-		if err != nil {
-			return nil, err
-		}
+		img, comment := output(last, outputs)
 		return picture.Encoding{Comment: comment}.Encode(".png", img)
 	})
 	if kept == nil {
@@ -160,17 +164,17 @@ func (l Lab) keep(ctx context.Context, run *tracker.Run, last hrstyle.Step, err 
 		kept = saved
 	}
 	if kept == nil && err == nil {
-		kept = l.measure(ctx, run, last)
+		kept = l.measure(ctx, run, last, outputs)
 	}
 	return kept
 }
 
 // measure records the measures of a fit's output.
-func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step) error {
+func (l Lab) measure(ctx context.Context, run *tracker.Run, last hrstyle.Step, outputs []mapOutput) error {
 	var measures map[string]float64
 	var err error
 	if last.Generator().IsMap() {
-		measures, err = l.measureMap(ctx, last)
+		measures, err = l.measureMap(last, outputs)
 	} else {
 		measures, err = l.Measures(last.Pair(), last.Picture())
 	}

@@ -22,7 +22,7 @@ import (
 func TestResumeWithMoreSteps(t *testing.T) {
 	lab := testLab(t)
 	config := testConfig()
-	run, err := lab.Start(t.Context(), About{Experiment: "e"}, testPair, config)
+	run, err := lab.Start(t.Context(), About{Experiment: "e"}, testPair, Trial{Config: config})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func BenchmarkRecord(b *testing.B) {
 	config.Size, config.Steps, config.ReportEvery = 96, 100, 10
 	var recording, whole time.Duration
 	for b.Loop() {
-		run, err := lab.Start(b.Context(), About{}, testPair, config)
+		run, err := lab.Start(b.Context(), About{}, testPair, Trial{Config: config})
 		if err != nil {
 			b.Fatal(err)
 		}

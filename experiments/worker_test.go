@@ -250,7 +250,7 @@ func TestRefused(t *testing.T) {
 	large.Size = 8000
 	_, sweep := lab.Sweep(t.Context(), "e", testPair, List(large, quick()), 0, nil)
 	_, fit := hrstyle.Last(lab.Fit(t.Context(), "e", testPair, large))
-	_, start := lab.Start(t.Context(), About{}, testPair, large)
+	_, start := lab.Start(t.Context(), About{}, testPair, Trial{Config: large})
 	for what, err := range map[string]error{"sweep": sweep, "fit": fit, "start": start} {
 		if err == nil || !strings.Contains(err.Error(), "takes about") {
 			t.Errorf("%s: %v", what, err)
@@ -276,11 +276,12 @@ func (db suite) takenOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run, err := Lab{Engine: lab.Engine, Tracker: store}.Start(t.Context(), About{Experiment: "e"}, pair, config)
+		run, err := Lab{Engine: lab.Engine, Tracker: store}.Start(t.Context(), About{Experiment: "e"}, pair, Trial{Config: config})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(lab.record(t.Context(), run, first), store.Close()); err != nil {
+		_, err = lab.record(t.Context(), run, first)
+		if err := errors.Join(err, store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return run.ID

@@ -75,7 +75,7 @@ func (d *demoCmd) Run(ctx context.Context, c *console) (err error) {
 		}
 	}
 	trials := experiments.Grid(config, experiments.ContentWeight(3, 10, 30, 100, 300, 1000)) // only the ratio of the weights counts
-	show := c.newSweepProgress(ctx, 1, trials, compiling)
+	show := c.newSweepProgress(ctx, trials, compiling)
 	experiment := fmt.Sprintf("demo at %d px, %s", config.Size, engine.VGG.Label) // so that the report leaves out runs of other demos
 	_, err = experiments.Lab{Engine: engine, Tracker: store}.Sweep(ctx, experiment, pair, trials, 0, show.report)
 	show.close()

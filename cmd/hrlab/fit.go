@@ -28,8 +28,9 @@ type fitCmd struct {
 	Content string `placeholder:"FILE|-" help:"The picture to change (PNG, JPEG, WebP, TIFF, BMP, GIF; - is standard input)."`
 	Style   string `placeholder:"FILE|-" help:"The picture whose look it gets."`
 	configFlags
-	Resume          string `predictor:"run" placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given. A run has --out, --out-size, --strength, --bits and --quality too, unless they are given."`
-	CheckpointEvery *int   `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
+	Ratio           *float64 `placeholder:"80" help:"With --init of a weight map (hrlab map), its file or its run: begin with what it has at this ratio of content weight to style weight. The settings are then the map's, with these weights, 60 steps and a learning rate of 0.001, unless they are given."`
+	Resume          string   `predictor:"run" placeholder:"RUN|FILE" help:"Go on with a run, or from a checkpoint file. Of the settings only --steps, --report-every and --checkpoint-every may be given. A run has --out, --out-size, --strength, --bits and --quality too, unless they are given."`
+	CheckpointEvery *int     `placeholder:"N" help:"Also save the fit's state beside --out every N steps; the run keeps it anyway, every 10 s and on Ctrl-C."`
 	engineFlags
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
 	Out         string `placeholder:"FILE|-" help:"Where the result goes (.png, .jpg, .webp; - is standard output, as PNG); default: CONTENT_STYLE.png here, with a number where there is one; a run that goes on: its own file. In a folder it has that name."`
@@ -37,9 +38,10 @@ type fitCmd struct {
 	Open bool `help:"Open the result when it is written."`
 	encodingFlags
 	trackFlags
-	Generator string          `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
-	JSON      string          `name:"json" placeholder:"FILE|-" help:"Write one JSON line per report."`
-	typed     map[string]bool // the flags that are on the command line
+	Generator string            `placeholder:"FILE" help:"Save the fitted generator, for hrlab apply."`
+	JSON      string            `name:"json" placeholder:"FILE|-" help:"Write one JSON line per report."`
+	typed     map[string]bool   // the flags that are on the command line
+	of        experiments.Trial // the weight map's, where the fit begins with one
 }
 
 // AfterApply notes which flags are on the command line.
@@ -59,6 +61,7 @@ func (*fitCmd) Help() string {
 
 	hrlab fit --content boat.jpg --style sunset.jpg
 	hrlab fit --content boat.jpg --style sunset.jpg --size 128 --steps 200 --content-weight 80
+	hrlab fit --content boat.jpg --style sunset.jpg --init 15 --ratio 45   # run 15 is a weight map: hrlab map
 	hrlab fit --resume 12 --steps 2000   # go on with run 12`
 }
 
@@ -141,7 +144,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	bar := c.newProgress(ctx, start.Step, config.Steps, newFirstLoss(engine.Device.Kind, config.Size))
 	fit := engine.Fit(ctx, pair, *config)
-	if f.Resume != "" {
+	if f.Resume != "" || f.of.Init != nil {
 		fit = engine.Resume(ctx, pair, start)
 	}
 	var last hrstyle.Step
@@ -166,7 +169,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	if err == nil {
-		for _, text := range losses.warnings(*config) {
+		for _, text := range losses.warnings(*config, f.of.Init != nil) {
 			fmt.Fprintln(c.messages, text)
 		}
 	}
@@ -388,7 +391,9 @@ func uncancelled(err error) error {
 // load makes the state to start from: step 0 with the settings of the flags, or the checkpoint of a file or run. resumed is
 // that run; 0 where there is none.
 func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Checkpoint, resumed int64, err error) {
-	start = &hrstyle.Checkpoint{}
+	if f.Ratio != nil && f.Init == nil {
+		return nil, 0, fmt.Errorf("--ratio %g: it is of a weight map; allowed with --init FILE|RUN", *f.Ratio)
+	}
 	if f.Resume != "" {
 		steps := f.Steps
 		f.Steps = nil // the only one of these that may be given
@@ -411,20 +416,61 @@ func (f *fitCmd) load(ctx context.Context, track *tracked) (start *hrstyle.Check
 		if start.Step > start.Config.Steps {
 			return nil, 0, fmt.Errorf("%s is at step %d already: steps %d; allowed: %d or more", f.Resume, start.Step, start.Config.Steps, start.Step)
 		}
-	} else if start.Config, err = f.config(); err != nil {
+	} else if start, err = f.begin(ctx); err != nil {
 		return nil, 0, err
 	}
 	set(&start.Config.ReportEvery, f.ReportEvery)
 	set(&start.Config.CheckpointEvery, f.CheckpointEvery)
-	if err := start.Config.Validate(); err != nil {
-		return nil, 0, err
+	return start, resumed, start.Config.Validate()
+}
+
+// begin makes the state of a fit before its first step. What is wrong with --init fails here, before the device is opened.
+func (f *fitCmd) begin(ctx context.Context) (start *hrstyle.Checkpoint, err error) {
+	if f.Ratio != nil {
+		return f.beginWithMap(ctx)
 	}
-	if init := start.Config.Init; init != "" && f.Resume == "" {
-		if _, err := hrstyle.LoadInit(init); err != nil { // to fail before the device is opened
-			return nil, 0, err
-		}
+	start = &hrstyle.Checkpoint{}
+	if start.Config, err = f.config(); err != nil || f.Init == nil {
+		return start, err
 	}
-	return start, resumed, nil
+	g, err := hrstyle.LoadGenerator(*f.Init)
+	if err == nil && g.IsMap() {
+		err = fmt.Errorf("--init %s is a weight map: choose a ratio of its weights, as --ratio 80; allowed: %g to %g", *f.Init, g.Config.From, g.Config.To)
+	}
+	return start, err
+}
+
+// beginWithMap is begin with the generator that a weight map, of the file or the run --init, has at --ratio.
+func (f *fitCmd) beginWithMap(ctx context.Context) (*hrstyle.Checkpoint, error) {
+	if f.Reference {
+		return nil, errors.New("--reference: the settings of a fit with --ratio are the weight map's")
+	}
+	m, name, err := f.weightMap(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trials, err := experiments.MapTrials(m, name, experiments.RefineSteps, *f.Ratio)
+	if err != nil {
+		return nil, fmt.Errorf("--%w", err)
+	}
+	f.of = trials[0]
+	err = f.change(&f.of.Config)
+	f.of.Config.Init = ""
+	return f.of.Init.Start(f.of.Config), err
+}
+
+// weightMap reads what --init names, a file or a run, and names it for the record.
+func (f *fitCmd) weightMap(ctx context.Context) (m *hrstyle.Generator, name string, err error) {
+	if _, err := os.Stat(*f.Init); err == nil {
+		m, err = hrstyle.LoadGenerator(*f.Init)
+		return m, *f.Init, err
+	}
+	store, info, err := f.findRun(ctx, *f.Init)
+	if err != nil {
+		return nil, "", err
+	}
+	m, err = experiments.LoadGenerator(ctx, store, info.ID)
+	return m, fmt.Sprintf("run %d", info.ID), errors.Join(err, store.Close())
 }
 
 // loadRun finds the run to resume and its checkpoint.

@@ -47,7 +47,7 @@ func (t *tracked) start(ctx context.Context, c *console, f *fitCmd, engine *hrst
 			t.run, err = t.lab.Resume(ctx, resumed, config)
 		}
 	} else {
-		t.run, err = t.lab.Start(ctx, experiments.About{Experiment: f.Experiment, Name: f.Name, Tags: f.Tag}, pair, config)
+		t.run, err = t.lab.Start(ctx, experiments.About{Experiment: f.Experiment, Name: f.Name, Tags: f.Tag}, pair, experiments.Trial{Config: config, Init: f.of.Init, Map: f.of.Map})
 	}
 	if err == nil {
 		fmt.Fprintf(c.messages, "run %d in %s\n", t.run.ID, f.DB)

@@ -27,9 +27,10 @@ func (l *course) note(step hrstyle.Step) {
 	l.last = step
 }
 
-// warnings are lines about a fit that came to its end, in which something looks wrong.
-func (l *course) warnings(c hrstyle.Config) (lines []string) {
-	if c.Steps < few {
+// warnings are lines about a fit that came to its end, in which something looks wrong. One that began with a weight map takes few
+// steps.
+func (l *course) warnings(c hrstyle.Config, withMap bool) (lines []string) {
+	if c.Steps < few && !withMap {
 		lines = append(lines, fmt.Sprintf("warning: %d steps are few: after 200 most of the change is done", c.Steps))
 	}
 	switch first, last := l.first.Total, l.last.Total; {

@@ -174,12 +174,23 @@ type loopFlags struct {
 	Init         *string   `placeholder:"FILE" help:"Start from this generator instead of random values."`
 }
 
+// base is Default or Reference, which other flags change.
+func (f loopFlags) base() hrstyle.Config {
+	if f.Reference {
+		return hrstyle.Reference
+	}
+	return hrstyle.Default
+}
+
 // config applies the flags to Default or Reference.
 func (f loopFlags) config() (hrstyle.Config, error) {
-	c := hrstyle.Default
-	if f.Reference {
-		c = hrstyle.Reference
-	}
+	c := f.base()
+	err := f.change(&c)
+	return c, err
+}
+
+// change applies the flags to c, but for --reference.
+func (f loopFlags) change(c *hrstyle.Config) error {
 	set(&c.Size, f.Size)
 	set(&c.Square, f.Square)
 	set(&c.StyleSize, f.StyleSize)
@@ -189,10 +200,10 @@ func (f loopFlags) config() (hrstyle.Config, error) {
 	set(&c.Init, f.Init)
 	set(&c.Gram, (*hrstyle.Gram)(f.Gram))
 	if n := len(f.LayerWeights); n > 0 && n != len(c.LayerWeights) {
-		return c, fmt.Errorf("layer-weights: %d numbers; allowed: 5 (conv1_1, conv2_1, conv3_1, conv4_1, conv5_1)", n)
+		return fmt.Errorf("layer-weights: %d numbers; allowed: 5 (conv1_1, conv2_1, conv3_1, conv4_1, conv5_1)", n)
 	}
 	copy(c.LayerWeights[:], f.LayerWeights)
-	return c, nil
+	return nil
 }
 
 // configFlags are the fields of hrstyle.Config that one fit has.
@@ -205,12 +216,18 @@ type configFlags struct {
 }
 
 func (f configFlags) config() (hrstyle.Config, error) {
-	c, err := f.loopFlags.config()
+	c := f.base()
+	err := f.change(&c)
+	return c, err
+}
+
+// change applies the flags to c, but for --reference.
+func (f configFlags) change(c *hrstyle.Config) error {
 	set(&c.ContentWeight, f.ContentWeight)
 	set(&c.StyleWeight, f.StyleWeight)
 	set(&c.StyleGain, f.StyleGain)
 	set(&c.LearningRate, f.LearningRate)
-	return c, err
+	return f.loopFlags.change(c)
 }
 
 func set[T any](field, flag *T) {

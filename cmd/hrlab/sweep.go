@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hrlab/experiments"
@@ -27,6 +28,7 @@ type sweepCmd struct {
 	ReportEvery *int   `placeholder:"10" help:"Steps between reports."`
 	Repeats     int    `default:"1" help:"Fit every trial with this many seeds, to see how much the seed matters."`
 	Patience    int    `placeholder:"N" help:"Stop a trial early when its total loss has not fallen for N steps."`
+	Cold        bool   `help:"Fit from nothing. Otherwise trials begin with the weight map (hrlab map) of their pair and settings where one is on record, with 60 steps each unless --steps is given."`
 	Queue       bool   `help:"Hand the trials to workers (hrlab worker) and follow them. Ctrl-C ends the following, not the trials."`
 	DryRun      bool   `help:"List the trials and estimate their time from a few steps; record nothing."`
 	Out         string `placeholder:"FILE|DIR|-" help:"At the end apply the run that hrlab report suggests to the content picture, at its own size, and write that here (.png, .jpg, .webp; - is standard output, as PNG). In a folder it is CONTENT_STYLE.png, with a number where there is one; several pairs need one."`
@@ -137,7 +139,7 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer engine.Close()
 	if s.DryRun {
-		return s.dryRun(ctx, c, engine, first, len(names), trials)
+		return s.dryRun(ctx, c, engine, first, names, trials)
 	}
 	store, err := s.openToWrite(ctx)
 	if err != nil {
@@ -145,9 +147,13 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	lab := experiments.Lab{Engine: engine, Tracker: store}
+	maps, err := s.maps(ctx, store)
+	if err != nil {
+		return err
+	}
 	var piped picture.Picture // the content picture from standard input, which is read only once
 	return s.show(ctx, c, &sweeping{
-		store: store, engine: engine, pairs: names, trials: trials, state: compiling, stopped: "stopped; the same command goes on. So far",
+		store: store, engine: engine, pairs: names, trials: slices.Repeat([][]experiments.Trial{trials}, len(names)), state: compiling, stopped: "stopped; the same command goes on. So far",
 		do: func(ctx context.Context, i int, show *sweepProgress) ([]tracker.Info, error) {
 			pair, err := first, error(nil)
 			if first = (hrstyle.Pair{}); i > 0 { // only one pair is in memory at a time
@@ -159,7 +165,12 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 			if names[i][0] == "-" {
 				piped = pair.Content
 			}
-			return lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
+			begun, err := s.begin(ctx, show.console(), store, maps, engine.VGG, pair, trials)
+			if err != nil {
+				return nil, show.unread(err, trials)
+			}
+			show.instead(trials, begun)
+			return lab.Sweep(ctx, s.Experiment, pair, begun, s.Patience, show.report)
 		},
 		content: func(i int, _ int64) (picture.Picture, error) {
 			if names[i][0] == "-" {
@@ -170,12 +181,41 @@ func (s *sweepCmd) Run(ctx context.Context, c *console) (err error) {
 	})
 }
 
+// maps are the weight maps that trials may begin with: none where the flags say how they begin.
+func (s *sweepCmd) maps(ctx context.Context, store *tracker.Store) ([]tracker.Info, error) {
+	if s.Cold || s.Repeats > 1 || s.Seed != nil || s.Init != nil || s.LearningRate != nil {
+		return nil, nil
+	}
+	return experiments.WeightMaps(ctx, store)
+}
+
+// begin has the trials of a pair begin with one of the maps, where one is of the pair, and says so.
+func (s *sweepCmd) begin(ctx context.Context, c *console, store *tracker.Store, maps []tracker.Info, vgg *hrstyle.VGG, pair hrstyle.Pair, trials []experiments.Trial) ([]experiments.Trial, error) {
+	steps := experiments.RefineSteps
+	set(&steps, s.Steps)
+	r, err := experiments.Refine(ctx, store, maps, s.Experiment, vgg, pair, trials, s.Patience, steps)
+	if err != nil {
+		return nil, fmt.Errorf("%w; --cold fits from nothing", err)
+	}
+	text := r.Why
+	if r.Map != 0 {
+		text = fmt.Sprintf("begins with the weight map of run %d: %d steps each; --cold fits from nothing", r.Map, steps)
+	}
+	if text != "" && s.Pairs != "" {
+		text = pair.Content.Name + ", " + pair.Style.Name + ": " + text
+	}
+	if text != "" {
+		fmt.Fprintln(c.messages, text)
+	}
+	return r.Trials, nil
+}
+
 // sweeping is how a sweep is done: here, or by workers.
 type sweeping struct {
 	store          *tracker.Store
-	engine         *hrstyle.Engine // nil where workers fit
-	pairs          [][]string      // the names of the pictures
-	trials         []experiments.Trial
+	engine         *hrstyle.Engine                                                                  // nil where workers fit
+	pairs          [][]string                                                                       // the names of the pictures
+	trials         [][]experiments.Trial                                                            // of each pair
 	state, stopped string                                                                           // what is said until the first step, and when it is stopped
 	do             func(ctx context.Context, pair int, show *sweepProgress) ([]tracker.Info, error) // fits a pair with all trials
 	content        func(pair int, run int64) (picture.Picture, error)                               // the content picture of a pair, which has this run
@@ -183,7 +223,7 @@ type sweeping struct {
 
 // show does the sweep of every pair, shows its progress, prints how it ended, and writes the suggested runs.
 func (s *sweepCmd) show(ctx context.Context, c *console, w *sweeping) (err error) {
-	show := c.newSweepProgress(ctx, len(w.pairs), w.trials, w.state)
+	show := c.newSweepProgress(ctx, slices.Concat(w.trials...), w.state)
 	waiting := tracker.OnWait(ctx, show.wait)
 	runs := make([][]tracker.Info, len(w.pairs))
 	for i := range w.pairs {
@@ -224,6 +264,11 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 	if err != nil {
 		return err
 	}
+	maps, err := s.maps(ctx, store)
+	if err != nil {
+		return err
+	}
+	begun := slices.Repeat([][]experiments.Trial{trials}, len(names))
 	ids, unread, queued := make([][]int64, len(names)), make([]error, len(names)), 0
 	for i := range names {
 		pair := first
@@ -232,27 +277,38 @@ func (s *sweepCmd) enqueue(ctx context.Context, c *console, first hrstyle.Pair, 
 				continue
 			}
 		}
-		if ids[i], err = queue.Enqueue(ctx, s.Experiment, vgg, pair, trials, s.Patience); err != nil {
+		if begun[i], err = s.begin(ctx, c, store, maps, vgg, pair, trials); err != nil {
+			return err
+		}
+		if ids[i], err = queue.Enqueue(ctx, s.Experiment, vgg, pair, begun[i], s.Patience); err != nil {
 			return err
 		}
 		queued += len(trials)
 	}
 	fmt.Fprintf(c.messages, "%d trials in %s; workers take them: hrlab worker\n", queued, s.DB)
 	return s.show(ctx, c, &sweeping{
-		store: store, pairs: names, trials: trials, state: inQueue, stopped: "left in the queue: hrlab queue status. So far",
+		store: store, pairs: names, trials: begun, state: inQueue, stopped: "left in the queue: hrlab queue status. So far",
 		do: func(ctx context.Context, i int, show *sweepProgress) ([]tracker.Info, error) {
 			if unread[i] != nil {
 				return nil, show.unread(unread[i], trials)
 			}
-			return queue.Follow(ctx, ids[i], trials, show.report)
+			return queue.Follow(ctx, ids[i], begun[i], show.report)
 		},
 		content: func(_ int, run int64) (picture.Picture, error) { return experiments.Content(ctx, store, run) },
 	})
 }
 
-// dryRun prints the trials and times a few steps of the first.
-func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pair hrstyle.Pair, pairs int, trials []experiments.Trial) error {
-	for i, t := range trials {
+// dryRun prints the trials of the first pair and times a few steps of one. It estimates those of all pairs.
+func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engine, pair hrstyle.Pair, names [][]string, trials []experiments.Trial) error {
+	all := slices.Repeat([][]experiments.Trial{trials}, len(names))
+	there, err := s.exists()
+	if err == nil && there {
+		err = s.with(ctx, func(store *tracker.Store) error { return s.beginAll(ctx, c, store, engine.VGG, pair, names, all) })
+	}
+	if err != nil {
+		return err
+	}
+	for i, t := range all[0] {
 		fmt.Fprintf(c.out, "%4d  content weight %g, style weight %g, style gain %g, learning rate %g, seed %d, %d steps\n", i+1, t.Config.ContentWeight, t.Config.StyleWeight, t.Config.StyleGain, t.Config.LearningRate, t.Config.Seed, t.Config.Steps)
 	}
 	config := trials[0].Config
@@ -268,14 +324,34 @@ func (s *sweepCmd) dryRun(ctx context.Context, c *console, engine *hrstyle.Engin
 		last = step
 	}
 	steps := 0
-	for _, t := range trials {
+	for _, t := range slices.Concat(all...) {
 		steps += t.Config.Steps
 	}
 	each := time.Duration(0)
 	if last.N > 0 {
 		each = (last.Elapsed - first.Elapsed) / time.Duration(last.N)
 	}
-	total := first.Elapsed + time.Duration(steps*pairs)*each
-	_, err := fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", pairs, len(trials), steps*pairs, each.Seconds(), total.Round(time.Second))
+	total := first.Elapsed + time.Duration(steps)*each
+	_, err = fmt.Fprintf(c.out, "%d pairs x %d trials, %d steps of %.2g s: about %v\n", len(names), len(trials), steps, each.Seconds(), total.Round(time.Second))
 	return err
+}
+
+// beginAll does for all pairs what begin does; all are their trials.
+func (s *sweepCmd) beginAll(ctx context.Context, c *console, store *tracker.Store, vgg *hrstyle.VGG, first hrstyle.Pair, names [][]string, all [][]experiments.Trial) error {
+	maps, err := s.maps(ctx, store)
+	if err != nil || len(maps) == 0 { // no other picture need be read
+		return err
+	}
+	for i := range all {
+		pair := first
+		if i > 0 {
+			if pair, err = hrstyle.LoadPair(names[i][0], names[i][1]); err != nil {
+				return err
+			}
+		}
+		if all[i], err = s.begin(ctx, c, store, maps, vgg, pair, all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

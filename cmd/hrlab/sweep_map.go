@@ -18,7 +18,7 @@ import (
 func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 	loop := s.loopFlags
 	loop.Steps = nil
-	if s.Pairs+s.Preset != "" || s.StyleWeight != nil || s.StyleGain != nil || s.LearningRate != nil || s.Repeats != 1 || s.Queue || s.DryRun || !reflect.ValueOf(loop).IsZero() {
+	if s.Pairs+s.Preset != "" || s.StyleWeight != nil || s.StyleGain != nil || s.LearningRate != nil || s.Repeats != 1 || s.Cold || s.Queue || s.DryRun || !reflect.ValueOf(loop).IsZero() {
 		return errors.New("--map takes its settings from the map's run; allowed with it: --content-weight, --steps, --report-every, --patience, --content, --style, --experiment, --out")
 	}
 	var ratios []float64
@@ -71,7 +71,7 @@ func (s *sweepCmd) runMap(ctx context.Context, c *console) (err error) {
 	}
 	s.Experiment = cmp.Or(s.Experiment, info.Experiment)
 	return s.show(ctx, c, &sweeping{
-		store: store, engine: engine, pairs: pairs, trials: trials, state: compiling, stopped: "stopped; the same command goes on. So far",
+		store: store, engine: engine, pairs: pairs, trials: [][]experiments.Trial{trials}, state: compiling, stopped: "stopped; the same command goes on. So far",
 		do: func(ctx context.Context, _ int, show *sweepProgress) ([]tracker.Info, error) {
 			return lab.Sweep(ctx, s.Experiment, pair, trials, s.Patience, show.report)
 		},

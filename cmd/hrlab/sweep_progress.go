@@ -38,11 +38,11 @@ type sweepProgress struct {
 	ended        chan struct{}  // ends it
 }
 
-// newSweepProgress begins to show a sweep. state is what it does until the first step. When ctx is cancelled it says that the current step is the last.
-func (c *console) newSweepProgress(ctx context.Context, pairs int, trials []experiments.Trial, state string) *sweepProgress {
-	p := &sweepProgress{c: c, trials: pairs * len(trials), text: state, at: map[int64]int{}, unfitted: map[int64]bool{}, ended: make(chan struct{})}
+// newSweepProgress begins to show a sweep of trials, of all pairs. state is what it does until the first step. When ctx is cancelled it says that the current step is the last.
+func (c *console) newSweepProgress(ctx context.Context, trials []experiments.Trial, state string) *sweepProgress {
+	p := &sweepProgress{c: c, trials: len(trials), text: state, at: map[int64]int{}, unfitted: map[int64]bool{}, ended: make(chan struct{})}
 	for _, t := range trials {
-		p.all += pairs * t.Config.Steps
+		p.all += t.Config.Steps
 		p.gains = p.gains || t.Config.StyleGain != trials[0].Config.StyleGain
 		p.rates = p.rates || t.Config.LearningRate != trials[0].Config.LearningRate
 		p.seeds = p.seeds || t.Config.Seed != trials[0].Config.Seed
@@ -166,6 +166,22 @@ func (p *sweepProgress) report(e experiments.Progress) {
 		p.trial.SetTotal(int64(e.Config.Steps)+1, false)
 		p.trial.SetCurrent(int64(e.Step.N))
 		p.sweep.SetCurrent(int64(done))
+	}
+}
+
+// instead counts the steps of other trials in place of those of some.
+func (p *sweepProgress) instead(some, others []experiments.Trial) {
+	p.mu.Lock()
+	for _, t := range some {
+		p.all -= t.Config.Steps
+	}
+	for _, t := range others {
+		p.all += t.Config.Steps
+	}
+	all := int64(p.all)
+	p.mu.Unlock()
+	if p.bars != nil {
+		p.sweep.SetTotal(all, false)
 	}
 }
 

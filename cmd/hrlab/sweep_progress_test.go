@@ -19,7 +19,7 @@ func TestSweepLines(t *testing.T) {
 		var log bytes.Buffer
 		config := hrstyle.Default
 		config.Steps, config.ContentWeight = 100, 50
-		p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: config}, {Config: config}}, compiling)
+		p := (&console{messages: &log}).newSweepProgress(t.Context(), []experiments.Trial{{Config: config}, {Config: config}}, compiling)
 		time.Sleep(31 * time.Second)
 		p.report(experiments.Progress{Run: 1, Config: config, Step: hrstyle.Step{N: 0, Total: 9}})
 		time.Sleep(20 * time.Second)
@@ -41,7 +41,7 @@ func TestSweepRetried(t *testing.T) {
 	var log bytes.Buffer
 	config := hrstyle.Default
 	config.Steps = 100
-	p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: config}, {Config: config}}, inQueue)
+	p := (&console{messages: &log}).newSweepProgress(t.Context(), []experiments.Trial{{Config: config}, {Config: config}}, inQueue)
 	stopped := experiments.Progress{Run: 1, Config: config, Ended: true, Err: errors.New("run 1 was stopped")}
 	p.report(stopped)
 	p.report(experiments.Progress{Run: 1, Config: config, Step: hrstyle.Step{N: 10}})
@@ -61,7 +61,7 @@ func TestSweepRetried(t *testing.T) {
 // Where Ctrl-C ends a sweep its trial is stopped, as runs list has it.
 func TestSweepStopped(t *testing.T) {
 	var log bytes.Buffer
-	p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: hrstyle.Default}}, compiling)
+	p := (&console{messages: &log}).newSweepProgress(t.Context(), []experiments.Trial{{Config: hrstyle.Default}}, compiling)
 	p.report(experiments.Progress{Run: 1, Config: hrstyle.Default, Ended: true, Err: fmt.Errorf("interrupt signal received: %w", context.Canceled)})
 	p.close()
 	if want := "1 trials; compiling\nrun 1, content 150, style 1: stopped\n"; log.String() != want {

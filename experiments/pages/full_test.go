@@ -36,7 +36,7 @@ func servedFit(t *testing.T) (store *tracker.Store, server *web.Server, content 
 	lab := experiments.Lab{Engine: engine, Tracker: store}
 	config := hrstyle.Default
 	config.Size, config.Steps = 32, 1
-	run, err := lab.Start(ctx, experiments.About{}, pair, config)
+	run, err := lab.Start(ctx, experiments.About{}, pair, experiments.Trial{Config: config})
 	must(t, err)
 	_, err = hrstyle.Last(lab.Record(ctx, run, engine.Fit(ctx, pair, config)))
 	must(t, err)

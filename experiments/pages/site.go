@@ -95,7 +95,10 @@ type subject struct {
 	pictures map[int64][]tracker.Picture
 }
 
-// subject reads what the request's experiment and pair name. Without an experiment it is the latest.
+// fitted are the runs that these pages show: not those of other programs, and not those of all weights.
+const fitted = "params.content_weight >= 0 and not params.map_knots > 0"
+
+// subject reads what the request's experiment and pair name. Without an experiment it is the latest with a run to show.
 func (s site) subject(r *http.Request) (*subject, error) {
 	ctx, query := r.Context(), r.URL.Query()
 	about := &subject{Experiment: query.Get("experiment"), ReadOnly: s.Store().ReadOnly() != nil}
@@ -113,13 +116,23 @@ func (s site) subject(r *http.Request) (*subject, error) {
 	switch {
 	case about.Experiment == "" && len(list) > 0:
 		about.Experiment = list[0].Name
+		for _, e := range list {
+			runs, err := s.Store().Runs(ctx, tracker.Query{Experiment: e.Name, Where: fitted, Limit: 1})
+			if err != nil {
+				return nil, err
+			}
+			if len(runs) > 0 {
+				about.Experiment = e.Name
+				break
+			}
+		}
 	case about.Experiment != "" && !slices.Contains(about.Experiments, about.Experiment):
 		return nil, fmt.Errorf("experiment %q: %w", about.Experiment, tracker.ErrNotFound)
 	}
 	const most = 1000 // of all pairs
 	runs := []tracker.Info{}
 	if about.Experiment != "" {
-		if runs, err = s.Store().Runs(ctx, tracker.Query{Experiment: about.Experiment, Limit: most}); err != nil {
+		if runs, err = s.Store().Runs(ctx, tracker.Query{Experiment: about.Experiment, Where: fitted, Limit: most}); err != nil {
 			return nil, err
 		}
 	}
@@ -127,9 +140,6 @@ func (s site) subject(r *http.Request) (*subject, error) {
 	var keys []string
 	byPair := map[string][]tracker.Info{} // the newest run first
 	for _, run := range runs {
-		if _, ok := run.Params["content_weight"]; !ok || report.IsMap(run) { // of another program, or of all weights
-			continue
-		}
 		key := fmt.Sprintf("%s: %s, %s", run.Tags["pair"], run.Params["content"].Text, run.Params["style"].Text)
 		if vgg := run.Params["vgg"].Text; strings.HasPrefix(vgg, "random") {
 			key += ", " + vgg

@@ -42,9 +42,6 @@ func weightMap(store *tracker.Store, pictures *experiments.Pictures) web.Extensi
 	}, Run: m.ofRun}
 }
 
-// refineSteps are enough to bring the output of a map to the loss of a fit of 250 steps: docs/weight-map.md.
-const refineSteps = 60
-
 // ofRun is the section on the page of a run that has a finished weight map.
 func (m weightMaps) ofRun(ctx context.Context, info tracker.Info) (template.HTML, error) {
 	if !report.IsMap(info) || info.Status != tracker.Finished {
@@ -75,7 +72,7 @@ func (m weightMaps) ofRun(ctx context.Context, info tracker.Info) (template.HTML
 	}
 	var b bytes.Buffer
 	err = weightMapTemplate.Execute(&b, map[string]any{
-		"Run": info, "Steps": refineSteps, "ReadOnly": m.store.ReadOnly() != nil, "Suggestion": known.Suggestion(),
+		"Run": info, "Steps": experiments.RefineSteps, "ReadOnly": m.store.ReadOnly() != nil, "Suggestion": known.Suggestion(),
 		"State": map[string]any{
 			"run": info.ID, "from": info.Params["map_from"].Number, "to": info.Params["map_to"].Number, "start": start, "points": points, "content": content,
 			"apply": fmt.Sprintf("hrlab apply --run %d --ratio RATIO %s --out ratio_RATIO.png", info.ID, report.Quote(info.Params["content"].Text)),
@@ -104,7 +101,7 @@ func (m weightMaps) fit(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return web.Bad(fmt.Errorf("ratio: %q; allowed: a number", text))
 		}
-		ratios, steps = []float64{ratio}, refineSteps
+		ratios, steps = []float64{ratio}, experiments.RefineSteps
 	}
 	queue, err := experiments.OpenQueue(r.Context(), m.store)
 	if err != nil {

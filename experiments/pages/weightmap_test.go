@@ -38,7 +38,7 @@ func servedMap(t testing.TB) (*tracker.Store, *web.Server) {
 	lab := experiments.Lab{Engine: engine, Tracker: store}
 	config := hrstyle.DefaultMap
 	config.Size, config.Steps = 48, 4
-	run, err := lab.Start(ctx, experiments.About{Experiment: "map"}, pair, config)
+	run, err := lab.Start(ctx, experiments.About{Experiment: "map"}, pair, experiments.Trial{Config: config})
 	must(t, err)
 	_, err = hrstyle.Last(lab.Record(ctx, run, engine.Fit(ctx, pair, config)))
 	must(t, err)
@@ -50,7 +50,8 @@ func servedMap(t testing.TB) (*tracker.Store, *web.Server) {
 func TestWeightMap(t *testing.T) {
 	store, server := servedMap(t)
 	has(t, server, "/runs/1", "Weight map", `id="weight-map-state"`, `"run":1`, `action="/weight-map/fit"`, "/weight-map/weightmap.js")
-	if _, body := get(t, server, "/runs/1", nil); strings.Contains(body, `action="/fits/again"`) || strings.Contains(body, "--content-weight 0") {
+	has(t, server, "/runs/1", "makes it again: <code>hrlab map --content ", " metrics</summary>")
+	if _, body := get(t, server, "/runs/1", nil); strings.Contains(body, `action="/fits/again"`) || strings.Contains(body, "--content-weight 0") || strings.Contains(body, "At the size of the content picture") {
 		t.Error("the map is offered as a fit with a content weight of 0")
 	}
 	status, body := get(t, server, "/weight-map/picture?run=1&ratio=45", nil)
@@ -64,6 +65,11 @@ func TestWeightMap(t *testing.T) {
 	if status, to := get(t, server, "/weight-map/fit", url.Values{"run": {"1"}}); status != http.StatusSeeOther || to != "/better/?experiment=map" {
 		t.Fatalf("%d %s", status, strings.Join(strings.Fields(to), " "))
 	}
+	// A newer experiment with a map alone is not the one that is shown first.
+	other, err := store.Start(t.Context(), tracker.NewRun{Experiment: "newer", Params: map[string]any{"map_knots": 5, "content_weight": 0}})
+	must(t, err, other.Finish(t.Context(), nil))
+	has(t, server, "/matrix/", "Matrix <small>map</small>", `data-run="2"`)
+	has(t, server, "/matrix/?experiment=newer", "Matrix <small>newer</small>")
 	runs, err := store.Runs(t.Context(), tracker.Query{Where: "status = queued", Sort: "id"})
 	must(t, err)
 	var made []string
@@ -77,7 +83,7 @@ func TestWeightMap(t *testing.T) {
 	if status, to := get(t, server, "/matrix/queue", url.Values{"from": {"5"}, "set": {`{"content_weight":31,"style_weight":1}`}, "back": {"/better/"}}); status != http.StatusSeeOther || to != "/better/" {
 		t.Fatalf("%d %s", status, strings.Join(strings.Fields(to), " "))
 	}
-	if run, err := store.Run(t.Context(), "12"); err != nil || run.Params["content_weight"].Number != 31 || run.Params["steps"].Number != 0 || run.Params["map"].Text != "run 1" {
+	if run, err := store.Run(t.Context(), "13"); err != nil || run.Params["content_weight"].Number != 31 || run.Params["steps"].Number != 0 || run.Params["map"].Text != "run 1" {
 		t.Errorf("%+v %v", run.Params, err)
 	}
 	if status, body := get(t, server, "/matrix/queue", url.Values{"from": {"5"}, "set": {`{"style_gain":2}`}, "back": {"/better/"}}); status != http.StatusBadRequest || !strings.Contains(body, "allowed are other weights, no other setting") {
