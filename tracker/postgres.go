@@ -162,6 +162,7 @@ func newPostgres(given string) (*postgres, error) {
 		"application_name": "hrlab",
 		// Who is stopped, or cut off, while it writes keeps the others waiting no longer than this.
 		"idle_in_transaction_session_timeout": "10s",
+		"jit":                                 "off", // compiling a statement takes longer than any of these
 		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
 	} {
 		if _, ok := d.config.RuntimeParams[name]; !ok {

@@ -132,12 +132,17 @@ const (
 	sqlFieldCreated    = `r.created`
 	sqlFieldStarted    = `r.started`
 	sqlFieldEnded      = `r.ended`
-	sqlFieldNumber     = `(SELECT number FROM param WHERE run = r.id AND key = $%d)`
-	sqlFieldText       = `(SELECT text FROM param WHERE run = r.id AND key = $%d)`
-	sqlFieldTag        = `(SELECT value FROM tag WHERE run = r.id AND key = $%d)`
-	sqlFieldMetric     = `(SELECT %s FROM summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d))`
-	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
-	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
+	sqlFieldNumber     = `number` // these are columns of the rows below
+	sqlFieldText       = `text`
+	sqlFieldTag        = `value`
+	sqlRowsOfParam     = `param WHERE run = r.id AND key = $%d`
+	sqlRowsOfTag       = `tag WHERE run = r.id AND key = $%d`
+	sqlRowsOfMetric    = `summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d)`
+	sqlValueOf         = `(SELECT %s FROM %s)`
+	sqlCompare         = `%s %s $%d`
+	sqlContains        = `LOWER(%s) LIKE LOWER($%d) ESCAPE '\'`
+	sqlHolds           = `COALESCE(%s, FALSE)`
+	sqlHoldsFor        = `EXISTS (SELECT 1 FROM %s AND %s)` // a server joins these, and looks for the rarest first
 	sqlNot             = `NOT (%s)`
 	sqlNested          = `(%s)`
 	sqlAnd             = ` AND `
