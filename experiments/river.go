@@ -99,8 +99,8 @@ const (
 		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $2 OFFSET $3`
 	// Earlier versions had River bring jobs into these states.
 	sqlSetAvailable = `UPDATE river_job SET state = 'available' WHERE kind = 'trial' AND state IN ('pending', 'retryable', 'running', 'scheduled')`
-	sqlLosses    = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
-	sqlSetLosses = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
+	sqlLosses       = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
+	sqlSetLosses    = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
 	// What workers said of trials that they left to others: reasons by worker, in the job's metadata.
 	sqlUnfit = `SELECT t.run, u.key, u.value FROM (SELECT r.id AS run, j.metadata AS metadata ` + sqlTrials + ` AND r.status IN ('queued', 'lost')) t,
 		{unfit of t.metadata} u ORDER BY t.run, u.key`
@@ -125,11 +125,17 @@ const (
 	sqlCloseOver = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE ` + sqlIsOver +
 		` AND CAST(args ->> 'run' AS BIGINT) IN (SELECT id FROM run WHERE status <> 'finished')`
 	sqlCloseRest = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE ` + sqlIsOver
+	// An open job, if its run has ended in one of two ways.
+	sqlCloseFinished = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE id = $2 AND finalized_at IS NULL
+		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status = 'finished')`
+	sqlCloseEnded = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE id = $2 AND finalized_at IS NULL
+		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status IN ('failed', 'stopped'))`
 	// Jobs that nobody asks for any more.
 	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < $1
 		OR finalized_at IS NOT NULL AND CAST(args ->> 'run' AS BIGINT) NOT IN (SELECT id FROM run))`
 
 	sqlGone    = `SELECT id FROM ({ids $1}) AS list WHERE id NOT IN (SELECT id FROM run)`
+	sqlWaits   = `SELECT count(*) FROM run WHERE id = $1 AND deleted IS NULL AND status IN ('queued', 'lost')`
 	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN ({ids $1})`
 )
 
@@ -376,6 +382,12 @@ func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) 
 	return trials, err
 }
 
+// waits says whether a run still waits for a worker.
+func (j jobs) waits(ctx context.Context, run int64) (bool, error) {
+	n, err := j.count(ctx, sqlWaits, run)
+	return n > 0, err
+}
+
 // Unfit is a trial that waits and that a worker has left to others.
 type Unfit struct {
 	Run    int64
@@ -427,6 +439,16 @@ func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err e
 		return err
 	})
 	return closed, cancelled, bare, err
+}
+
+// close closes a job if its run has ended.
+func (j jobs) close(ctx context.Context, id int64) error {
+	for _, statement := range []string{sqlCloseFinished, sqlCloseEnded} {
+		if _, err := j.db.ExecContext(ctx, statement, j.stamp(time.Now()), id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // closeOver closes open jobs whose run is over or gone. It writes only where there are some.
