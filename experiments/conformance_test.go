@@ -47,6 +47,7 @@ func (db suite) exercise(t *testing.T) {
 		{"TakenOver", db.takenOver},
 		{"Losses", db.losses},
 		{"Shares", db.shares},
+		{"ShortTrials", db.shortTrials},
 	} {
 		t.Run(test.name, test.run)
 	}

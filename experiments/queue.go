@@ -150,30 +150,48 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 		readers = append(readers, bytes.NewReader(data))
 	}
 	err = q.store.Keep(ctx, readers, func(tx *sql.Tx, files []*tracker.File) error {
+		place := map[string]int{} // of new runs, by the tag fit
+		var runs []tracker.NewRun
+		for _, one := range list {
+			fit := one.run.Tags["fit"]
+			if _, ok := known[fit]; ok {
+				continue
+			}
+			if _, ok := place[fit]; !ok { // two trials may be the same
+				place[fit] = len(runs)
+				one.run.Files = map[string]*tracker.File{}
+				for name, place := range one.files {
+					one.run.Files[name] = files[place]
+				}
+				runs = append(runs, one.run)
+			}
+		}
+		made, err := q.store.EnqueueAll(ctx, tx, runs)
+		if err != nil {
+			return err
+		}
 		var open []job
-		var again []int64 // those of them that have ended, or were cancelled
+		var again []int64 // those that have ended, or were cancelled
 		for _, one := range list {
 			info, ok := known[one.run.Tags["fit"]]
 			if !ok {
-				if info.ID, err = q.store.Enqueue(ctx, tx, one.run); err != nil {
-					return err
-				}
-				known[one.run.Tags["fit"]] = info
+				info.ID = made[place[one.run.Tags["fit"]]]
 			}
 			ids = append(ids, info.ID)
 			if info.Status == tracker.Finished {
 				continue
 			}
-			if ok {
-				again = append(again, info.ID)
+			one.job.RunID = info.ID
+			open = append(open, one.job)
+			if !ok {
+				continue
 			}
+			again = append(again, info.ID)
 			for name, place := range one.files {
 				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
 					return err
 				}
 			}
-			one.job.RunID = info.ID
-			open = append(open, one.job)
 		}
 		if _, err := q.store.Requeue(ctx, tx, again); err != nil {
 			return err

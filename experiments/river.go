@@ -89,16 +89,18 @@ const (
 	sqlCounts = `SELECT count(*), r.status FROM run r WHERE r.deleted IS NULL AND (r.status = 'queued'
 		OR r.id IN (SELECT CAST(args ->> 'run' AS BIGINT) FROM river_job WHERE kind = 'trial')) GROUP BY r.status`
 	sqlOpen = `SELECT r.id, r.status ` + sqlTrials + ` AND r.status IN ('queued', 'running', 'lost')`
-	// Experiments with trials that wait, and how many processes are at each.
-	sqlSweeps = `SELECT r.experiment, count(CASE WHEN r.status = 'running' THEN 1 END) ` + sqlTrials + ` AND r.status IN ('queued', 'lost', 'running')
-		GROUP BY r.experiment HAVING count(CASE WHEN r.status <> 'running' THEN 1 END) > 0 ORDER BY min(j.id)`
-	// The run of every job is looked up by its id: a server that does not know how many runs an experiment has would look through all
-	// jobs for each.
-	sqlWaiting = `SELECT j.id, CAST(j.args ->> 'run' AS BIGINT), {json j.args} FROM river_job j WHERE ` + sqlIsOpen + ` AND
-		(SELECT r.experiment FROM run r WHERE r.id = CAST(j.args ->> 'run' AS BIGINT) AND r.deleted IS NULL AND r.status IN ('queued', 'lost')) = $1
+	// Experiments with runs that wait, and how many processes are at each. Jobs are not looked at, which takes long where there are many:
+	// a run that waits has one, or gets it (see mend).
+	sqlSweeps = `SELECT r.experiment, count(CASE WHEN r.status = 'running' THEN 1 END) FROM run r WHERE r.deleted IS NULL AND r.status IN ('queued', 'running', 'lost')
+		GROUP BY r.experiment HAVING count(CASE WHEN r.status <> 'running' THEN 1 END) > 0 ORDER BY min(r.id)`
+	// IS TRUE has a server go through the jobs in their order, by River's index, until it has enough of them, and read the runs once.
+	sqlWaiting = `SELECT j.id, CAST(j.args ->> 'run' AS BIGINT), {json j.args} FROM river_job j WHERE queue = 'trials' AND state = 'available' AND
+		EXISTS (SELECT 1 FROM run r WHERE r.id = CAST(j.args ->> 'run' AS BIGINT) AND r.experiment = $1 AND r.deleted IS NULL AND r.status IN ('queued', 'lost')) IS TRUE
 		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $2 OFFSET $3`
-	sqlLosses    = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
-	sqlSetLosses = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
+	// Earlier versions had River bring jobs into these states.
+	sqlSetAvailable = `UPDATE river_job SET state = 'available' WHERE kind = 'trial' AND state IN ('pending', 'retryable', 'running', 'scheduled')`
+	sqlLosses       = `SELECT COALESCE(metadata ->> 'losses', '') FROM river_job WHERE id = $1`
+	sqlSetLosses    = `UPDATE river_job SET metadata = {metadata with losses $2} WHERE id = $1`
 	// What workers said of trials that they left to others: reasons by worker, in the job's metadata.
 	sqlUnfit = `SELECT t.run, u.key, u.value FROM (SELECT r.id AS run, j.metadata AS metadata ` + sqlTrials + ` AND r.status IN ('queued', 'lost')) t,
 		{unfit of t.metadata} u ORDER BY t.run, u.key`
@@ -123,11 +125,17 @@ const (
 	sqlCloseOver = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE ` + sqlIsOver +
 		` AND CAST(args ->> 'run' AS BIGINT) IN (SELECT id FROM run WHERE status <> 'finished')`
 	sqlCloseRest = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE ` + sqlIsOver
+	// An open job, if its run has ended in one of two ways.
+	sqlCloseFinished = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE id = $2 AND finalized_at IS NULL
+		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status = 'finished')`
+	sqlCloseEnded = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE id = $2 AND finalized_at IS NULL
+		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status IN ('failed', 'stopped'))`
 	// Jobs that nobody asks for any more.
 	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < $1
 		OR finalized_at IS NOT NULL AND CAST(args ->> 'run' AS BIGINT) NOT IN (SELECT id FROM run))`
 
 	sqlGone    = `SELECT id FROM ({ids $1}) AS list WHERE id NOT IN (SELECT id FROM run)`
+	sqlWaits   = `SELECT count(*) FROM run WHERE id = $1 AND deleted IS NULL AND status IN ('queued', 'lost')`
 	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN ({ids $1})`
 )
 
@@ -374,6 +382,12 @@ func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) 
 	return trials, err
 }
 
+// waits says whether a run still waits for a worker.
+func (j jobs) waits(ctx context.Context, run int64) (bool, error) {
+	n, err := j.count(ctx, sqlWaits, run)
+	return n > 0, err
+}
+
 // Unfit is a trial that waits and that a worker has left to others.
 type Unfit struct {
 	Run    int64
@@ -427,6 +441,16 @@ func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err e
 	return closed, cancelled, bare, err
 }
 
+// close closes a job if its run has ended.
+func (j jobs) close(ctx context.Context, id int64) error {
+	for _, statement := range []string{sqlCloseFinished, sqlCloseEnded} {
+		if _, err := j.db.ExecContext(ctx, statement, j.stamp(time.Now()), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // closeOver closes open jobs whose run is over or gone. It writes only where there are some.
 func (j jobs) closeOver(ctx context.Context) error {
 	n, err := j.count(ctx, sqlOver)
@@ -446,9 +470,13 @@ func (j jobs) closeOverIn(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// forget deletes the jobs of finished trials that were closed so long ago, and closed ones whose run is gone.
+// forget deletes the jobs of finished trials that were closed so long ago, and closed ones whose run is gone. It has open ones of earlier
+// versions found by waiting.
 func (j jobs) forget(ctx context.Context, age time.Duration) error {
 	_, err := j.db.ExecContext(ctx, sqlForget, j.stamp(time.Now().Add(-age)))
+	if err == nil {
+		_, err = j.db.ExecContext(ctx, sqlSetAvailable)
+	}
 	return err
 }
 

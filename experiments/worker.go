@@ -170,6 +170,7 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		}
 		return false, left > 0 || len(open) == 0, err
 	}
+	asked := time.Now()
 	sweeps, err := w.queue.jobs.sweeps(ctx)
 	if err != nil {
 		return false, false, err
@@ -187,6 +188,13 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 			full := len(list) == page
 			w.near(list)
 			for _, t := range list {
+				if found { // the list is no longer new
+					if waits, err := w.queue.jobs.waits(ctx, t.run); err != nil {
+						return found, false, err
+					} else if !waits {
+						continue
+					}
+				}
 				why, failure, err := w.fits(ctx, t)
 				if err != nil {
 					return false, false, err
@@ -195,9 +203,12 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 					why, failure = nil, t.broken
 				}
 				if why == nil {
-					if taken, err := w.do(ctx, t, failure); taken || err != nil {
+					taken, err := w.do(ctx, t, failure)
+					if taken || err != nil {
 						w.took(s.id, t)
-						return taken, false, err
+					}
+					if found = found || taken; err != nil || taken && !w.goesOn(ctx, asked, len(sweeps)) {
+						return found, false, err
 					}
 					continue
 				}
@@ -206,6 +217,9 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 					notes[why.Error()] = append(notes[why.Error()], t.id)
 				}
 				w.say(why.Error(), Progress{Run: t.run, Config: t.job.Config, Skipped: "left in the queue for other workers: " + why.Error()})
+			}
+			if found { // and what follows has moved up
+				return true, false, nil
 			}
 			if !full {
 				break
@@ -230,6 +244,15 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		}
 	}
 	return false, true, unfitError(unfit)
+}
+
+// goesOn says whether the worker takes another one of the trials that it has asked for: short ones would spend their time on asking.
+func (w *worker) goesOn(ctx context.Context, asked time.Time, sweeps int) bool {
+	if sweeps > 1 || ctx.Err() != nil || time.Since(asked) > pollPause {
+		return false
+	}
+	paused, err := w.queue.jobs.paused(ctx)
+	return err == nil && !paused
 }
 
 // inARow is how many trials of one sweep a worker takes before it looks at others that have as few workers: changes cost time.
@@ -406,7 +429,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	if errors.Is(err, tracker.ErrNotFound) {
 		return false, nil
 	}
-	if err != nil || over(info) {
+	if err != nil || over(info) || info.Status == tracker.Running {
 		return false, err
 	}
 	run, start, err := w.lab.goOn(always, info)
@@ -447,7 +470,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	if w.ended++; failure != nil && !errors.Is(failure, context.Canceled) && !errors.Is(failure, tracker.ErrTaken) {
 		w.failed++
 	}
-	return true, errors.Join(err, w.queue.jobs.closeOver(always))
+	return true, errors.Join(err, w.queue.jobs.close(always, t.id))
 }
 
 // fit fits a trial that was taken, until ctx is done or the trial is cancelled. A panic fails the trial alone.

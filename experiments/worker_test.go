@@ -326,3 +326,47 @@ func (db suite) takenOver(t *testing.T) {
 		t.Errorf("%+v %v %v", runs, ended, err)
 	}
 }
+
+// A worker does short trials of a sweep one after the other, each once, without asking for all of them each time; a pause ends that
+// before the next trial.
+func (db suite) shortTrials(t *testing.T) {
+	lab := db.lab(t)
+	q := openQueue(t, lab)
+	config := testConfig()
+	config.Steps = -1 // which no fit takes
+	const n = 120     // more than a page
+	ids, err := q.Enqueue(t.Context(), "e", lab.Engine.VGG, testPair, Repeat(List(config), n), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ended []int64
+	work := func() error {
+		return lab.Work(t.Context(), true, func(p Progress) {
+			if !p.Ended {
+				return
+			}
+			if ended = append(ended, p.Run); len(ended) == 3 {
+				if err := q.Pause(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if err := work(); !errors.Is(err, ErrPaused) && !errors.Is(err, ErrTrials) || len(ended) != 3 {
+		t.Errorf("%d trials, the last %d after the pause: %v", len(ended), len(ended)-3, err)
+	}
+	if err := q.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := work(); !errors.Is(err, ErrTrials) || !slices.Equal(ended, ids) {
+		t.Errorf("%v\nin place of\n%v: %v", ended, ids, err)
+	}
+	if state, _, err := q.State(t.Context()); err != nil || state[tracker.Failed] != n {
+		t.Error(state, err)
+	}
+	for _, id := range []int64{ids[0], ids[n-1]} {
+		if isOpen(t, q, id) {
+			t.Errorf("the job of run %d is open", id)
+		}
+	}
+}

@@ -59,9 +59,8 @@ func (r *Run) shareArtifact(ctx context.Context, a Artifact) error {
 }
 
 // Keep creates runs that have artifacts before a worker takes them, and that may share the files of these. It writes
-// each of the contents to a file, and when they are on the disk it runs f in a transaction of [Store.DB]. There
-// [Store.Enqueue] creates the runs, and [File.AddTo] makes the files, which come in the order of contents, artifacts of
-// them.
+// each of the contents to a file, and when they are on the disk it runs f in a transaction of [Store.DB]. The files come in
+// the order of contents. There [Store.Enqueue] and [Store.EnqueueAll] create the runs with them, and [File.AddTo] makes them artifacts of others.
 //
 // If a content cannot be read or written, if f returns an error, or if the transaction cannot be committed, Keep leaves
 // neither runs nor files behind. If the process is killed there are no runs, and [Store.GC] removes the files. f must
@@ -97,13 +96,25 @@ func (f *File) addTo(t tx, run int64, name string, at time.Time) error {
 	if replaced != "" {
 		f.of.replaced = append(f.of.replaced, replaced)
 	}
-	if !f.kept {
-		if err := f.of.store.files.keep(t, f); err != nil {
-			return err
-		}
-		f.kept = true
+	if err := f.keep(t); err != nil {
+		return err
 	}
-	return t.all([]any{run, clean(name), f.Digest, f.Size, micros(at)}, sqlAddArtifact)
+	return t.insert(sqlAddArtifacts, [][]any{f.row(run, name, micros(at))})
+}
+
+// keep keeps the content, once in a transaction.
+func (f *File) keep(t tx) error {
+	if f.kept {
+		return nil
+	}
+	err := f.of.store.files.keep(t, f)
+	f.kept = err == nil
+	return err
+}
+
+// row is the row of an artifact.
+func (f *File) row(run int64, name string, at int64) []any {
+	return []any{run, clean(name), f.Digest, f.Size, at}
 }
 
 // File is the content of artifacts: see [Store.Keep].

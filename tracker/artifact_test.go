@@ -173,3 +173,37 @@ func TestFileGoes(t *testing.T) {
 		return os.Remove(filepath.Join(dir(s).path, temporary+"1"))
 	}))
 }
+
+// Many runs that are queued at once have what each was given, in their order.
+func (db suite) enqueueAll(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	var runs []NewRun
+	const n = 2*maxRows + 1
+	for i := range n {
+		runs = append(runs, NewRun{Experiment: fmt.Sprint("e", i%2), Name: fmt.Sprint("r", i), Params: map[string]any{"w": i, "text": "x"}, Tags: map[string]string{"i": fmt.Sprint(i)}, Inputs: map[string]string{"content": fmt.Sprint(i % 3)}})
+	}
+	var ids []int64
+	must(t, s.Keep(ctx, []io.Reader{strings.NewReader("0"), strings.NewReader("1")}, func(tx *sql.Tx, files []*File) (err error) {
+		for i := range runs {
+			runs[i].Files = map[string]*File{"file": files[i%2]}
+		}
+		ids, err = s.EnqueueAll(ctx, tx, runs)
+		return err
+	}))
+	list, err := s.RunsByID(ctx, ids)
+	must(t, err)
+	for i, r := range list {
+		if r.Experiment != fmt.Sprint("e", i%2) || r.Name != fmt.Sprint("r", i) || r.Params["w"].Number != float64(i) || len(r.Params) != 2 || r.Tags["i"] != fmt.Sprint(i) || r.Status != Queued {
+			t.Fatalf("%d: %+v", i, r)
+		}
+	}
+	for _, i := range []int{0, 1, n - 1} {
+		env, err := s.Environment(ctx, ids[i])
+		must(t, err)
+		data, err := s.ReadArtifact(ctx, ids[i], "file")
+		if err != nil || string(data) != fmt.Sprint(i%2) || env["input.content"] != fmt.Sprint(i%3) || env["go"] == "" {
+			t.Errorf("%d: %q, %v, %v", i, data, env, err)
+		}
+	}
+	whole(t, s)
+}

@@ -57,6 +57,7 @@ func (db suite) exercise(t *testing.T) {
 		{"ManySteps", db.manySteps},
 		{"ReplacedArtifacts", db.replacedArtifacts},
 		{"Keep", db.keep},
+		{"EnqueueAll", db.enqueueAll},
 		{"KeepWhileFreeing", db.keepWhileFreeing},
 		{"DeleteRestoreGC", db.deleteRestoreGC},
 		{"GCWhileWriting", db.gcWhileWriting},

@@ -75,7 +75,7 @@ func (c contents) keep(t tx, f *File) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		if err := t.all([]any{f.Digest, piece, data[:n]}, sqlAddPiece); err != nil {
+		if _, err := t.exec(sqlAddPiece, f.Digest, piece, data[:n]); err != nil { // not later, when data has another piece
 			return err
 		}
 	}

@@ -101,7 +101,7 @@ type view struct {
 var migrations embed.FS
 
 // schema is the version that the newest migration makes.
-const schema = 4
+const schema = 5
 
 // isNewest says whether the tables are those of the newest schema. It is an error if they are newer.
 func isNewest(ctx context.Context, q querier) (bool, error) {

@@ -63,23 +63,20 @@ func commandLine() string {
 	return strings.Join(words, " ")
 }
 
-func (t tx) setEnvironment(run int64, env map[string]string, command string) error {
-	digest, err := t.addEnvironment(env)
-	if err == nil {
-		_, err = t.exec(sqlSetEnvironment, run, digest, clean(command))
+// environmentText is an environment as it is kept. Its keys are sorted, so that equal environments have one text.
+func environmentText(env map[string]string) string {
+	text, err := json.Marshal(env)
+	if err != nil {
+		panic(err) // texts have a text
 	}
-	return err
+	return string(text)
 }
 
 // addEnvironment inserts an environment unless it is there already, and returns its digest.
-func (t tx) addEnvironment(env map[string]string) (digest string, err error) {
-	text, err := json.Marshal(env) // sorts the keys, so that equal environments have one digest
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(text)
+func (t tx) addEnvironment(text string) (digest string, err error) {
+	sum := sha256.Sum256([]byte(text))
 	digest = hex.EncodeToString(sum[:])
-	_, err = t.exec(sqlAddEnvironment, digest, clean(string(text)))
+	_, err = t.exec(sqlAddEnvironment, digest, clean(text))
 	return digest, err
 }
 
@@ -94,7 +91,7 @@ func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error 
 	maps.Copy(env, r.store.environment())
 	maps.Copy(env, more)
 	return r.write(ctx, func(t tx) error {
-		digest, err := t.addEnvironment(env)
+		digest, err := t.addEnvironment(environmentText(env))
 		if err == nil {
 			_, err = t.exec(sqlMoveEnvironment, r.ID, digest)
 		}

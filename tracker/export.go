@@ -413,7 +413,7 @@ func (s *Store) discard(ctx context.Context, run int64) error {
 func (s *Store) importRun(ctx context.Context, e *exported) (*Run, error) {
 	r := s.newRun()
 	err := s.write(ctx, func(t tx) (err error) {
-		if r.ID, err = s.enqueue(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}, e.Environment, e.Command); err != nil {
+		if r.ID, err = s.enqueueOne(t, NewRun{Experiment: e.Experiment, Name: e.Name, Tags: e.Tags}, e.Environment, e.Command); err != nil {
 			return err
 		}
 		if err := errors.Join(t.take(r), t.all([]any{r.ID, micros(r.now())}, sqlDelete)); err != nil {

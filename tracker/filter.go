@@ -103,10 +103,10 @@ func parseSort(sort string, first int) (keys string, args []any, err error) {
 			return "", nil, err
 		}
 		if f.number != "" {
-			list = append(list, fmt.Sprintf(sqlSortNumber, p.expression(f.number, f.key), direction))
+			list = append(list, fmt.Sprintf(sqlSortNumber, p.expression(f, f.number), direction))
 		}
 		if f.text != "" {
-			list = append(list, fmt.Sprintf(sqlSortText, p.expression(f.text, f.key), direction))
+			list = append(list, fmt.Sprintf(sqlSortText, p.expression(f, f.text), direction))
 		}
 		switch t := p.next(); {
 		case t.kind == end:
@@ -245,21 +245,29 @@ func (p *parser) term() (string, error) {
 	return p.comparison()
 }
 
-// field is something to compare or to sort by: SQL for its number, for its text, or for both. A %d in it is the number
-// of a parameter whose value is key.
+// field is something to compare or to sort by: the column of its number, of its text, or both. They are the run's own, or those
+// of a row of another table. A %d in rows is the number of a parameter whose value is key.
 type field struct {
 	number, text string
-	key          string
+	rows, key    string
 	time, status bool
 	of           func(i Info) any // its value, as [Field.Of] returns it
 }
 
-// expression completes the SQL of a field by a parameter for its key.
-func (p *parser) expression(sql, key string) string {
-	if strings.Contains(sql, "%d") {
-		return fmt.Sprintf(sql, p.arg(key))
+// expression is the value that a column of a field has.
+func (p *parser) expression(f field, column string) string {
+	if f.rows == "" {
+		return column
 	}
-	return sql
+	return fmt.Sprintf(sqlValueOf, column, fmt.Sprintf(f.rows, p.arg(f.key)))
+}
+
+// holds is a condition on a column of a field, which is false where the run does not have it.
+func (p *parser) holds(f field, condition string) string {
+	if f.rows == "" {
+		return fmt.Sprintf(sqlHolds, condition)
+	}
+	return fmt.Sprintf(sqlHoldsFor, fmt.Sprintf(f.rows, p.arg(f.key)), condition)
 }
 
 // field reads a field.
@@ -295,16 +303,16 @@ func (p *parser) field() (field, error) {
 	key := strings.Join(parts, ".")
 	switch t.text {
 	case "params":
-		return field{number: sqlFieldNumber, text: sqlFieldText, key: key, of: func(i Info) any { return valueOrNil(i.Params, key) }}, nil
+		return field{number: sqlFieldNumber, text: sqlFieldText, rows: sqlRowsOfParam, key: key, of: func(i Info) any { return valueOrNil(i.Params, key) }}, nil
 	case "tags":
-		return field{text: sqlFieldTag, key: key, of: func(i Info) any { return valueOrNil(i.Tags, key) }}, nil
+		return field{text: sqlFieldTag, rows: sqlRowsOfTag, key: key, of: func(i Info) any { return valueOrNil(i.Tags, key) }}, nil
 	}
 	column := "last"
 	if n := len(parts) - 1; n > 0 && slices.Contains([]string{"last", "min", "max"}, parts[n]) {
 		column, parts = parts[n], parts[:n]
 	}
 	key = strings.Join(parts, ".")
-	return field{number: strings.Replace(sqlFieldMetric, "%s", column, 1), key: key, of: func(i Info) any {
+	return field{number: column, rows: sqlRowsOfMetric, key: key, of: func(i Info) any {
 		m, ok := i.Metrics[key]
 		if !ok {
 			return nil
@@ -386,19 +394,18 @@ func (p *parser) comparison() (string, error) {
 		if err != nil || operator.text == "~" {
 			return "", p.fail(value, "%q is no time to compare with; allowed: 2006-01-02 or 2006-01-02T15:04:05", value.text)
 		}
-		return fmt.Sprintf(sqlCompare, f.number, sqlOperator, p.arg(micros(t))), nil
+		return p.holds(f, fmt.Sprintf(sqlCompare, f.number, sqlOperator, p.arg(micros(t)))), nil
 	case f.number != "" && isNumber && operator.text != "~":
-		return fmt.Sprintf(sqlCompare, p.expression(f.number, f.key), sqlOperator, p.arg(number)), nil
+		return p.holds(f, fmt.Sprintf(sqlCompare, f.number, sqlOperator, p.arg(number))), nil
 	case f.text == "":
 		return "", p.fail(value, "%q; expected a number", value.text)
 	case order:
 		return "", p.fail(operator, "%s is for numbers; texts know = != ~", operator.text)
 	}
-	column := p.expression(f.text, f.key)
 	if operator.text == "~" {
-		return fmt.Sprintf(sqlContains, column, p.arg("%"+escapeLike.Replace(value.text)+"%")), nil
+		return p.holds(f, fmt.Sprintf(sqlContains, f.text, p.arg("%"+escapeLike.Replace(value.text)+"%"))), nil
 	}
-	return fmt.Sprintf(sqlCompare, column, sqlOperator, p.arg(value.text)), nil
+	return p.holds(f, fmt.Sprintf(sqlCompare, f.text, sqlOperator, p.arg(value.text))), nil
 }
 
 // value reads a number, a word or a quoted text. Words that are joined by dots, as in boat.jpg, are one value.

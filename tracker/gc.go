@@ -83,4 +83,6 @@ func (s *Store) freeFiles(ctx context.Context, freed *Freed) error {
 }
 
 // purge removes a run and everything it has, but for files.
-func (t tx) purge(run int64) error { return t.all([]any{run}, sqlPurgeMetrics, sqlPurgeRun) }
+func (t tx) purge(run int64) error {
+	return t.all([]any{run}, sqlPurgeMetrics, sqlPurgeParams, sqlPurgeRun)
+}

@@ -18,7 +18,7 @@ func (db suite) deleteRestoreGC(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	var runs []*Run
 	for i := range 2 {
-		r := start(t, s, NewRun{Name: fmt.Sprint("r", i)})
+		r := start(t, s, NewRun{Name: fmt.Sprint("r", i), Params: map[string]any{"w": i}})
 		must(t, r.Log(ctx, 1, map[string]float64{"m": 1}), r.LogPicture(ctx, 1, "p", grey(uint8(i))), r.LogPicture(ctx, 2, "p", grey(77)),
 			r.LogArtifact(ctx, "own", strings.NewReader(fmt.Sprint("own ", i))), r.LogArtifact(ctx, "shared", strings.NewReader("shared")), r.Finish(ctx, nil))
 		runs = append(runs, r)
@@ -37,6 +37,10 @@ func (db suite) deleteRestoreGC(t *testing.T) {
 	}
 	if err := s.Restore(ctx, runs[0].ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("restored after gc: %v", err)
+	}
+	var params int
+	if err := value(ctx, s.db.reads(), []any{&params}, "SELECT count(*) FROM param"); err != nil || params != 1 {
+		t.Errorf("%d parameters of one run, %v", params, err)
 	}
 	pictures, err := s.Pictures(ctx, runs[1].ID)
 	if err != nil || len(pictures) != 2 {

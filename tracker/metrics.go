@@ -163,7 +163,7 @@ func (r *Run) log(t tx, points []Point, changed map[string]*summary) error {
 		}
 		args = append(args, m.id, p.Step, null(p.Value), nan)
 		if n := (len(args) - 1) / 4; n == maxRows || i == len(points)-1 {
-			if _, err := t.exec(addMetrics(n), args...); err != nil {
+			if err := t.later(addMetrics(n), args...); err != nil {
 				return err
 			}
 			args = args[:1]
@@ -248,7 +248,7 @@ func setSummaries(t tx, run int64, metrics map[string]*summary) error {
 	for _, m := range metrics {
 		args = append(args, m.id, m.count, null(m.Last), m.LastStep, null(m.Min), m.MinStep, null(m.Max), m.MaxStep)
 		if n := (len(args) - 1) / 8; n == maxRows {
-			if _, err := t.exec(addSummaries(n), args...); err != nil {
+			if err := t.later(addSummaries(n), args...); err != nil {
 				return err
 			}
 			args = args[:1]
@@ -257,8 +257,7 @@ func setSummaries(t tx, run int64, metrics map[string]*summary) error {
 	if len(args) == 1 {
 		return nil
 	}
-	_, err := t.exec(addSummaries((len(args)-1)/8), args...)
-	return err
+	return t.later(addSummaries((len(args)-1)/8), args...)
 }
 
 // named cleans the names of metrics, so that two that become the same name count as one metric.

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -51,11 +53,21 @@ func (r *Run) SetParams(ctx context.Context, params any) error {
 }
 
 func (t tx) setParams(run int64, params map[string]Value) error {
-	rows := map[string][]any{}
+	return t.insert(sqlSetParams, paramRows(run, params))
+}
+
+// paramRows are the rows of parameters of a run, in the order of their keys.
+func paramRows(run int64, params map[string]Value) [][]any {
+	cleaned := map[string]Value{}
 	for key, v := range params {
-		rows[clean(key)] = []any{clean(v.Text), sql.NullFloat64{Float64: v.Number, Valid: v.IsNumber}}
+		cleaned[clean(key)] = v
 	}
-	return t.addRows(run, rows, addParams)
+	rows := make([][]any, 0, len(cleaned))
+	for _, key := range slices.Sorted(maps.Keys(cleaned)) {
+		v := cleaned[key]
+		rows = append(rows, []any{run, key, clean(v.Text), sql.NullFloat64{Float64: v.Number, Valid: v.IsNumber}})
+	}
+	return rows
 }
 
 // flatten turns a struct or map into parameters: see [NewRun].

@@ -72,6 +72,10 @@ const forgetEvery = 256
 const postgresTokens = `;
 	CREATE TABLE committed (token TEXT COLLATE "C" PRIMARY KEY, time BIGINT NOT NULL)`
 
+// postgresParams has the server not look up the run of every parameter, which took longer than to insert it: the run is inserted, or
+// held, in the same transaction.
+const postgresParams = `ALTER TABLE param DROP CONSTRAINT param_run_fkey`
+
 const (
 	// answerTimeout is how long the first answer may take, of whichever of several hosts.
 	answerTimeout = 9 * time.Second
@@ -162,6 +166,7 @@ func newPostgres(given string) (*postgres, error) {
 		"application_name": "hrlab",
 		// Who is stopped, or cut off, while it writes keeps the others waiting no longer than this.
 		"idle_in_transaction_session_timeout": "10s",
+		"jit":                                 "off", // compiling a statement takes longer than any of these
 		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
 	} {
 		if _, ok := d.config.RuntimeParams[name]; !ok {
@@ -201,7 +206,7 @@ func (*postgres) private() bool     { return false }
 func (d *postgres) open(ctx context.Context) error {
 	const writers, readers = 4, 4 // writers wait for each other anyway
 	for db, n := range map[**sql.DB]int{&d.writer: writers, &d.reader: readers} {
-		*db = stdlib.OpenDB(*d.config)
+		*db = sql.OpenDB(pipelined{stdlib.GetConnector(*d.config)})
 		(*db).SetMaxOpenConns(n)
 		(*db).SetMaxIdleConns(n)
 		(*db).SetConnMaxIdleTime(lostTimeout)
@@ -302,8 +307,11 @@ func postgresMigrations() (all []*goose.Migration, err error) {
 			return nil, err
 		}
 		statements := words.Replace(string(text))
-		if version == 1 {
+		switch version {
+		case 1:
 			statements += postgresContent + postgresTokens
+		case 5:
+			statements += postgresParams
 		}
 		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, t *sql.Tx) error {
 			_, err := t.ExecContext(ctx, statements)
@@ -350,19 +358,17 @@ func discard(c *sql.Conn) { _ = c.Raw(func(any) error { return driver.ErrBadConn
 func (d *postgres) begin(ctx context.Context) (transaction, error) {
 	var t transaction
 	err := d.again(ctx, func() (err error) {
-		if t.Tx, err = begin(ctx, d.writer); err != nil {
+		b := &beginning{ctx: ctx, token: rand.Text()}
+		if t.Tx, err = begin(context.WithValue(ctx, beginningKey{}, b), d.writer); err != nil {
 			return err
 		}
-		t.token = rand.Text()
-		var now int64
-		var notified string
-		if err = t.QueryRowContext(ctx, postgresBegin, t.token).Scan(&now, &notified); err == nil && d.begun.Add(1)%forgetEvery == 0 {
-			_, err = t.ExecContext(ctx, postgresForget, now-(5*lostTimeout).Microseconds())
+		t.token = b.token
+		if d.begun.Add(1)%forgetEvery == 0 {
+			if _, err = t.ExecContext(deferred(context.WithoutCancel(ctx)), postgresForget, b.now-(5*lostTimeout).Microseconds()); err != nil {
+				return errors.Join(err, t.Rollback())
+			}
 		}
-		if err != nil {
-			return errors.Join(err, t.Rollback())
-		}
-		d.set(now)
+		d.set(b.now)
 		return nil
 	})
 	return t, err

@@ -257,7 +257,7 @@ func (s *Store) Measured(ctx context.Context, metrics ...string) (list []Measure
 	columns := ""
 	args := make([]any, len(metrics))
 	for i, name := range metrics {
-		columns, args[i] = columns+", "+fmt.Sprintf(sqlFieldMetric, "last", i+1), clean(name)
+		columns, args[i] = columns+", "+fmt.Sprintf(sqlValueOf, "last", fmt.Sprintf(sqlRowsOfMetric, i+1)), clean(name)
 	}
 	err = each(ctx, s.db.reads(), fmt.Sprintf(sqlMeasured, columns), args, func(scan func(...any) error) error {
 		var m Measured

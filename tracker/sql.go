@@ -2,6 +2,8 @@ package tracker
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -21,11 +23,10 @@ const (
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
 		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`
 
-	sqlAddExperiment  = `INSERT INTO experiment (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`
-	sqlAddEnvironment = `INSERT INTO environment (digest, json) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`
-	sqlAddRun         = `INSERT INTO run (experiment, name, status, created, changed)
-		VALUES ((SELECT id FROM experiment WHERE name = $1), $2, 'queued', $3, (SELECT n FROM change)) RETURNING id`
-	sqlSetEnvironment  = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2), command = $3 WHERE id = $1`
+	sqlAddExperiment   = `INSERT INTO experiment (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`
+	sqlAddEnvironment  = `INSERT INTO environment (digest, json) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`
+	sqlAddRuns         = `INSERT INTO run (name, status, created, command, changed, experiment, environment) VALUES %s RETURNING id`
+	sqlOfNewRun        = `SELECT (SELECT n FROM change), (SELECT id FROM experiment WHERE name = $1), (SELECT id FROM environment WHERE digest = $2)`
 	sqlMoveEnvironment = `UPDATE run SET environment = (SELECT id FROM environment WHERE digest = $2) WHERE id = $1`
 	sqlEnvironment     = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
 	sqlTake            = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '', cancelled = NULL,
@@ -103,7 +104,7 @@ const (
 	sqlPicturesOf = `SELECT p.run, p.name, p.step, p.digest, t.width, t.height FROM picture p JOIN thumbnail t ON t.digest = p.digest WHERE p.run IN (%s) ORDER BY p.run, p.step, p.name`
 	sqlThumbnail  = `SELECT jpeg FROM thumbnail WHERE digest = $1`
 
-	sqlAddArtifact = `INSERT INTO artifact (run, name, digest, size, time) VALUES ($1, $2, $3, $4, $5)
+	sqlAddArtifacts = `INSERT INTO artifact (run, name, digest, size, time) VALUES %s
 		ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, time = excluded.time`
 	sqlArtifacts      = `SELECT name, digest, size, time FROM artifact WHERE run = $1 ORDER BY name`
 	sqlAllArtifacts   = `SELECT run, name, digest, size FROM artifact ORDER BY run, name`
@@ -132,12 +133,17 @@ const (
 	sqlFieldCreated    = `r.created`
 	sqlFieldStarted    = `r.started`
 	sqlFieldEnded      = `r.ended`
-	sqlFieldNumber     = `(SELECT number FROM param WHERE run = r.id AND key = $%d)`
-	sqlFieldText       = `(SELECT text FROM param WHERE run = r.id AND key = $%d)`
-	sqlFieldTag        = `(SELECT value FROM tag WHERE run = r.id AND key = $%d)`
-	sqlFieldMetric     = `(SELECT %s FROM summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d))`
-	sqlCompare         = `COALESCE(%s %s $%d, FALSE)`
-	sqlContains        = `COALESCE(LOWER(%s) LIKE LOWER($%d) ESCAPE '\', FALSE)`
+	sqlFieldNumber     = `number` // these are columns of the rows below
+	sqlFieldText       = `text`
+	sqlFieldTag        = `value`
+	sqlRowsOfParam     = `param WHERE run = r.id AND key = $%d`
+	sqlRowsOfTag       = `tag WHERE run = r.id AND key = $%d`
+	sqlRowsOfMetric    = `summary WHERE run = r.id AND name = (SELECT id FROM metric_name WHERE name = $%d)`
+	sqlValueOf         = `(SELECT %s FROM %s)`
+	sqlCompare         = `%s %s $%d`
+	sqlContains        = `LOWER(%s) LIKE LOWER($%d) ESCAPE '\'`
+	sqlHolds           = `COALESCE(%s, FALSE)`
+	sqlHoldsFor        = `EXISTS (SELECT 1 FROM %s AND %s)` // a server joins these, and looks for the rarest first
 	sqlNot             = `NOT (%s)`
 	sqlNested          = `(%s)`
 	sqlAnd             = ` AND `
@@ -166,6 +172,7 @@ const (
 	// Deleted runs that nobody writes any more.
 	sqlPurgeable         = `SELECT id FROM run WHERE deleted IS NOT NULL AND status <> 'running'`
 	sqlPurgeMetrics      = `DELETE FROM metric WHERE run = $1`
+	sqlPurgeParams       = `DELETE FROM param WHERE run = $1` // a server's have no reference to run, see postgresParams
 	sqlPurgeRun          = `DELETE FROM run WHERE id = $1`
 	sqlPurgeThumbnails   = `DELETE FROM thumbnail WHERE NOT EXISTS (SELECT 1 FROM picture WHERE picture.digest = thumbnail.digest)`
 	sqlPurgeNames        = `DELETE FROM metric_name WHERE NOT EXISTS (SELECT 1 FROM summary WHERE summary.name = metric_name.id)`
@@ -190,15 +197,14 @@ func list(first, n int) string {
 }
 
 // These insert n rows of one run.
-func addMetrics(n int) string   { return inserting(sqlAddMetrics, n, 5) }
-func addSummaries(n int) string { return inserting(sqlSetSummaries, n, 9) }
-func addParams(n int) string    { return inserting(sqlSetParams, n, 4) }
-func addTags(n int) string      { return inserting(sqlSetTags, n, 3) }
+func addMetrics(n int) string   { return inserting(sqlAddMetrics, n, 5, ofRun) }
+func addSummaries(n int) string { return inserting(sqlSetSummaries, n, 9, ofRun) }
 
 // inserted holds the statements that inserting made: they take longer to write than to execute.
 var inserted sync.Map
 
-func inserting(format string, n, width int) string {
+// inserting completes a statement that inserts n rows of width values each.
+func inserting(format string, n, width int, rows func(n, width int) string) string {
 	type key struct {
 		format string
 		n      int
@@ -211,8 +217,8 @@ func inserting(format string, n, width int) string {
 	return text
 }
 
-// rows is n rows of width values each, the first of which is $1 in all of them: "($1, $2, $3), ($1, $4, $5)".
-func rows(n, width int) string {
+// ofRun is n rows of width values each, the first of which is $1 in all of them: "($1, $2, $3), ($1, $4, $5)".
+func ofRun(n, width int) string {
 	var b strings.Builder
 	for i := range n {
 		if i > 0 {
@@ -221,4 +227,27 @@ func rows(n, width int) string {
 		fmt.Fprintf(&b, "($1, %s)", list(2+i*(width-1), width-1))
 	}
 	return b.String()
+}
+
+// ofAny is n rows of width values each: "($1, $2), ($3, $4)".
+func ofAny(n, width int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "(%s)", list(1+i*width, width))
+	}
+	return b.String()
+}
+
+// inserts are the statements, with their parameters, that insert rows.
+func inserts(format string, rows [][]any) iter.Seq2[string, []any] {
+	return func(yield func(statement string, args []any) bool) {
+		for chunk := range slices.Chunk(rows, maxRows) {
+			if !yield(inserting(format, len(chunk), len(chunk[0]), ofAny), slices.Concat(chunk...)) {
+				return
+			}
+		}
+	}
 }

@@ -3,6 +3,8 @@ package tracker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -53,9 +55,18 @@ func (s *Store) change(ctx context.Context, run int64, f func(t tx) error) error
 }
 
 func (t tx) setTags(run int64, tags map[string]string) error {
-	rows := map[string][]any{}
+	return t.insert(sqlSetTags, tagRows(run, tags))
+}
+
+// tagRows are the rows of tags of a run, in the order of their keys.
+func tagRows(run int64, tags map[string]string) [][]any {
+	cleaned := map[string]string{}
 	for key, value := range tags {
-		rows[clean(key)] = []any{clean(value)}
+		cleaned[clean(key)] = clean(value)
 	}
-	return t.addRows(run, rows, addTags)
+	rows := make([][]any, 0, len(cleaned))
+	for _, key := range slices.Sorted(maps.Keys(cleaned)) {
+		rows = append(rows, []any{run, key, cleaned[key]})
+	}
+	return rows
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 )
@@ -73,24 +71,26 @@ func (t tx) exec(sql string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// all executes statements that all have the parameters args.
+// later executes a statement whose result does not matter, before the next one whose result does, or the commit: see pipelined.
+func (t tx) later(sql string, args ...any) error {
+	_, err := t.ExecContext(deferred(t.ctx), t.bind(sql), args...)
+	return err
+}
+
+// all executes statements that all have the parameters args, as later does.
 func (t tx) all(args []any, statements ...string) error {
 	for _, statement := range statements {
-		if _, err := t.exec(statement, args...); err != nil {
+		if err := t.later(statement, args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addRows inserts rows of a run, by their keys, with the statement that add makes for so many.
-func (t tx) addRows(run int64, rows map[string][]any, add func(n int) string) error {
-	for keys := range slices.Chunk(slices.Sorted(maps.Keys(rows)), maxRows) {
-		args := []any{run}
-		for _, key := range keys {
-			args = append(append(args, key), rows[key]...)
-		}
-		if _, err := t.exec(add(len(keys)), args...); err != nil {
+// insert inserts rows.
+func (t tx) insert(format string, rows [][]any) error {
+	for statement, args := range inserts(format, rows) {
+		if err := t.later(statement, args...); err != nil {
 			return err
 		}
 	}
