@@ -280,7 +280,8 @@ func (db suite) takenOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(lab.record(t.Context(), run, first), store.Close()); err != nil {
+		batch, err := lab.report(t.Context(), first, true)
+		if err := errors.Join(err, run.Record(t.Context(), batch), store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return run.ID
