@@ -8,7 +8,6 @@ import (
 	"hrlab/hrstyle"
 	"hrlab/picture"
 	"hrlab/report"
-	"hrlab/tracker"
 )
 
 // mapRatios is at how many ratios of its range a weight map is recorded. The one in the middle stands for the whole where a run
@@ -38,33 +37,23 @@ func (l Lab) mapOutputs(ctx context.Context, step hrstyle.Step) (list []mapOutpu
 	return list, nil
 }
 
-// recordMap records a step of a weight map: for every ratio the unweighted losses, as [hrstyle.Engine.Compare] has them, and a
-// thumbnail, under names that [report.At] makes. Those of the middle ratio are also what any run has. The losses of the step
-// itself are of another ratio each time, so that they make no curve.
-func (l Lab) recordMap(ctx context.Context, run *tracker.Run, step hrstyle.Step, outputs []mapOutput) error {
-	var pictures []picture.Picture
+// mapReport is what a run keeps of a step of a weight map with these outputs: for every ratio the unweighted losses, as
+// [hrstyle.Engine.Compare] has them, and a thumbnail, under names that [report.At] makes. Those of the middle ratio are also what
+// any run has. The losses of the step itself are of another ratio each time, so that they make no curve.
+func (l Lab) mapReport(step hrstyle.Step, outputs []mapOutput) (values map[string]float64, pictures []picture.Picture, err error) {
 	for _, o := range outputs {
 		pictures = append(pictures, picture.Picture{Name: report.At(report.Output, o.ratio), Image: o.picture})
 	}
 	losses, err := l.Engine.Compare(step.Pair(), pictures...)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	middle := losses[middleRatio]
-	values := map[string]float64{
-		"content": middle.Content, "style": middle.Style, "total": outputs[middleRatio].ratio*middle.Content + middle.Style,
-		"seconds": step.Elapsed.Seconds(),
-	}
+	values = map[string]float64{"content": middle.Content, "style": middle.Style, "total": outputs[middleRatio].ratio*middle.Content + middle.Style}
 	for i, o := range outputs {
 		values[report.At("content", o.ratio)], values[report.At("style", o.ratio)] = losses[i].Content, losses[i].Style
-		if err := run.LogPicture(ctx, int64(step.N), pictures[i].Name, o.picture); err != nil {
-			return err
-		}
 	}
-	if err := run.LogPicture(ctx, int64(step.N), report.Output, outputs[middleRatio].picture); err != nil {
-		return err
-	}
-	return run.Log(ctx, int64(step.N), values)
+	return values, append(pictures, picture.Picture{Name: report.Output, Image: outputs[middleRatio].picture}), nil
 }
 
 // measureMap are the measures of a finished weight map at its ratios, by the names that [report.At] makes.

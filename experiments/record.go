@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hrlab/hrstyle"
@@ -23,16 +24,20 @@ import (
 const checkpointPause = 10 * time.Second
 
 // Record yields the steps of fit, each after it was recorded in run: its losses, the seconds since the fit began and a
-// thumbnail. Every ten seconds the run gets a checkpoint.
+// thumbnail. Every ten seconds the run gets a checkpoint. While the server of the database is away the fit goes on all the same:
+// up to 64 MiB of what it reports are kept in memory, and recorded in order when the server is back.
 //
 // When the fit ends, however it does, so does the run. It keeps output, generator and checkpoint. A fit that came to its end
 // gets measures. Where something of this cannot be kept the run has failed. A run that is cancelled in the queue ends at its
 // next step.
 func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle.Step, error]) iter.Seq2[hrstyle.Step, error] {
 	return func(yield func(hrstyle.Step, error) bool) {
+		always := context.WithoutCancel(ctx) // the step at which a fit is stopped is recorded too
 		var last hrstyle.Step
 		var outputs []mapOutput // of last, where it is a weight map's
 		var saved time.Time
+		var cancelled atomic.Bool
+		reports := newBacklog(always, l.Tracker.Server())
 		recorded, ended := -1, false
 		finish := func(err error) error {
 			if ended {
@@ -46,7 +51,15 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 				}
 				err = errors.Join(err, why)
 			}
-			return l.finish(context.WithoutCancel(ctx), run, last, outputs, err)
+			unrecorded := reports.drain()
+			if errors.Is(err, unrecorded) {
+				unrecorded = nil
+			}
+			kept := last
+			if reports.lost > 0 { // who goes on from an earlier checkpoint makes them again
+				kept = hrstyle.Step{}
+			}
+			return errors.Join(unrecorded, l.finish(always, run, kept, outputs, errors.Join(err, unrecorded)))
 		}
 		defer func() {
 			if p := recover(); p != nil { // of the loop's body
@@ -58,21 +71,32 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 			if step.Ok() {
 				last = step
 			}
-			if recorded < 0 && step.Ok() {
-				err = errors.Join(err, recordPair(ctx, run, step))
-			}
 			if step.Ok() && step.N > recorded { // the one that a stop ends with, too
-				var failed error
-				outputs, failed = l.record(ctx, run, step)
-				err, recorded = errors.Join(err, failed), step.N
-			}
-			if err == nil {
-				if cancelled, _ := run.Cancelled(context.WithoutCancel(ctx)); cancelled {
-					err = errCancelled
+				batch, of, reportErr := l.report(always, step, recorded < 0)
+				outputs = of
+				if reportErr == nil {
+					reportErr = reports.add(batch.Bytes(), func(ctx context.Context) error {
+						if err := run.Record(ctx, batch); err != nil {
+							return err
+						}
+						if is, err := run.Cancelled(ctx); err == nil && is {
+							cancelled.Store(true)
+						}
+						return nil
+					})
 				}
+				err = errors.Join(err, reportErr)
+				recorded = step.N
+			}
+			if err == nil && cancelled.Load() {
+				err = errCancelled
 			}
 			if err == nil && time.Since(saved) >= checkpointPause {
-				err, saved = keepArtifact(ctx, run, report.Checkpoint, step.Checkpoint().Encode), time.Now()
+				var data []byte
+				if data, err = step.Checkpoint().Encode(); err == nil {
+					err = reports.add(len(data), func(ctx context.Context) error { return logArtifact(ctx, run, report.Checkpoint, data) })
+				}
+				saved = time.Now()
 			}
 			if err != nil {
 				yield(last, errors.Join(err, finish(err)))
@@ -89,26 +113,35 @@ func (l Lab) Record(ctx context.Context, run *tracker.Run, fit iter.Seq2[hrstyle
 	}
 }
 
-// record records a step. It returns the outputs of a weight map.
-func (l Lab) record(ctx context.Context, run *tracker.Run, step hrstyle.Step) (outputs []mapOutput, err error) {
-	ctx = context.WithoutCancel(ctx) // the step at which a fit is stopped is recorded too
+// report is what a run keeps of a step: losses, seconds and thumbnails. With the first come those of the pair as fitted, which the
+// runs of a sweep share. outputs are those of a weight map.
+func (l Lab) report(ctx context.Context, step hrstyle.Step, first bool) (batch tracker.Batch, outputs []mapOutput, err error) {
+	values := map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style}
+	pictures := []picture.Picture{{Name: report.Output, Image: step.Picture()}}
 	if step.Generator().IsMap() {
-		if outputs, err = l.mapOutputs(ctx, step); err == nil {
-			err = l.recordMap(ctx, run, step, outputs)
+		if outputs, err = l.mapOutputs(ctx, step); err != nil {
+			return batch, nil, err
 		}
-		return outputs, err
+		if values, pictures, err = l.mapReport(step, outputs); err != nil {
+			return batch, nil, err
+		}
 	}
-	return nil, errors.Join(
-		run.Log(ctx, int64(step.N), map[string]float64{"total": step.Total, "content": step.Content, "style": step.Style, "seconds": step.Elapsed.Seconds()}),
-		run.LogPicture(ctx, int64(step.N), report.Output, step.Picture()),
-	)
-}
-
-// recordPair records thumbnails of the pair as fitted; the runs of a sweep share them.
-func recordPair(ctx context.Context, run *tracker.Run, step hrstyle.Step) error {
-	pair := step.Pair()
-	ctx = context.WithoutCancel(ctx)
-	return errors.Join(run.LogPicture(ctx, 0, "content", pair.Content), run.LogPicture(ctx, 0, "style", pair.Style))
+	values["seconds"] = step.Elapsed.Seconds()
+	for name, v := range values {
+		batch.Points = append(batch.Points, tracker.Point{Metric: name, Step: int64(step.N), Value: v})
+	}
+	add := func(step int64, pictures ...picture.Picture) {
+		for _, p := range pictures {
+			thumbnail, failed := tracker.NewThumbnail(step, p.Name, p.Image)
+			batch.Pictures = append(batch.Pictures, thumbnail)
+			err = errors.Join(err, failed)
+		}
+	}
+	add(int64(step.N), pictures...)
+	if pair := step.Pair(); first {
+		add(0, picture.Picture{Name: report.Content, Image: pair.Content}, picture.Picture{Name: report.Style, Image: pair.Style})
+	}
+	return batch, outputs, err
 }
 
 // errOpen says that the end of a run could not be recorded: it counts as running until this process ends.
@@ -198,7 +231,11 @@ func keepArtifact(ctx context.Context, run *tracker.Run, name string, encode fun
 	if err != nil {
 		return err
 	}
-	if err := run.LogArtifact(context.WithoutCancel(ctx), name, bytes.NewReader(data)); err != nil {
+	return logArtifact(context.WithoutCancel(ctx), run, name, data)
+}
+
+func logArtifact(ctx context.Context, run *tracker.Run, name string, data []byte) error {
+	if err := run.LogArtifact(ctx, name, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("%s could not be kept: %w", name, err)
 	}
 	return nil

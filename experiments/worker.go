@@ -487,10 +487,11 @@ func (w *worker) fit(ctx context.Context, t waiting, run *tracker.Run, start *fr
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { end(errGivenBack) })()
 	go func() {
+		quietly := tracker.OnWait(fitting, func(string) {}) // what is recorded waits too, and tells
 		tick := time.NewTicker(cancelPause)
 		defer tick.Stop()
 		for fitting.Err() == nil {
-			if cancelled, err := run.Cancelled(fitting); err == nil && cancelled {
+			if cancelled, err := run.Cancelled(quietly); err == nil && cancelled {
 				end(errCancelled)
 			}
 			select {

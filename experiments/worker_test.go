@@ -280,8 +280,8 @@ func (db suite) takenOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = lab.record(t.Context(), run, first)
-		if err := errors.Join(err, store.Close()); err != nil {
+		batch, _, err := lab.report(t.Context(), first, true)
+		if err := errors.Join(err, run.Record(t.Context(), batch), store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return run.ID

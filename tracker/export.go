@@ -358,7 +358,7 @@ func (m *importing) picture(ctx context.Context, p *pictureLine) error {
 	}
 	m.pictures[digest] = nil
 	return m.run.write(ctx, func(t tx) error {
-		return t.addPicture(m.run.ID, p.Step, p.Name, digest, image.Pt(p.Width, p.Height), jpeg)
+		return t.addPicture(m.run.ID, Thumbnail{p.Name, p.Step, digest, image.Pt(p.Width, p.Height), jpeg})
 	})
 }
 

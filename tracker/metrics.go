@@ -93,11 +93,23 @@ func (r *Run) LogBatch(ctx context.Context, points []Point) error {
 	return r.Record(ctx, Batch{Points: points})
 }
 
-// Batch is what [Run.Record] records: points as [Run.LogBatch] does, parameters as [Run.SetParams], tags as [Run.Tag].
+// Batch is what [Run.Record] records: points as [Run.LogBatch] does, pictures as [Run.LogPicture], parameters as
+// [Run.SetParams], tags as [Run.Tag].
 type Batch struct {
-	Points []Point
-	Params any
-	Tags   map[string]string
+	Points   []Point
+	Pictures []Thumbnail
+	Params   any
+	Tags     map[string]string
+}
+
+// Bytes is how much memory the points and pictures of a batch take, about.
+func (b Batch) Bytes() int {
+	const each = 100 // a point, or a picture without its pixels
+	n := each * (len(b.Points) + len(b.Pictures))
+	for _, p := range b.Pictures {
+		n += len(p.jpeg)
+	}
+	return n
 }
 
 // Record records a batch in one transaction: either all of it, or nothing and an error.
@@ -117,6 +129,11 @@ func (r *Run) Record(ctx context.Context, b Batch) error {
 	changed := map[string]*summary{}
 	err = r.write(ctx, func(t tx) error {
 		clear(changed) // of another try
+		for _, p := range b.Pictures {
+			if err := t.addPicture(r.ID, p); err != nil {
+				return err
+			}
+		}
 		return errors.Join(r.log(t, points, changed), t.setParams(r.ID, params), t.setTags(r.ID, b.Tags))
 	})
 	if err != nil {

@@ -19,49 +19,46 @@ import (
 // thumbnailSize is the longer side of a thumbnail in pixels. Smaller pictures keep their size.
 const thumbnailSize = 320
 
-// LogPicture records a picture at a step, which must be 0 or more. A thumbnail of it is kept, a JPEG whose longer side
-// is at most 320 pixels. Pictures with the same pixels share one.
-func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture image.Image) error {
+// Thumbnail is a picture at a step, ready to be recorded by [Run.Record]: see [NewThumbnail].
+type Thumbnail struct {
+	name   string
+	step   int64
+	digest string
+	size   image.Point // of the picture
+	jpeg   []byte
+}
+
+// NewThumbnail makes a thumbnail of a picture at a step, which must be 0 or more: a JPEG whose longer side is at most 320 pixels.
+func NewThumbnail(step int64, name string, picture image.Image) (t Thumbnail, err error) {
 	if step < 0 {
-		return fmt.Errorf("picture %s: step %d; allowed: 0 or more", name, step)
+		return t, fmt.Errorf("picture %s: step %d; allowed: 0 or more", name, step)
 	}
 	size := picture.Bounds().Size()
 	if size.X < 1 || size.Y < 1 {
-		return fmt.Errorf("picture %s: %dx%d pixels; allowed: 1x1 or more", name, size.X, size.Y)
+		return t, fmt.Errorf("picture %s: %dx%d pixels; allowed: 1x1 or more", name, size.X, size.Y)
 	}
-	digest := pixelDigest(picture)
-	var one int
-	err := value(ctx, r.store.db.reads(), []any{&one}, sqlHasThumbnail, digest)
-	var thumbnail []byte
-	if errors.Is(err, sql.ErrNoRows) {
-		thumbnail, err = encodeThumbnail(picture)
-	}
+	t = Thumbnail{name: name, step: step, digest: pixelDigest(picture), size: size}
+	t.jpeg, err = encodeThumbnail(picture)
+	return t, err
+}
+
+// LogPicture records a picture at a step as [NewThumbnail] makes it. Pictures with the same pixels share one thumbnail.
+func (r *Run) LogPicture(ctx context.Context, step int64, name string, picture image.Image) error {
+	t, err := NewThumbnail(step, name, picture)
 	if err != nil {
-		return r.store.plain(err)
+		return err
 	}
-	return r.write(ctx, func(t tx) error {
-		if thumbnail == nil { // another process may have removed it meanwhile
-			if err := t.value([]any{&one}, sqlHasThumbnail, digest); errors.Is(err, sql.ErrNoRows) {
-				thumbnail, err = encodeThumbnail(picture)
-				if err != nil {
-					return err
-				}
-			} else if err != nil {
-				return err
-			}
-		}
-		return t.addPicture(r.ID, step, name, digest, size, thumbnail)
-	})
+	return r.Record(ctx, Batch{Pictures: []Thumbnail{t}})
 }
 
 // addPicture inserts a picture, and its thumbnail if that is not nil.
-func (t tx) addPicture(run, step int64, name, digest string, size image.Point, thumbnail []byte) error {
-	if thumbnail != nil {
-		if _, err := t.exec(sqlAddThumbnail, digest, size.X, size.Y, thumbnail); err != nil {
+func (t tx) addPicture(run int64, p Thumbnail) error {
+	if p.jpeg != nil {
+		if _, err := t.exec(sqlAddThumbnail, p.digest, p.size.X, p.size.Y, p.jpeg); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(sqlAddPicture, run, clean(name), step, digest)
+	_, err := t.exec(sqlAddPicture, run, clean(p.name), p.step, p.digest)
 	return err
 }
 

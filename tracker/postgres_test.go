@@ -1,15 +1,21 @@
 package tracker
 
 import (
+	"bytes"
 	"context"
+	crand "crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -270,3 +276,52 @@ func TestPostgresLostCommit(t *testing.T) {
 		t.Errorf("a committed one: %v %v", was, err)
 	}
 }
+
+// A server whose disk is full says so in one line. What was recorded stays, nothing of the last write does, and when there is room
+// again the same run goes on.
+func TestPostgresFullDisk(t *testing.T) {
+	disk, err := os.MkdirTemp("", "hrlab-disk-") // t.TempDir is this user's alone
+	must(t, err)
+	t.Cleanup(func() { must(t, os.Remove(disk)) })
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", disk).CombinedOutput(); err != nil {
+		t.Skipf("may not mount a small disk: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.Background(), "umount", "--lazy", disk).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	before := os.TempDir()
+	t.Setenv("TMPDIR", disk)
+	server := postgrestest.Start(t, "min_wal_size = 32MB", "max_wal_size = 48MB")
+	t.Setenv("TMPDIR", before)
+	s, ctx := open(t, server.URL("postgres")), t.Context()
+	r := start(t, s, NewRun{})
+	must(t, r.Log(ctx, 0, map[string]float64{"m": 1}), r.LogArtifact(ctx, "a", strings.NewReader("x")))
+
+	balloon := filepath.Join(disk, "balloon")
+	file, err := os.Create(balloon)
+	must(t, err)
+	if _, err := io.Copy(file, zeros{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	must(t, file.Close())
+	data := make([]byte, 24<<20)
+	_, err = crand.Read(data)
+	must(t, err)
+	err = r.LogArtifact(ctx, "b", bytes.NewReader(data))
+	if err == nil || err.Error() != s.Name()+": the server's disk is full; nothing of the last write was kept" {
+		t.Errorf("a full disk: %v", err)
+	}
+	must(t, os.Remove(balloon))
+	must(t, r.LogArtifact(ctx, "b", bytes.NewReader(data)), r.Log(ctx, 1, map[string]float64{"m": 2}), r.Finish(ctx, nil))
+	if i := info(t, s, r.ID); i.Metrics["m"].LastStep != 1 || i.Status != Finished {
+		t.Errorf("%+v", i)
+	}
+	whole(t, s)
+}
+
+// zeros is a file without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }

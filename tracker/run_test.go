@@ -606,18 +606,26 @@ func (db suite) locked(t *testing.T) {
 func (db suite) batch(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	r := start(t, s, NewRun{})
-	b := Batch{[]Point{{"a", 0, 1}, {"a", 1, 2}}, map[string]string{"p": "x"}, map[string]string{"k": "v"}}
-	must(t, r.Record(ctx, b))
+	thumbnail, err := NewThumbnail(1, "p", grey(1))
+	b := Batch{[]Point{{"a", 0, 1}, {"a", 1, 2}}, []Thumbnail{thumbnail}, map[string]string{"p": "x"}, map[string]string{"k": "v"}}
+	must(t, err, r.Record(ctx, b))
+	if n := b.Bytes(); n < len(thumbnail.jpeg) || n > len(thumbnail.jpeg)+1000 {
+		t.Errorf("%d bytes with a thumbnail of %d", n, len(thumbnail.jpeg))
+	}
 	if i := info(t, s, r.ID); i.Metrics["a"].Last != 2 || i.Params["p"].Text != "x" || i.Tags["k"] != "v" {
 		t.Errorf("%+v", i)
 	}
 	allow := refuse(t, s, "INSERT ON tag")
 	b.Points[1].Value, b.Params = 3, map[string]string{"p": "y", "q": "z"}
+	b.Pictures[0].step = 2
 	if err := r.Record(ctx, b); err == nil {
 		t.Error("recorded")
 	}
 	if i := info(t, s, r.ID); i.Metrics["a"].Last != 2 || len(i.Params) != 1 || i.Params["p"].Text != "x" {
 		t.Errorf("%+v", i)
+	}
+	if pictures, err := s.Pictures(ctx, r.ID); err != nil || len(pictures) != 1 || pictures[0].Step != 1 {
+		t.Errorf("%+v %v", pictures, err)
 	}
 	allow()
 	must(t, r.Log(ctx, 2, map[string]float64{"a": 5}))

@@ -222,7 +222,7 @@ func (p *sweepProgress) note(e experiments.Progress) (done int) {
 		} else if p.began.IsZero() {
 			p.began = time.Now() // compiled
 		}
-		p.at[e.Run], p.waits = e.Step.N, ""
+		p.at[e.Run] = e.Step.N
 		p.text = fmt.Sprintf("%s: step %d/%d  total %.5g", weights, e.Step.N, e.Config.Steps, e.Step.Total)
 	default:
 		p.over += e.Config.Steps
