@@ -49,7 +49,7 @@ var peers = []struct {
 }
 
 // Run times whole steps of each size in a process of its own, with nothing compiled before, then the first loss of a second
-// process, and then the peer's steps where there is one, in all of its ways, as ratios.
+// process, and then the peer's steps where there is one, in all of its ways, as ratios. In the end it times the generator on tiles.
 func (b *benchCmd) Run(ctx context.Context, c *console) error {
 	dir, err := temporaryFolder()
 	if err != nil {
@@ -116,7 +116,7 @@ func (b *benchCmd) Run(ctx context.Context, c *console) error {
 		}
 		fmt.Fprintln(c.out)
 	}
-	return nil
+	return b.tiles(ctx, c)
 }
 
 // stepCost is what a step computes and moves by XLA's own count: floating point operations, and the bytes that its loops and
