@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"hrlab/hrstyle"
+	"hrlab/report"
 	"hrlab/tracker"
 )
 
@@ -110,5 +111,41 @@ func TestRefine(t *testing.T) {
 	runs, err := lab.Sweep(ctx, "same", testPair, append(same, refine("e", testPair, in(ContentWeight(80))).Trials...), 0, nil)
 	if err != nil || runs[0].ID != runs[1].ID || runs[0].Params["map"].Text != "run 1" || runs[0].Status != tracker.Finished {
 		t.Errorf("%+v, %v", runs, err)
+	}
+}
+
+// Fits that begin with a weight map keep what its measures do over the ratios: content kept rises, and style match falls in the end. So
+// it was with ten seeds; at the two low ratios style match is level.
+func TestRefinedOrder(t *testing.T) {
+	lab, ctx := testLab(t), t.Context()
+	c := mapConfig()
+	c.Steps, c.ReportEvery = 60, 60
+	if _, err := hrstyle.Last(lab.Fit(ctx, "map", testPair, c)); err != nil {
+		t.Fatal(err)
+	}
+	maps, err := WeightMaps(ctx, lab.Tracker)
+	if err != nil || len(maps) != 1 {
+		t.Fatal(maps, err)
+	}
+	const steps = 10
+	base := testConfig()
+	base.ReportEvery = steps
+	r, err := Refine(ctx, lab.Tracker, maps, "refined", lab.Engine.VGG, testPair, Grid(base, ContentWeight(0.8, 80, 8000)), 0, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := lab.Sweep(ctx, "refined", testPair, r.Trials, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := func(name string) (list []float64) {
+		for _, run := range runs {
+			list = append(list, report.Measured(run, name))
+		}
+		return list
+	}
+	kept, match := measured(report.ContentKept), measured(report.StyleMatch)
+	if !(kept[0] < kept[1] && kept[1] < kept[2]) || !(match[2] < min(match[0], match[1])) {
+		t.Errorf("content kept %.3f, style match %.3f", kept, match)
 	}
 }
