@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -180,7 +181,7 @@ func (db suite) enqueueAll(t *testing.T) {
 	var runs []NewRun
 	const n = 2*maxRows + 1
 	for i := range n {
-		runs = append(runs, NewRun{Experiment: fmt.Sprint("e", i%2), Name: fmt.Sprint("r", i), Params: map[string]any{"w": i, "text": "x"}, Tags: map[string]string{"i": fmt.Sprint(i)}, Inputs: map[string]string{"content": fmt.Sprint(i % 3)}})
+		runs = append(runs, NewRun{Experiment: fmt.Sprint("e", i%2), Name: fmt.Sprint("r", i), Params: map[string]any{"w": i, "text": "x"}, Tags: map[string]string{"i": strconv.Itoa(i)}, Inputs: map[string]string{"content": strconv.Itoa(i % 3)}})
 	}
 	var ids []int64
 	must(t, s.Keep(ctx, []io.Reader{strings.NewReader("0"), strings.NewReader("1")}, func(tx *sql.Tx, files []*File) (err error) {
@@ -193,7 +194,7 @@ func (db suite) enqueueAll(t *testing.T) {
 	list, err := s.RunsByID(ctx, ids)
 	must(t, err)
 	for i, r := range list {
-		if r.Experiment != fmt.Sprint("e", i%2) || r.Name != fmt.Sprint("r", i) || r.Params["w"].Number != float64(i) || len(r.Params) != 2 || r.Tags["i"] != fmt.Sprint(i) || r.Status != Queued {
+		if r.Experiment != fmt.Sprint("e", i%2) || r.Name != fmt.Sprint("r", i) || r.Params["w"].Number != float64(i) || len(r.Params) != 2 || r.Tags["i"] != strconv.Itoa(i) || r.Status != Queued {
 			t.Fatalf("%d: %+v", i, r)
 		}
 	}
@@ -201,7 +202,7 @@ func (db suite) enqueueAll(t *testing.T) {
 		env, err := s.Environment(ctx, ids[i])
 		must(t, err)
 		data, err := s.ReadArtifact(ctx, ids[i], "file")
-		if err != nil || string(data) != fmt.Sprint(i%2) || env["input.content"] != fmt.Sprint(i%3) || env["go"] == "" {
+		if err != nil || string(data) != strconv.Itoa(i%2) || env["input.content"] != strconv.Itoa(i%3) || env["go"] == "" {
 			t.Errorf("%d: %q, %v, %v", i, data, env, err)
 		}
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// postgres is a database on a PostgreSQL server, of version 14 or newer. Only this file and content.go know that it is one.
+// postgres is a database on a PostgreSQL server, of version 14 or newer. Only this file, postgres_pipeline.go and content.go know that it is one.
 type postgres struct {
 	label     string // the URL without password and settings: messages have it
 	config    *pgx.ConnConfig

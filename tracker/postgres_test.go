@@ -325,3 +325,27 @@ func TestPostgresFullDisk(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// What a transaction executes later fails with the next query or with the commit. Nothing of the transaction stays then, and the
+// connection does for others.
+func TestPostgresLater(t *testing.T) {
+	s, ctx := open(t, postgrestest.New(t)), t.Context()
+	r := start(t, s, NewRun{})
+	for _, query := range []bool{false, true} {
+		err := s.write(ctx, func(w tx) error {
+			must(t, w.all([]any{r.ID, 0, "undone"}, sqlAddNote), w.all([]any{r.ID + 1, "key", "value"}, "INSERT INTO tag (run, key, value) VALUES ($1, $2, $3)"))
+			if query {
+				var n int
+				return w.value([]any{&n}, sqlChange)
+			}
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), "SQLSTATE 23503") {
+			t.Errorf("%v", err)
+		}
+		must(t, r.Note(ctx, "kept"))
+	}
+	if notes := info(t, s, r.ID).Notes; len(notes) != 2 || notes[0].Text != "kept" || notes[1].Text != "kept" {
+		t.Errorf("%+v", notes)
+	}
+}
