@@ -128,7 +128,9 @@ func TestServerAway(t *testing.T) {
 	server := postgrestest.Start(t)
 	quiet := newAwayFit(t, filepath.Join(t.TempDir(), "hrlab.db"))
 	quiet.to(awaySteps)
-	quiet.next()
+	if _, err, more := quiet.next(); err != nil || more {
+		t.Fatal(err)
+	}
 	want := quiet.recorded(tracker.Finished)
 
 	f := newAwayFit(t, server.URL("postgres"))
@@ -154,7 +156,7 @@ func TestServerAway(t *testing.T) {
 		f.end()
 		go func() {
 			_, err, _ := f.next()
-			f.next()
+			_, _, _ = f.next() // there is none
 			stopped <- err
 		}()
 		f.said.wait(t, "reports of the fit are in memory")
@@ -283,14 +285,14 @@ func (c *cable) plug(t *testing.T) {
 			}
 			b, err := new(net.Dialer).DialContext(t.Context(), "unix", c.near)
 			if err != nil {
-				a.Close()
+				_ = a.Close()
 				continue
 			}
 			c.mu.Lock()
 			c.ends = append(c.ends, a, b)
 			c.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
-				go func() { _, _ = io.Copy(pair[0], pair[1]); pair[0].Close() }()
+				go func() { _, _ = io.Copy(pair[0], pair[1]); _ = pair[0].Close() }()
 			}
 		}
 	}()

@@ -113,7 +113,7 @@ func BenchmarkWorkers(b *testing.B) {
 	for _, c := range []struct {
 		workers, trials int
 		sleep           time.Duration
-	}{{1, 300, 0}, {4, 300, 0}, {1, 20, 200 * time.Millisecond}, {2, 40, 200 * time.Millisecond}, {16, 320, 200 * time.Millisecond}} {
+	}{{1, 300, 0}, {4, 300, 0}, {1, 10, time.Second}, {2, 20, time.Second}, {4, 40, time.Second}, {8, 80, time.Second}, {16, 160, time.Second}} {
 		b.Run(fmt.Sprintf("%dx%v", c.workers, c.sleep), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()

@@ -21,7 +21,7 @@ import (
 // time in which the server was not reached counts as none.
 const (
 	beatEvery   = 2 * time.Second
-	beatTimeout = 8 * time.Second
+	beatTimeout = 6 * time.Second
 	longSilence = time.Minute
 )
 
@@ -81,7 +81,7 @@ func (r *Run) beat(ctx context.Context) {
 		if self != nil && !r.remote {
 			load = r.store.sample(self, now)
 		}
-		// If a beat cannot be written, the next will do. Whoever logs something learns what is wrong.
+		// If a beat cannot be written, the next will do. Whoever logs something learns what is wrong, and tells.
 		err := r.write(ctx, func(t tx) error {
 			if _, err := t.exec(sqlBeat, r.ID, micros(now)); err != nil || load == nil {
 				return err

@@ -280,7 +280,7 @@ func TestPostgresLostCommit(t *testing.T) {
 // A server whose disk is full says so in one line. What was recorded stays, nothing of the last write does, and when there is room
 // again the same run goes on.
 func TestPostgresFullDisk(t *testing.T) {
-	disk, err := os.MkdirTemp("", "hrlab-disk-") // t.TempDir is this user's alone
+	disk, err := os.MkdirTemp("", "hrlab-disk-") //nolint:usetesting // t.TempDir is this user's alone
 	must(t, err)
 	t.Cleanup(func() { must(t, os.Remove(disk)) })
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", disk).CombinedOutput(); err != nil {

@@ -30,7 +30,7 @@
 //
 // Whoever lists runs finds out which are lost, and records it. A process on the same machine is looked up by its id and
 // the time when it started. Any other writes a beat every two seconds, and counts as gone when the process that lists
-// has seen none for 8 seconds; clocks that are wrong, or set meanwhile, make no difference. Listing takes those 8
+// has seen none for 6 seconds; clocks that are wrong, or set meanwhile, make no difference. Listing takes those 6
 // seconds where the time of a run's last beat alone does not tell. [Store.Resume] goes on with a run that has ended.
 // Its former writer, should it come back, gets [ErrTaken].
 //

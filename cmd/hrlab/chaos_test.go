@@ -323,7 +323,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// Seconds from the death of a worker until another goes on with its trial: on one machine, and where the other is on another one.
+// Seconds from the death of a worker until another has its trial, and until that has made a step which the first had not: it makes
+// those again that came after the last checkpoint. On one machine, and where the other is on another one.
 func BenchmarkKill(b *testing.B) {
 	dir := b.TempDir()
 	b.Chdir(dir)
@@ -354,17 +355,28 @@ func BenchmarkKill(b *testing.B) {
 				}
 				return series[0].Steps[len(series[0].Steps)-1]
 			}
-			var waited time.Duration
+			taken := func() int {
+				info, err := l.store.Run(b.Context(), "1")
+				if err != nil {
+					return 0
+				}
+				return strings.Count(l.notes(info), "taken by")
+			}
+			var took, waited time.Duration
 			for b.Loop() {
 				clear(l.hurt)
+				time.Sleep(11 * time.Second) // until there is another checkpoint: three deaths at one would fail the trial
 				w, m := l.busy()
 				l.signal(w, syscall.SIGKILL)
 				_ = m.cmd.Wait()
-				killed, at := time.Now(), step()
+				killed, at, before := time.Now(), step(), taken()
+				until(b, "another worker", func() bool { return taken() > before })
+				took += time.Since(killed)
 				until(b, "the next step", func() bool { return step() > at })
 				waited += time.Since(killed)
 				m.start()
 			}
+			b.ReportMetric(took.Seconds()/float64(b.N), "s/taken")
 			b.ReportMetric(waited.Seconds()/float64(b.N), "s/next-step")
 		})
 	}
