@@ -72,7 +72,7 @@ func TestSweepStopped(t *testing.T) {
 // What a sweep waits for while its fit goes on is said once, not at every step.
 func TestSweepGoesOn(t *testing.T) {
 	var log bytes.Buffer
-	p := (&console{messages: &log}).newSweepProgress(t.Context(), 1, []experiments.Trial{{Config: hrstyle.Default}}, compiling)
+	p := (&console{messages: &log}).newSweepProgress(t.Context(), []experiments.Trial{{Config: hrstyle.Default}}, compiling)
 	for n := range 3 {
 		p.wait("waiting for a server; the fit goes on")
 		p.report(experiments.Progress{Run: 1, Config: hrstyle.Default, Step: hrstyle.Step{N: n}})
