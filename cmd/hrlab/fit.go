@@ -112,7 +112,7 @@ func (f *fitCmd) Run(ctx context.Context, c *console) (err error) {
 		return err
 	}
 	defer engine.Close()
-	if f.Size == nil && f.Resume == "" && !f.Reference {
+	if f.Size == nil && f.Resume == "" && !f.Reference && f.of.Init == nil { // a weight map has its size
 		var line string
 		if config.Size, line = chooseSize(engine, pair, *config, full); line != "" {
 			fmt.Fprintln(c.messages, line)
@@ -434,6 +434,9 @@ func (f *fitCmd) begin(ctx context.Context) (start *hrstyle.Checkpoint, err erro
 		return start, err
 	}
 	g, err := hrstyle.LoadGenerator(*f.Init)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("--init %w; allowed: the file of a generator, and with --ratio also the run of a weight map", err)
+	}
 	if err == nil && g.IsMap() {
 		err = fmt.Errorf("--init %s is a weight map: choose a ratio of its weights, as --ratio 80; allowed: %g to %g", *f.Init, g.Config.From, g.Config.To)
 	}
