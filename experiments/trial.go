@@ -220,7 +220,7 @@ func ParseValues(axis, text string) ([]float64, error) {
 	case errors.Join(err, err2, err3) != nil || math.IsNaN(from-to) || math.IsInf(from-to, 0):
 		return fail("FROM and TO are numbers, N is a whole one")
 	case n < 2 || n > 1000 || from >= to:
-		return fail("an empty range: FROM is less than TO, and N 2 to 1000")
+		return fail("FROM is less than TO, and N is 2 to 1000")
 	case kind == "log" && from <= 0:
 		return fail("FROM of log is above 0")
 	}
