@@ -263,7 +263,8 @@ func (s *Store) enqueue(t tx, runs []NewRun, env map[string]string, command stri
 				return nil, err
 			}
 		}
-		rows[i] = append([]any{clean(n.Name), Queued, now, clean(called)}, known[k]...)
+		created := now + int64(i) // an import knows a run by the microsecond in which it was created
+		rows[i] = append([]any{clean(n.Name), Queued, created, clean(called)}, known[k]...)
 	}
 	for statement, args := range inserts(sqlAddRuns, rows) {
 		err := each(t.ctx, t, statement, args, func(scan func(...any) error) error {
