@@ -549,7 +549,7 @@ func TestBadDatabases(t *testing.T) {
 		file("text.db", []byte("hello"), 0o666): "not a database",
 		file("zeros.db", make([]byte, 9000), 0o666): "not a database",
 		other: "a database of another program: name another file",
-		newer: "made by a newer hrlab (schema 999, this one knows 4): update hrlab",
+		newer: "made by a newer hrlab (schema 999, this one knows 5): update hrlab",
 	} {
 		_, err := Open(t.Context(), path)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
