@@ -24,7 +24,7 @@ class GoKernel(jupyter_kernel_test.KernelTests):
     code_page_something = "fmt.Println?"
     code_generate_error = '%%\npanic("broken")'
     code_execute_result = [{"code": '%%\ngonbui.DisplayHTML("<p>1</p>")', "result": "1", "mime": "text/html"}]
-    code_display_data = [{"code": 'import "github.com/janpfeifer/gonb/gonbui"\n%%\ngonbui.DisplayHTML("<p>1</p>")', "mime": "text/html"}]
+    code_display_data = [{"code": 'import "github.com/janpfeifer/gonb/gonbui"\n%%\ngonbui.DisplayHTML("<p>1</p>")\ngonbui.Sync()', "mime": "text/html"}]
     code_history_pattern = "fmt*"
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "%%\nfmt.Println(1)"
