@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,6 +138,23 @@ func (db suite) files(t *testing.T) {
 	die(t, lab.Tracker, run.ID)
 	if err := lab.Work(ctx, true, func(Progress) {}); err != nil || status(t, lab, run.ID) != tracker.Finished {
 		t.Errorf("%s: %v", status(t, lab, run.ID), err)
+	}
+	// So has one that a sweep has left behind.
+	for _, left := range []error{context.Canceled, errors.New("broken")} {
+		config.Seed++
+		run, err := lab.Start(ctx, About{Experiment: "swept"}, pair, Trial{Config: config})
+		if err == nil {
+			err = run.Finish(ctx, left)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := q.Enqueue(ctx, "swept", lab.Engine.VGG, pair, List(config), 0); err != nil || n[0] != run.ID {
+			t.Fatal(n, err)
+		}
+		if err := lab.Work(ctx, true, func(Progress) {}); err != nil || status(t, lab, run.ID) != tracker.Finished {
+			t.Errorf("%s: %v", status(t, lab, run.ID), err)
+		}
 	}
 
 	// A picture that was changed after it was loaded is queued as it is now.

@@ -170,8 +170,12 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 		if err != nil {
 			return err
 		}
+		waiting, err := q.jobs.open(ctx, q.jobs.in(tx))
+		if err != nil {
+			return err
+		}
 		var open []job
-		var again []int64 // those that have ended, or were cancelled
+		again := map[int][]int64{} // runs that there were, and that may lack files, by the place of their initial generator
 		for _, one := range list {
 			info, ok := known[one.run.Tags["fit"]]
 			if !ok {
@@ -181,20 +185,27 @@ func (q *Queue) enqueueOnly(ctx context.Context, experiment string, list []entry
 			if info.Status == tracker.Finished {
 				continue
 			}
-			one.job.RunID = info.ID
-			open = append(open, one.job)
-			if !ok {
-				continue
+			if ok {
+				again[one.files[report.Init]] = append(again[one.files[report.Init]], info.ID)
 			}
-			again = append(again, info.ID)
-			for name, place := range one.files {
-				if err := files[place].AddTo(ctx, tx, info.ID, name); err != nil && !errors.Is(err, tracker.ErrTaken) { // it has begun by now
+			if waiting[info.ID] == "" {
+				one.job.RunID = info.ID
+				open = append(open, one.job)
+			}
+		}
+		for init, runs := range again {
+			if _, err := q.store.Requeue(ctx, tx, runs); err != nil {
+				return err
+			}
+			reads := map[string]int{report.Content: 0, report.Style: 1}
+			if init > 0 {
+				reads[report.Init] = init
+			}
+			for name, place := range reads {
+				if err := files[place].AddTo(ctx, tx, runs, name); err != nil {
 					return err
 				}
 			}
-		}
-		if _, err := q.store.Requeue(ctx, tx, again); err != nil {
-			return err
 		}
 		return q.jobs.insert(ctx, tx, open)
 	})
@@ -236,7 +247,9 @@ func (q *Queue) findLost(ctx context.Context) error {
 }
 
 // Open are the runs that wait for a worker or are at one, with their status.
-func (q *Queue) Open(ctx context.Context) (map[int64]tracker.Status, error) { return q.jobs.open(ctx) }
+func (q *Queue) Open(ctx context.Context) (map[int64]tracker.Status, error) {
+	return q.jobs.open(ctx, q.jobs.db)
+}
 
 // Unfit are the trials that wait and that workers have left to others, by run. Where a worker comes that can do one, it
 // is not of them any more.

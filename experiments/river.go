@@ -318,9 +318,9 @@ func (j jobs) states(ctx context.Context) (trials map[tracker.Status]int, err er
 }
 
 // open are the runs of open jobs, with their status.
-func (j jobs) open(ctx context.Context) (open map[int64]tracker.Status, err error) {
+func (j jobs) open(ctx context.Context, db querier) (open map[int64]tracker.Status, err error) {
 	open = map[int64]tracker.Status{}
-	err = byStatus(ctx, j.db, sqlOpen, func(id int64, status tracker.Status) { open[id] = status })
+	err = byStatus(ctx, db, sqlOpen, func(id int64, status tracker.Status) { open[id] = status })
 	return open, err
 }
 

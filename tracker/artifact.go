@@ -71,20 +71,23 @@ func (s *Store) Keep(ctx context.Context, contents []io.Reader, f func(t *sql.Tx
 	})
 }
 
-// AddTo makes the file an artifact of a run, within the transaction of [Store.Keep]. It replaces the run's artifact of
-// the same name. The run must be queued, running or lost; one that has ended, and one that does not exist, gets
-// [ErrTaken].
-func (f *File) AddTo(ctx context.Context, t *sql.Tx, run int64, name string) error {
-	w, s := f.of.store.within(ctx, t), f.of.store
-	if err := w.nextChange(); err != nil {
+// AddTo makes the file an artifact of runs, within the transaction of [Store.Keep]. Runs that have an artifact of this name
+// already keep it, and those that are over, or do not exist, get none.
+func (f *File) AddTo(ctx context.Context, t *sql.Tx, runs []int64, name string) error {
+	s := f.of.store
+	w := s.within(ctx, t)
+	err := w.nextChange()
+	if err == nil {
+		err = f.keep(w)
+	}
+	if err != nil {
 		return s.plain(err)
 	}
-	if n, err := w.exec(sqlTouchOpen, run); err != nil {
-		return s.plain(err)
-	} else if n == 0 {
-		return fmt.Errorf("run %d: %w", run, ErrTaken)
+	added, err := w.ofRuns(sqlAddArtifact, []any{clean(name), f.Digest, f.Size, micros(s.now())}, runs)
+	if err == nil {
+		_, err = w.ofRuns(sqlTouchAll, nil, added)
 	}
-	return s.plain(f.addTo(w, run, name, s.now()))
+	return s.plain(err)
 }
 
 // addTo inserts or replaces the row of an artifact.

@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,19 +16,13 @@ import (
 
 // queue makes two queued runs that share files, and are called by its number.
 func queue(ctx context.Context, s *Store, t *sql.Tx, files []*File) (ids []int64, err error) {
-	for range 2 {
-		id, err := s.Enqueue(ctx, t, NewRun{})
-		if err != nil {
-			return nil, err
+	ids, err = s.EnqueueAll(ctx, t, make([]NewRun, 2))
+	for i, file := range files {
+		if err == nil {
+			err = file.AddTo(ctx, t, ids, fmt.Sprint("file ", i))
 		}
-		for i, file := range files {
-			if err := file.AddTo(ctx, t, id, fmt.Sprint("file ", i)); err != nil {
-				return nil, err
-			}
-		}
-		ids = append(ids, id)
 	}
-	return ids, nil
+	return ids, err
 }
 
 // dir is the directory of artifacts.
@@ -98,28 +91,43 @@ func (db suite) keep(t *testing.T) {
 			}
 		}
 	}
-	give := func(id int64) error {
-		return s.Keep(ctx, []io.Reader{strings.NewReader("other")}, func(tx *sql.Tx, files []*File) error {
-			return files[0].AddTo(ctx, tx, id, "file 0")
-		})
+	// What they have they keep. A run that a worker is at may be given more until it is over.
+	give := func(name string, runs ...int64) {
+		t.Helper()
+		must(t, s.Keep(ctx, []io.Reader{strings.NewReader("other")}, func(tx *sql.Tx, files []*File) error {
+			return files[0].AddTo(ctx, tx, runs, name)
+		}))
 	}
-	// A worker takes one. It may be given others until it is over.
-	r, err := s.Take(ctx, ids[0])
-	must(t, err, give(r.ID), r.Finish(ctx, nil, "file 0"))
-	for _, id := range []int64{r.ID, 99} {
-		if err := give(id); !errors.Is(err, ErrTaken) {
-			t.Error(err)
-		}
-	}
-	must(t, give(ids[1])) // what it had there is nobody's now
+	give("file 0", ids...)
 	if digests, _ := kept(t, s); len(digests) != 2 {
 		t.Errorf("%q", digests)
 	}
-	if text, err := s.ReadArtifact(ctx, ids[1], "file 0"); err != nil || string(text) != "other" {
+	r, err := s.Take(ctx, ids[0])
+	must(t, err)
+	_, cursor, err = s.Watch(ctx, 0)
+	must(t, err)
+	give("more", append(ids, 99)...)
+	if changed, _, err := s.Watch(ctx, cursor); err != nil || len(changed) != 2 {
+		t.Errorf("%+v %v", changed, err)
+	}
+	must(t, r.Finish(ctx, nil, "file 0", "more"))
+	give("more", ids...)
+	for i, want := range []string{"file 1", "file 0, file 1, more"} {
+		artifacts, err := s.Artifacts(ctx, ids[i])
+		must(t, err)
+		var names []string
+		for _, a := range artifacts {
+			names = append(names, a.Name)
+		}
+		if got := strings.Join(names, ", "); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if text, err := s.ReadArtifact(ctx, ids[1], "more"); err != nil || string(text) != "other" {
 		t.Errorf("%q %v", text, err)
 	}
 	whole(t, s)
-	for i, want := range []Freed{{Runs: 1}, {Runs: 1, Files: 2}} { // the second run is still queued when it is deleted
+	for i, want := range []Freed{{Runs: 1}, {Runs: 1, Files: 3}} { // the second run is still queued when it is deleted
 		must(t, s.Delete(ctx, ids[i]))
 		if freed, err := s.GC(ctx); err != nil || freed.Runs != want.Runs || freed.Files != want.Files {
 			t.Errorf("%+v %v, want %+v", freed, err, want)

@@ -164,12 +164,9 @@ func ExampleStore_Keep() {
 			if err != nil {
 				return err
 			}
-			if err := files[0].AddTo(ctx, tx, id, "content"); err != nil {
-				return err
-			}
 			ids = append(ids, id)
 		}
-		return nil
+		return files[0].AddTo(ctx, tx, ids, "content")
 	})
 	must(err)
 

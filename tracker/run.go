@@ -94,30 +94,19 @@ func (s *Store) EnqueueAll(ctx context.Context, t *sql.Tx, runs []NewRun) ([]int
 }
 
 // Requeue queues those of the runs again that have failed, were stopped or are lost, within a transaction of [Store.DB],
-// and takes back that running ones were cancelled. It returns their ids. Runs of any other status stay as they are.
+// and takes back that running ones were cancelled. It returns their ids in ascending order. Runs of any other status stay as they are.
 func (s *Store) Requeue(ctx context.Context, t *sql.Tx, ids []int64) (queued []int64, err error) {
-	return s.changeAll(ctx, t, ids, "queued again", func(w tx, id int64) (int64, error) {
-		if n, err := w.exec(sqlUncancel, id); n > 0 || err != nil {
-			return n, err
-		}
-		return w.exec(sqlRequeue, id)
-	})
+	return s.changeAll(ctx, t, ids, nil, "queued again", sqlUncancel, sqlRequeue)
 }
 
 // Cancel stops those of the runs that are queued or lost, within a transaction of [Store.DB], and tells the writers of
-// running ones to stop: see [Run.Cancelled]. It returns their ids. Runs of any other status stay as they are.
+// running ones to stop: see [Run.Cancelled]. It returns their ids in ascending order. Runs of any other status stay as they are.
 func (s *Store) Cancel(ctx context.Context, t *sql.Tx, ids []int64) (cancelled []int64, err error) {
-	now := micros(s.now())
-	return s.changeAll(ctx, t, ids, "cancelled", func(w tx, id int64) (int64, error) {
-		if n, err := w.exec(sqlCancelRunning, id, now); n > 0 || err != nil {
-			return n, err
-		}
-		return w.exec(sqlCancelQueued, id, now)
-	})
+	return s.changeAll(ctx, t, ids, []any{micros(s.now())}, "cancelled", sqlCancelRunning, sqlCancelQueued)
 }
 
-// changeAll calls f for every run, and notes what has happened to those of which it says that they have changed.
-func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what string, f func(w tx, id int64) (int64, error)) (changed []int64, err error) {
+// changeAll executes the statements, whose parameters are args and then ids, and notes what has happened to the runs that they return.
+func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, args []any, what string, statements ...string) (changed []int64, err error) {
 	if err := s.ReadOnly(); err != nil {
 		return nil, err
 	}
@@ -125,17 +114,19 @@ func (s *Store) changeAll(ctx context.Context, t *sql.Tx, ids []int64, what stri
 	if err := w.nextChange(); err != nil {
 		return nil, s.plain(err)
 	}
-	for _, id := range ids {
-		n, err := f(w, id)
-		if err == nil && n > 0 {
-			changed = append(changed, id)
-			err = w.all([]any{id, micros(s.now()), what}, sqlAddNote)
-		}
+	for _, statement := range statements {
+		more, err := w.ofRuns(statement, args, ids)
 		if err != nil {
 			return nil, s.plain(err)
 		}
+		changed = append(changed, more...)
 	}
-	return changed, nil
+	slices.Sort(changed)
+	var notes [][]any
+	for _, id := range changed {
+		notes = append(notes, []any{id, micros(s.now()), what})
+	}
+	return changed, s.plain(w.insert(sqlAddNotes, notes))
 }
 
 // Cancelled says whether this process was told to stop the run. It then ends it with [ErrGivenBack]: the run is stopped,

@@ -209,7 +209,7 @@ func (db suite) cancelQueued(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		tx, err := s.DB().BeginTx(ctx, nil)
 		must(t, err)
-		if cancelled, err := s.Cancel(ctx, tx, all); err != nil || !slices.Equal(cancelled, []int64{lost.ID, running.ID, queued}) {
+		if cancelled, err := s.Cancel(ctx, tx, all); err != nil || !slices.Equal(cancelled, []int64{queued, lost.ID, running.ID}) {
 			t.Errorf("%v %v", cancelled, err)
 		}
 		if commit {

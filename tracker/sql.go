@@ -18,7 +18,7 @@ const (
 	sqlNextChange = `UPDATE change SET n = n + 1`
 	sqlChange     = `SELECT n FROM change`
 	sqlTouch      = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1`
-	sqlTouchOpen  = `UPDATE run SET changed = (SELECT n FROM change) WHERE id = $1 AND status IN ('queued', 'running', 'lost')`
+	sqlTouchAll   = `UPDATE run SET changed = (SELECT n FROM change) WHERE id IN (%s) RETURNING id`
 	// A writer whose run was called lost, but not taken, goes on.
 	sqlFence = `UPDATE run SET changed = (SELECT n FROM change), status = 'running', ended = NULL
 		WHERE id = $1 AND token = $2 AND status IN ('running', 'lost')`
@@ -31,12 +31,13 @@ const (
 	sqlEnvironment     = `SELECT e.json FROM run r JOIN environment e ON e.id = r.environment WHERE r.id = $1`
 	sqlTake            = `UPDATE run SET status = 'running', changed = (SELECT n FROM change), started = COALESCE(started, $2), ended = NULL, error = '', cancelled = NULL,
 		beat = $2, host = $3, pid = $4, process_start = $5, token = $6 WHERE id = $1`
-	sqlUncancel = `UPDATE run SET cancelled = NULL, changed = (SELECT n FROM change) WHERE id = $1 AND status = 'running' AND cancelled IS NOT NULL`
+	// Of several runs; %s is a list of parameters.
+	sqlUncancel = `UPDATE run SET cancelled = NULL, changed = (SELECT n FROM change) WHERE id IN (%s) AND status = 'running' AND cancelled IS NOT NULL RETURNING id`
 	sqlRequeue  = `UPDATE run SET status = 'queued', changed = (SELECT n FROM change), ended = NULL, error = ''
-		WHERE id = $1 AND status IN ('failed', 'stopped', 'lost')`
-	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $2), error = ''
-		WHERE id = $1 AND status IN ('queued', 'lost')`
-	sqlCancelRunning = `UPDATE run SET cancelled = $2, changed = (SELECT n FROM change) WHERE id = $1 AND status = 'running' AND cancelled IS NULL`
+		WHERE id IN (%s) AND status IN ('failed', 'stopped', 'lost') RETURNING id`
+	sqlCancelQueued = `UPDATE run SET status = 'stopped', changed = (SELECT n FROM change), ended = COALESCE(ended, $1), error = ''
+		WHERE id IN (%s) AND status IN ('queued', 'lost') RETURNING id`
+	sqlCancelRunning = `UPDATE run SET cancelled = $1, changed = (SELECT n FROM change) WHERE id IN (%s) AND status = 'running' AND cancelled IS NULL RETURNING id`
 	sqlCancelled     = `SELECT count(*) FROM run WHERE id = $1 AND token = $2 AND cancelled IS NOT NULL`
 	sqlFinish        = `UPDATE run SET status = $2, ended = $3, error = $4, cancelled = NULL WHERE id = $1`
 	// A run that was cancelled is not for the next one.
@@ -67,6 +68,7 @@ const (
 	sqlSetTags      = `INSERT INTO tag (run, key, value) VALUES %s ON CONFLICT (run, key) DO UPDATE SET value = excluded.value`
 	sqlRemoveTag    = `DELETE FROM tag WHERE run = $1 AND key = $2`
 	sqlAddNote      = `INSERT INTO note (run, time, text) VALUES ($1, $2, $3)`
+	sqlAddNotes     = `INSERT INTO note (run, time, text) VALUES %s`
 	sqlAddNoteTo    = `INSERT INTO note (run, time, text) SELECT id, $2, $3 FROM run WHERE id = $1` // which may not be there
 	sqlAddChoice    = `INSERT INTO choice (time, first, second, third, fourth, best) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (first, second, time) DO NOTHING`
 	sqlRemoveChoice = `DELETE FROM choice WHERE first = $1 AND second = $2 AND time = $3`
@@ -106,6 +108,9 @@ const (
 
 	sqlAddArtifacts = `INSERT INTO artifact (run, name, digest, size, time) VALUES %s
 		ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, time = excluded.time`
+	// Of those of several runs that are open and have none of this name; %s is a list of parameters.
+	sqlAddArtifact = `INSERT INTO artifact (run, name, digest, size, time) SELECT id, $1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM run
+		WHERE id IN (%s) AND status IN ('queued', 'running', 'lost') ON CONFLICT (run, name) DO NOTHING RETURNING run`
 	sqlArtifacts      = `SELECT name, digest, size, time FROM artifact WHERE run = $1 ORDER BY name`
 	sqlAllArtifacts   = `SELECT run, name, digest, size FROM artifact ORDER BY run, name`
 	sqlArtifactDigest = `SELECT digest FROM artifact WHERE run = $1 AND name = $2`

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -95,6 +97,26 @@ func (t tx) insert(format string, rows [][]any) error {
 		}
 	}
 	return nil
+}
+
+// ofRuns executes a statement whose parameters are args and then a list of runs, and returns the runs that it returns.
+func (t tx) ofRuns(statement string, args []any, runs []int64) (returned []int64, err error) {
+	for chunk := range slices.Chunk(runs, maxRows) {
+		values := slices.Clone(args)
+		for _, id := range chunk {
+			values = append(values, id)
+		}
+		err := each(t.ctx, t, fmt.Sprintf(statement, list(len(args)+1, len(chunk))), values, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			returned = append(returned, id)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return returned, nil
 }
 
 // value reads a row into dest.
