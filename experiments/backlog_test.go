@@ -240,7 +240,7 @@ func TestCutOffAndTaken(t *testing.T) {
 	f.to(15)
 	other := openStore(t, url)
 	die(t, other, f.run.ID)
-	taken, err := other.Take(t.Context(), f.run.ID)
+	taken, err := other.Take(t.Context(), f.run.ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

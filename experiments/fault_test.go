@@ -83,11 +83,11 @@ func TestTrouble(t *testing.T) {
 func TestCancelMany(t *testing.T) {
 	q, ids := onSQLite.queue(t, 300)
 	ctx := t.Context()
-	atWork, err := q.store.Take(ctx, ids[0])
+	atWork, err := q.store.Take(ctx, ids[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := q.store.Take(ctx, ids[1])
+	dead, err := q.store.Take(ctx, ids[1], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestCancelMany(t *testing.T) {
 func TestMendWritesNothing(t *testing.T) {
 	q, ids := onSQLite.queue(t, 20)
 	for _, id := range ids[:10] {
-		if _, err := q.store.Take(t.Context(), id); err != nil {
+		if _, err := q.store.Take(t.Context(), id, nil); err != nil {
 			t.Fatal(err)
 		}
 		die(t, q.store, id)
@@ -170,7 +170,7 @@ func TestFollowWithoutFile(t *testing.T) {
 	}
 	finish := func(id int64) {
 		t.Helper()
-		run, err := q.store.Take(ctx, id)
+		run, err := q.store.Take(ctx, id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,13 +44,13 @@ func (db suite) waits(t *testing.T) {
 	must(q.Resume(t.Context()))
 	leave, err := q.store.Attend(t.Context())
 	must(err)
-	run, err := q.store.Take(t.Context(), ids[0])
+	run, err := q.store.Take(t.Context(), ids[0], nil)
 	must(err)
 	expect(fmt.Sprintf("waiting for run %d", ids[0]))
 	must(run.Finish(t.Context(), nil))
 	leave()
 	expect("no worker: start hrlab worker")
-	_, err = q.store.Take(t.Context(), ids[1])
+	_, err = q.store.Take(t.Context(), ids[1], nil)
 	must(err)
 	_, err = q.store.DB().ExecContext(t.Context(), "UPDATE run SET pid = 999999999")
 	must(err)
@@ -67,7 +67,7 @@ func (db suite) followRetried(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	finish := func(id int64) {
-		run, err := q.store.Take(t.Context(), id)
+		run, err := q.store.Take(t.Context(), id, nil)
 		if err == nil {
 			err = run.Finish(t.Context(), nil)
 		}

@@ -80,11 +80,11 @@ func (l Lab) Resume(ctx context.Context, id int64, config hrstyle.Config) (*trac
 	if err != nil {
 		return nil, err
 	}
-	run, err := l.Tracker.Resume(ctx, id)
+	run, err := l.Tracker.Resume(ctx, id, l.environment())
 	if err != nil {
 		return nil, err
 	}
-	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit), run.SetEnvironment(ctx, l.environment()))
+	return run, errors.Join(run.SetParams(ctx, config), run.Tag(ctx, "fit", fit))
 }
 
 // SameInputs says whether the pair and this lab's VGG19 are those of a run: the error names the first that is not.

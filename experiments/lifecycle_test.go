@@ -91,7 +91,7 @@ func (w *walker) mend() {
 // lost is a trial whose process is gone, as what that process has of its run.
 func (w *walker) lost() *tracker.Run {
 	w.enqueue(quick())
-	run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
+	run, err := w.lab.Tracker.Take(w.t.Context(), w.id, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ var runWalks = map[string]func(w *walker){
 	},
 	"running --> running: queue retry, or the same sweep --queue, after a queue cancel": func(w *walker) {
 		w.enqueue(quick())
-		run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
+		run, err := w.lab.Tracker.Take(w.t.Context(), w.id, nil)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ var runWalks = map[string]func(w *walker){
 	},
 	"running --> lost: its process is gone": func(w *walker) {
 		w.enqueue(quick())
-		if _, err := w.lab.Tracker.Take(w.t.Context(), w.id); err != nil {
+		if _, err := w.lab.Tracker.Take(w.t.Context(), w.id, nil); err != nil {
 			w.t.Fatal(err)
 		}
 		w.seen()
@@ -251,7 +251,7 @@ var jobWalks = map[string]func(w *walker){
 	"open --> closed: queue cancel": func(w *walker) { w.enqueue(quick()); w.seen(); w.cancel(); w.seen() },
 	"open --> closed: a worker finds that the run has ended": func(w *walker) {
 		w.enqueue(quick())
-		run, err := w.lab.Tracker.Take(w.t.Context(), w.id)
+		run, err := w.lab.Tracker.Take(w.t.Context(), w.id, nil)
 		if err == nil {
 			err = run.Finish(w.t.Context(), nil) // and its worker dies
 		}

@@ -42,7 +42,7 @@ func TestRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := writer.store.Take(t.Context(), ids[0])
+	run, err := writer.store.Take(t.Context(), ids[0], nil)
 	if err == nil {
 		err = run.Finish(t.Context(), nil)
 	}

@@ -355,7 +355,7 @@ func (q *Queue) mend(ctx context.Context) (mended map[int64]tracker.Status, err 
 			continue
 		}
 		mended[id] = tracker.Failed
-		run, err := q.store.Take(ctx, id)
+		run, err := q.store.Take(ctx, id, nil)
 		if err == nil {
 			err = run.Finish(ctx, broken)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -125,17 +126,17 @@ const (
 	sqlCloseOver = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE ` + sqlIsOver +
 		` AND CAST(args ->> 'run' AS BIGINT) IN (SELECT id FROM run WHERE status <> 'finished')`
 	sqlCloseRest = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE ` + sqlIsOver
-	// An open job, if its run has ended in one of two ways.
-	sqlCloseFinished = `UPDATE river_job SET finalized_at = $1, state = 'completed' WHERE id = $2 AND finalized_at IS NULL
+	// Open jobs, if their run has ended in one of two ways.
+	sqlCloseFinished = `UPDATE river_job SET finalized_at = $2, state = 'completed' WHERE id IN ({ids $1}) AND finalized_at IS NULL
 		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status = 'finished')`
-	sqlCloseEnded = `UPDATE river_job SET finalized_at = $1, state = 'cancelled' WHERE id = $2 AND finalized_at IS NULL
+	sqlCloseEnded = `UPDATE river_job SET finalized_at = $2, state = 'cancelled' WHERE id IN ({ids $1}) AND finalized_at IS NULL
 		AND EXISTS (SELECT 1 FROM run WHERE id = CAST(args ->> 'run' AS BIGINT) AND status IN ('failed', 'stopped'))`
 	// Jobs that nobody asks for any more.
 	sqlForget = `DELETE FROM river_job WHERE kind = 'trial' AND (state = 'completed' AND finalized_at < $1
 		OR finalized_at IS NOT NULL AND CAST(args ->> 'run' AS BIGINT) NOT IN (SELECT id FROM run))`
 
 	sqlGone    = `SELECT id FROM ({ids $1}) AS list WHERE id NOT IN (SELECT id FROM run)`
-	sqlWaits   = `SELECT count(*) FROM run WHERE id = $1 AND deleted IS NULL AND status IN ('queued', 'lost')`
+	sqlWaits   = `SELECT status FROM run WHERE id = $1 AND deleted IS NULL AND status IN ('queued', 'lost')`
 	sqlRunning = `SELECT count(*) FROM run WHERE status = 'running' AND id IN ({ids $1})`
 )
 
@@ -382,10 +383,13 @@ func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) 
 	return trials, err
 }
 
-// waits says whether a run still waits for a worker.
-func (j jobs) waits(ctx context.Context, run int64) (bool, error) {
-	n, err := j.count(ctx, sqlWaits, run)
-	return n > 0, err
+// waits is the status of a run that still waits for a worker, and empty for another.
+func (j jobs) waits(ctx context.Context, run int64) (status tracker.Status, err error) {
+	err = j.db.QueryRowContext(ctx, sqlWaits, run).Scan(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return status, err
 }
 
 // Unfit is a trial that waits and that a worker has left to others.
@@ -441,10 +445,10 @@ func (j jobs) stray(ctx context.Context) (closed, cancelled, bare []int64, err e
 	return closed, cancelled, bare, err
 }
 
-// close closes a job if its run has ended.
-func (j jobs) close(ctx context.Context, id int64) error {
+// close closes those jobs whose run has ended.
+func (j jobs) close(ctx context.Context, ids []int64) error {
 	for _, statement := range []string{sqlCloseFinished, sqlCloseEnded} {
-		if _, err := j.db.ExecContext(ctx, statement, j.stamp(time.Now()), id); err != nil {
+		if _, err := j.db.ExecContext(ctx, statement, list(ids), j.stamp(time.Now())); err != nil {
 			return err
 		}
 	}

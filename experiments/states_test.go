@@ -77,7 +77,7 @@ func (db suite) states(t *testing.T) {
 		"mend":   func(tracker.Info) error { _, err := q.mend(ctx); return err },
 		"kill":   func(tracker.Info) error { die(t, q.store, id); return q.findLost(ctx) },
 		"leave": func(info tracker.Info) error { // a worker takes it, and is told to stop
-			run, err := q.store.Take(ctx, id)
+			run, err := q.store.Take(ctx, id, nil)
 			if errors.Is(err, tracker.ErrTaken) {
 				return nil
 			}
@@ -86,7 +86,7 @@ func (db suite) states(t *testing.T) {
 	}
 	other, err := tracker.Open(ctx, q.store.URL()) // a writer of this process that beats no more
 	if err == nil {
-		_, err = other.Take(ctx, id)
+		_, err = other.Take(ctx, id, nil)
 	}
 	if err := errors.Join(err, other.Close()); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func (db suite) states(t *testing.T) {
 func (db suite) queuedWhileStopping(t *testing.T) {
 	q, ids := db.queue(t, 1)
 	ctx := t.Context()
-	run, err := q.store.Take(ctx, ids[0])
+	run, err := q.store.Take(ctx, ids[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func (db suite) followDeleted(t *testing.T) {
 	free(ids[1])
 	finish := func(id int64) {
 		t.Helper()
-		run, err := q.store.Take(ctx, id)
+		run, err := q.store.Take(ctx, id, nil)
 		if err == nil {
 			err = run.Finish(ctx, nil)
 		}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strconv"
 
 	"hrlab/hrstyle"
 	"hrlab/report"
@@ -134,7 +135,7 @@ func (l Lab) beginOnly(ctx context.Context, n tracker.NewRun, pair hrstyle.Pair,
 		run, err := l.Tracker.Start(ctx, n)
 		return run, nil, err
 	}
-	run, start, err := l.goOn(ctx, earlier[0])
+	run, start, err := l.goOn(ctx, earlier[0].ID, earlier[0].Status)
 	if errors.Is(err, tracker.ErrTaken) { // a worker was quicker
 		p.Run, p.Skipped = earlier[0].ID, runningElsewhere
 		return nil, nil, nil
@@ -149,19 +150,16 @@ type from struct {
 }
 
 // goOn takes a run that is not finished, and its checkpoint if it has one.
-func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, error) {
+func (l Lab) goOn(ctx context.Context, id int64, status tracker.Status) (*tracker.Run, *from, error) {
 	take := l.Tracker.Resume
-	if info.Status == tracker.Queued || info.Status == tracker.Lost { // which another may bring to its end meanwhile
+	if status == tracker.Queued || status == tracker.Lost { // which another may bring to its end meanwhile
 		take = l.Tracker.Take
 	}
-	run, err := take(ctx, info.ID)
-	if err == nil {
-		err = run.SetEnvironment(ctx, l.environment())
-	}
+	run, err := take(ctx, id, l.environment())
 	if err != nil {
-		return run, nil, err
+		return nil, nil, err
 	}
-	file, err := l.Tracker.OpenArtifact(ctx, info.ID, report.Checkpoint)
+	file, err := l.Tracker.OpenArtifact(ctx, id, report.Checkpoint)
 	if errors.Is(err, tracker.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return run, nil, nil
 	}
@@ -173,7 +171,8 @@ func (l Lab) goOn(ctx context.Context, info tracker.Info) (*tracker.Run, *from, 
 	if err != nil {
 		return run, nil, nil // it is damaged: the fit begins anew, and its result is the same
 	}
-	return run, &from{start, info.Metrics["total"]}, nil
+	info, err := l.Tracker.Run(ctx, strconv.FormatInt(id, 10))
+	return run, &from{start, info.Metrics["total"]}, err
 }
 
 // patient ends a fit when its total loss has not fallen for n steps. least has the smallest total loss so far, and its step.

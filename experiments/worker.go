@@ -170,6 +170,12 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 		}
 		return false, left > 0 || len(open) == 0, err
 	}
+	var taken []int64 // jobs, which are closed together: short trials would spend their time on it
+	defer func() {
+		if len(taken) > 0 {
+			err = errors.Join(err, w.queue.jobs.close(context.WithoutCancel(ctx), taken))
+		}
+	}()
 	asked := time.Now()
 	sweeps, err := w.queue.jobs.sweeps(ctx)
 	if err != nil {
@@ -188,12 +194,12 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 			full := len(list) == page
 			w.near(list)
 			for _, t := range list {
-				if found { // the list is no longer new
-					if waits, err := w.queue.jobs.waits(ctx, t.run); err != nil {
-						return found, false, err
-					} else if !waits {
-						continue
-					}
+				status, err := w.queue.jobs.waits(ctx, t.run)
+				if err != nil {
+					return found, false, err
+				}
+				if status == "" { // another worker has it
+					continue
 				}
 				why, failure, err := w.fits(ctx, t)
 				if err != nil {
@@ -203,11 +209,14 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 					why, failure = nil, t.broken
 				}
 				if why == nil {
-					taken, err := w.do(ctx, t, failure)
-					if taken || err != nil {
+					took, err := w.do(ctx, t, status, failure)
+					if took || err != nil {
 						w.took(s.id, t)
 					}
-					if found = found || taken; err != nil || taken && !w.goesOn(ctx, asked, len(sweeps)) {
+					if took {
+						taken = append(taken, t.id)
+					}
+					if found = found || took; err != nil || took && !w.goesOn(ctx, asked, len(sweeps)) {
 						return found, false, err
 					}
 					continue
@@ -342,8 +351,10 @@ func (w *worker) fits(ctx context.Context, t waiting) (why, failure, err error) 
 	}
 	delete(w.misfits, need)
 	memory := false
-	if _, err := w.lab.Tracker.Artifacts(ctx, t.run); err != nil { // what goes wrong from here on is about files
-		return nil, nil, err
+	if w.digests != pairDigests(j) || j.Inputs["init"] != "" {
+		if _, err := w.lab.Tracker.Artifacts(ctx, t.run); err != nil { // what goes wrong from here on is about files
+			return nil, nil, err
+		}
 	}
 	if why, failure = w.load(ctx, t); why == nil && failure == nil {
 		why = w.lab.Engine.Fits(w.pair, j.Config)
@@ -364,10 +375,12 @@ func (t waiting) need() string {
 	return strings.Join([]string{j.Content, j.Inputs["content"], j.Style, j.Inputs["style"], j.Init, j.Inputs["init"], fmt.Sprint(j.Config.Size, j.Config.StyleSize, j.Config.Square)}, "\x00")
 }
 
+func pairDigests(j job) [2]string { return [2]string{j.Inputs["content"], j.Inputs["style"]} }
+
 // load is fits for the files that a trial reads.
 func (w *worker) load(ctx context.Context, t waiting) (why, failure error) {
 	inputs := t.job.Inputs
-	if wanted := [2]string{inputs["content"], inputs["style"]}; w.digests != wanted {
+	if wanted := pairDigests(t.job); w.digests != wanted {
 		pair, err := LoadPair(ctx, w.lab.Tracker, t.run)
 		if errors.Is(err, tracker.ErrNotFound) && t.job.Content != "" {
 			pair, err = hrstyle.LoadPair(t.job.Content, t.job.Style)
@@ -408,8 +421,8 @@ func (t waiting) unread(err error) error {
 // another version of the decoder, or a file of a job that an earlier version made.
 var errChanged = errors.New("not what it was when the trial was queued: queue it again")
 
-// do takes a trial and brings it to its end. taken is false where another worker was quicker. failure, if not nil, is why the
-// trial fails without a fit. The error is one of the database: the trial is as it was then.
+// do takes a trial that waits with this status, and brings it to its end. taken is false where another worker was quicker. failure,
+// if not nil, is why the trial fails without a fit. The error is one of the database: the trial is as it was then.
 //
 // What becomes of a trial that was taken is decided here, by the error that it ended with:
 //
@@ -420,21 +433,14 @@ var errChanged = errors.New("not what it was when the trial was queued: queue it
 //	three workers were lost   the run has failed, the job is closed: most likely the trial ends them; Retry asks for more
 //	before the fit began      the run is queued, the job open: it says nothing about the trial
 //	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
-func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, err error) {
+func (w *worker) do(ctx context.Context, t waiting, status tracker.Status, failure error) (taken bool, err error) {
 	always := context.WithoutCancel(ctx)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
-	info, err := w.lab.Tracker.Run(always, strconv.FormatInt(t.run, 10))
-	if errors.Is(err, tracker.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil || over(info) || info.Status == tracker.Running {
-		return false, err
-	}
-	run, start, err := w.lab.goOn(always, info)
+	run, start, err := w.lab.goOn(always, t.run, status)
 	switch {
-	case errors.Is(err, tracker.ErrTaken):
+	case errors.Is(err, tracker.ErrTaken), errors.Is(err, tracker.ErrNotFound) && run == nil:
 		return false, nil
 	case err != nil && run != nil:
 		return false, errors.Join(err, w.end(ctx, run, errGivenBack))
@@ -442,7 +448,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 		return false, err
 	}
 	p := Progress{Run: t.run, Config: t.job.Config}
-	if info.Status == tracker.Lost {
+	if status == tracker.Lost {
 		step := 0
 		if start != nil {
 			step = start.Step
@@ -470,7 +476,7 @@ func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, 
 	if w.ended++; failure != nil && !errors.Is(failure, context.Canceled) && !errors.Is(failure, tracker.ErrTaken) {
 		w.failed++
 	}
-	return true, errors.Join(err, w.queue.jobs.close(always, t.id))
+	return true, err
 }
 
 // fit fits a trial that was taken, until ctx is done or the trial is cancelled. A panic fails the trial alone.

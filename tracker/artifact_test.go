@@ -102,7 +102,7 @@ func (db suite) keep(t *testing.T) {
 	if digests, _ := kept(t, s); len(digests) != 2 {
 		t.Errorf("%q", digests)
 	}
-	r, err := s.Take(ctx, ids[0])
+	r, err := s.Take(ctx, ids[0], nil)
 	must(t, err)
 	_, cursor, err = s.Watch(ctx, 0)
 	must(t, err)

@@ -91,7 +91,7 @@ func (db suite) clockSet(t *testing.T) {
 			if i := info(t, s, id); i.Status != Running {
 				t.Errorf("%v ahead: %s", ahead, i.Status)
 			}
-			if _, err := s.Resume(t.Context(), id); !errors.Is(err, ErrTaken) {
+			if _, err := s.Resume(t.Context(), id, nil); !errors.Is(err, ErrTaken) {
 				t.Errorf("%v ahead: %v", ahead, err)
 			}
 		}
@@ -140,7 +140,7 @@ func (db suite) wrongClockElsewhere(t *testing.T) {
 				if i := info(t, other, run); i.Status != Running {
 					t.Errorf("%v ahead, then behind: %s", ahead, i.Status)
 				}
-				if _, err := other.Resume(t.Context(), run); !errors.Is(err, ErrTaken) {
+				if _, err := other.Resume(t.Context(), run, nil); !errors.Is(err, ErrTaken) {
 					t.Errorf("%v ahead: %v", ahead, err)
 				}
 			}
@@ -175,7 +175,7 @@ func (db suite) wrongClockElsewhere(t *testing.T) {
 					t.Errorf("looked on %d times, want %d", look.slept, want)
 				}
 			}
-			next, err := s.Resume(t.Context(), run)
+			next, err := s.Resume(t.Context(), run, nil)
 			must(t, err, next.Finish(t.Context(), nil))
 		})
 	}

@@ -76,34 +76,31 @@ func environmentText(env map[string]string) string {
 func (t tx) addEnvironment(text string) (digest string, err error) {
 	sum := sha256.Sum256([]byte(text))
 	digest = hex.EncodeToString(sum[:])
-	_, err = t.exec(sqlAddEnvironment, digest, clean(text))
-	return digest, err
+	return digest, t.later(sqlAddEnvironment, digest, clean(text))
 }
 
-// SetEnvironment replaces the run's environment by that of this process, with more added as in [NewRun.Environment]:
-// for a run that another process queued or began. The run's inputs and its command stay.
-func (r *Run) SetEnvironment(ctx context.Context, more map[string]string) error {
-	env, err := r.store.Environment(ctx, r.ID)
+// moveEnvironment replaces a run's environment by env. The run's inputs stay.
+func (t tx) moveEnvironment(run int64, env map[string]string) error {
+	was, err := environmentOf(t.ctx, t, run)
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(env, func(name, _ string) bool { return !strings.HasPrefix(name, "input.") })
-	maps.Copy(env, r.store.environment())
-	maps.Copy(env, more)
-	return r.write(ctx, func(t tx) error {
-		digest, err := t.addEnvironment(environmentText(env))
-		if err == nil {
-			_, err = t.exec(sqlMoveEnvironment, r.ID, digest)
-		}
-		return err
-	})
+	maps.DeleteFunc(was, func(name, _ string) bool { return !strings.HasPrefix(name, "input.") })
+	maps.Copy(was, env)
+	digest, err := t.addEnvironment(environmentText(was))
+	return errors.Join(err, t.later(sqlMoveEnvironment, run, digest))
 }
 
 // Environment says where and with what a run was made: host, platform, cores, working directory, versions of Go and of
 // all modules, the git commit, and what [NewRun] has added; the digest of an input has the name "input.NAME".
 func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, error) {
+	env, err := environmentOf(ctx, s.db.reads(), run)
+	return env, s.plain(err)
+}
+
+func environmentOf(ctx context.Context, q querier, run int64) (map[string]string, error) {
 	var text string
-	err := value(ctx, s.db.reads(), []any{&text}, sqlEnvironment, run)
+	err := value(ctx, q, []any{&text}, sqlEnvironment, run)
 	if errors.Is(err, sql.ErrNoRows) {
 		return map[string]string{}, nil
 	}
@@ -114,5 +111,5 @@ func (s *Store) Environment(ctx context.Context, run int64) (map[string]string, 
 	if env == nil { // null, of a run that was imported without
 		env = map[string]string{}
 	}
-	return env, s.plain(err)
+	return env, err
 }

@@ -170,7 +170,7 @@ func ExampleStore_Keep() {
 	})
 	must(err)
 
-	run, err := store.Take(ctx, ids[0])
+	run, err := store.Take(ctx, ids[0], nil)
 	must(err)
 	content, err := store.ReadArtifact(ctx, run.ID, "content")
 	must(err, run.Finish(ctx, nil))
@@ -191,7 +191,7 @@ func ExampleStore_Resume() {
 	must(err)
 	fmt.Println(info.Status, info.Metrics["loss"].Last)
 
-	run, err = store.Resume(ctx, info.ID)
+	run, err = store.Resume(ctx, info.ID, nil)
 	must(err, run.SetParams(ctx, map[string]any{"steps": 20}), run.Tag(ctx, "resumed", "yes"))
 	must(run.Log(ctx, 10, map[string]float64{"loss": 4}), run.Log(ctx, 20, map[string]float64{"loss": 3}), run.Finish(ctx, nil))
 	info, err = store.Run(ctx, "1")

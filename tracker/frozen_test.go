@@ -229,7 +229,7 @@ func childRead(path string) error {
 	id := runs[0].ID
 	for what, write := range map[string]func() error{
 		"start":  func() error { _, err := s.Start(ctx, NewRun{}); return err },
-		"resume": func() error { _, err := s.Resume(ctx, id); return err },
+		"resume": func() error { _, err := s.Resume(ctx, id, nil); return err },
 		"tag":    func() error { return s.Tag(ctx, id, "k", "v") },
 		"note":   func() error { return s.Note(ctx, id, "n") },
 		"delete": func() error { return s.Delete(ctx, id) },

@@ -35,7 +35,7 @@ func (db suite) oddMetricNames(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	r := start(t, s, NewRun{})
 	must(t, r.LogBatch(ctx, []Point{{"a\xff", 1, 5}, {"a\x00", 2, 7}, {"a\uFFFD", 3, 6}}), r.Finish(ctx, nil))
-	r, err := s.Resume(ctx, r.ID)
+	r, err := s.Resume(ctx, r.ID, nil)
 	must(t, err, r.Log(ctx, 4, map[string]float64{"a\xfe": 4}))
 	if m := info(t, s, r.ID).Metrics["a\uFFFD"]; m != (Metric{4, 4, 7, 4, 4, 2}) {
 		t.Errorf("%+v", m)

@@ -264,7 +264,7 @@ func TestKill(t *testing.T) {
 				t.Errorf("round %d: %v", round, f)
 			}
 		}
-		r, err := s.Resume(t.Context(), id)
+		r, err := s.Resume(t.Context(), id, nil)
 		must(t, err)
 		must(t, r.Log(t.Context(), 1_000_000, map[string]float64{"m": 1}), r.Finish(t.Context(), nil), s.Close())
 	}

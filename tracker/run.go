@@ -138,24 +138,42 @@ func (r *Run) Cancelled(ctx context.Context) (bool, error) {
 }
 
 // Take begins a queued run, or goes on with a lost one. If several processes try, one gets the run and the others
-// [ErrTaken].
-func (s *Store) Take(ctx context.Context, id int64) (*Run, error) {
-	return s.resume(ctx, id, Queued, Lost)
+// [ErrTaken]. The run's environment becomes that of this process, with what more adds as in [NewRun.Environment]; it stays where
+// more is nil. The run's inputs and its command stay.
+func (s *Store) Take(ctx context.Context, id int64, more map[string]string) (*Run, error) {
+	return s.resume(ctx, id, more, Queued, Lost)
 }
 
 // Resume goes on with a run that has ended or is lost. What was recorded stays; values that are logged again for a step
-// replace those that it had.
-func (s *Store) Resume(ctx context.Context, id int64) (*Run, error) {
-	return s.resume(ctx, id, Lost, Stopped, Failed, Finished)
+// replace those that it had. more is that of [Store.Take].
+func (s *Store) Resume(ctx context.Context, id int64, more map[string]string) (*Run, error) {
+	return s.resume(ctx, id, more, Lost, Stopped, Failed, Finished)
 }
 
-func (s *Store) resume(ctx context.Context, id int64, from ...Status) (*Run, error) {
-	if err := s.findLost(ctx, true); err != nil {
-		return nil, err
+func (s *Store) resume(ctx context.Context, id int64, more map[string]string, from ...Status) (*Run, error) {
+	var env map[string]string
+	if more != nil {
+		env = maps.Clone(s.environment())
+		maps.Copy(env, more)
 	}
-	return s.beating(s.start(ctx, func(t tx) (int64, error) {
-		return id, t.all([]any{id, micros(s.now()), "taken by " + s.self.String()}, sqlAddNoteTo)
-	}, from...))
+	take := func() (*Run, error) {
+		return s.start(ctx, func(t tx) (int64, error) {
+			if env != nil {
+				if err := t.moveEnvironment(id, env); err != nil {
+					return 0, err
+				}
+			}
+			return id, t.all([]any{id, micros(s.now()), "taken by " + s.self.String()}, sqlAddNoteTo)
+		}, from...)
+	}
+	r, err := take()
+	if errors.Is(err, ErrTaken) { // its process may be gone
+		if err := s.findLost(ctx, true); err != nil {
+			return nil, err
+		}
+		r, err = take()
+	}
+	return s.beating(r, err)
 }
 
 // newRun is a run that this process is going to take.

@@ -152,7 +152,7 @@ func (db suite) queueAndFence(t *testing.T) {
 	runs := make(chan *Run, 8)
 	for i := range 8 {
 		go func() {
-			r, err := []*Store{s, second}[i%2].Take(ctx, id)
+			r, err := []*Store{s, second}[i%2].Take(ctx, id, nil)
 			if err == nil {
 				runs <- r
 			}
@@ -178,7 +178,7 @@ func (db suite) queueAndFence(t *testing.T) {
 	if i := info(t, s, id); i.Status != Lost {
 		t.Fatalf("%s", i.Status)
 	}
-	next, err := s.Resume(ctx, id)
+	next, err := s.Resume(ctx, id, nil)
 	must(t, err, next.Log(ctx, 1, map[string]float64{"m": 2}))
 	for what, err := range map[string]error{
 		"log": old.Log(ctx, 1, map[string]float64{"m": 1}), "picture": old.LogPicture(ctx, 1, "p", grey(1)), "tag": old.Tag(ctx, "a", "b"),
@@ -290,14 +290,14 @@ func (db suite) history(t *testing.T) {
 		t.Helper()
 		must(t, s.Keep(ctx, nil, func(tx *sql.Tx, _ []*File) error { _, err := f(ctx, tx, []int64{id}); return err }))
 	}
-	_, err := s.Take(ctx, id)
+	_, err := s.Take(ctx, id, nil)
 	must(t, err)
 	execute(t, s, "UPDATE run SET host = $1, pid = 999999999", s.self.host)
-	r, err := s.Take(ctx, id)
+	r, err := s.Take(ctx, id, nil)
 	must(t, err, r.Finish(ctx, ErrGivenBack))
 	within(s.Cancel)
 	within(s.Requeue)
-	_, err = s.Take(ctx, id)
+	_, err = s.Take(ctx, id, nil)
 	must(t, err)
 	within(s.Cancel)
 	execute(t, s, "UPDATE run SET host = $1, pid = 999999999", s.self.host)
@@ -504,8 +504,8 @@ func (db suite) states(t *testing.T) {
 		do   func(id int64) error
 		want map[Status]Status // those that are left out refuse it
 	}{
-		{"take", func(id int64) error { return took(s.Take(ctx, id)) }, map[Status]Status{Queued: Running, Lost: Running}},
-		{"resume", func(id int64) error { return took(s.Resume(ctx, id)) }, map[Status]Status{Finished: Running, Failed: Running, Stopped: Running, Lost: Running}},
+		{"take", func(id int64) error { return took(s.Take(ctx, id, nil)) }, map[Status]Status{Queued: Running, Lost: Running}},
+		{"resume", func(id int64) error { return took(s.Resume(ctx, id, nil)) }, map[Status]Status{Finished: Running, Failed: Running, Stopped: Running, Lost: Running}},
 		{"requeue", func(id int64) error {
 			return within(func(tx *sql.Tx) error { _, err := s.Requeue(ctx, tx, []int64{id}); return err })
 		}, map[Status]Status{Queued: Queued, Running: Running, Finished: Finished, Failed: Queued, Stopped: Queued, Lost: Queued}},
@@ -529,15 +529,15 @@ func (db suite) states(t *testing.T) {
 				t.Errorf("%s of a run that was %s: ended %v, error %q", c.what, from, after.Ended, after.Error)
 			}
 			must(t, s.Delete(ctx, id))
-			if err := took(s.Take(ctx, id)); err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("run %d is deleted: restore it first", id)) {
+			if err := took(s.Take(ctx, id, nil)); err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("run %d is deleted: restore it first", id)) {
 				t.Error(err)
 			}
 		}
 	}
-	if err := took(s.Take(ctx, 999)); !errors.Is(err, ErrNotFound) {
+	if err := took(s.Take(ctx, 999, nil)); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	r, err := s.Take(ctx, in(t, s, Queued)) // one who gives it back leaves it queued, as it was
+	r, err := s.Take(ctx, in(t, s, Queued), nil) // one who gives it back leaves it queued, as it was
 	must(t, err, r.Finish(ctx, ErrGivenBack))
 	if i := info(t, s, r.ID); i.Status != Queued || !i.Ended.IsZero() || i.Error != "" {
 		t.Errorf("%+v", i)
@@ -571,7 +571,11 @@ func (db suite) environment(t *testing.T) {
 	s, ctx := db.fresh(t), t.Context()
 	a := start(t, s, NewRun{Inputs: map[string]string{"content": "abc"}, Environment: map[string]string{"device": "one", "seat": "left"}})
 	b := start(t, s, NewRun{Inputs: map[string]string{"content": "abc"}, Environment: map[string]string{"device": "one", "seat": "left"}}) // shares it
-	must(t, a.SetEnvironment(ctx, map[string]string{"device": "two"}))
+	must(t, a.Finish(ctx, nil), b.Finish(ctx, nil))
+	_, err := s.Resume(ctx, a.ID, map[string]string{"device": "two"})
+	must(t, err)
+	_, err = s.Resume(ctx, b.ID, nil)
+	must(t, err)
 	for id, want := range map[int64][3]string{a.ID: {"abc", "two", ""}, b.ID: {"abc", "one", "left"}} {
 		env, err := s.Environment(ctx, id)
 		if got := [3]string{env["input.content"], env["device"], env["seat"]}; err != nil || got != want || env["go"] == "" {
@@ -644,7 +648,7 @@ func (db suite) remote(t *testing.T) {
 		t.Errorf("%q %v %v", i.Command, env, r.remote)
 	}
 	must(t, r.Finish(ctx, nil))
-	again, err := s.Resume(ctx, r.ID)
+	again, err := s.Resume(ctx, r.ID, nil)
 	must(t, err)
 	if other := start(t, s, NewRun{}); !again.remote || other.remote {
 		t.Error(again.remote, other.remote)

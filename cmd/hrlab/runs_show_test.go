@@ -77,7 +77,7 @@ func TestShowTimes(t *testing.T) {
 	enqueue("queued")
 	enqueue("cancelled")
 	for _, name := range []string{"running", "finished", "left"} {
-		run, err := s.Take(t.Context(), enqueue(name))
+		run, err := s.Take(t.Context(), enqueue(name), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func served(t testing.TB, experiment string) (*tracker.Store, *web.Server) {
 	ids, err := queue.Enqueue(ctx, experiment, vgg, pair, trials[:len(trials)-1], 0)
 	must(t, err)
 	for i, id := range ids {
-		run, err := store.Take(ctx, id)
+		run, err := store.Take(ctx, id, nil)
 		must(t, err, run.LogPicture(ctx, 0, "content", sample.Content(48, 32)), run.LogPicture(ctx, 0, "style", sample.Style(48, 32)))
 		for step := range int64(3) {
 			must(t, run.LogPicture(ctx, step*10, report.Output, grey(uint8(20*i+int(step)))))

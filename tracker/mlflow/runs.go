@@ -223,7 +223,7 @@ func (s *server) writer(ctx context.Context, id string, reopen bool) (*tracker.R
 	case i.Status != tracker.Lost && !reopen:
 		return nil, invalid("run %d is %s: to log more, set its status to RUNNING first, as mlflow.start_run(run_id=\"%d\") does", i.ID, i.Status, i.ID)
 	}
-	r, err := s.store.Resume(context.WithoutCancel(ctx), i.ID)
+	r, err := s.store.Resume(context.WithoutCancel(ctx), i.ID, nil)
 	if err == nil {
 		s.hold(r)
 	}
