@@ -196,13 +196,16 @@ func TestVGGGradient(t *testing.T) {
 			for i := range x {
 				x[i] = random.NormFloat64()
 			}
-			run := func(x []float64, build func(v *vggGraph) *Node) []float64 {
+			compiled := func(build func(v *vggGraph) *Node) func(x []float64) []float64 {
 				exec := MustNewExec(e.Device.Backend, func(in []*Node) []*Node {
 					v := e.vggGraph(in[1:])
 					v.forward(in[0])
 					return []*Node{build(v)}
 				})
-				return download[float64](exec.MustCall(append([]any{upload(e, x, 1, h, w, 3)}, e.prepared...)...)[0])
+				t.Cleanup(exec.Finalize)
+				return func(x []float64) []float64 {
+					return download[float64](exec.MustCall(append([]any{upload(e, x, 1, h, w, 3)}, e.prepared...)...)[0])
+				}
 			}
 			names := append(StyleLayers[:], contentLayer)
 			half := func(v *vggGraph) *Node { // half the sum of squares: its gradient with respect to a map is the map
@@ -224,7 +227,8 @@ func TestVGGGradient(t *testing.T) {
 				}
 				return v.backward(gradients)
 			}
-			compareDifferences(t, 1e-6, 1e-6, x, run(x, backward), func(x []float64) float64 { return run(x, half)[0] })
+			loss := compiled(half)
+			compareDifferences(t, 1e-6, 1e-6, x, compiled(backward)(x), func(x []float64) float64 { return loss(x)[0] })
 		})
 	}
 }
