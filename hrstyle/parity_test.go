@@ -3,6 +3,7 @@ package hrstyle
 import (
 	"fmt"
 	"image"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -103,7 +104,7 @@ func (g golden) begin(e *Engine, start *Checkpoint) *session {
 	return s
 }
 
-// tapGraph returns everything that the goldens hold, by golden name.
+// tapGraph returns everything that the goldens hold, by golden name. It is the same graph each time, so that the cache has it.
 func tapGraph(e *Engine, names *[]string) func([]*Node) []*Node {
 	return func(inputs []*Node) (out []*Node) {
 		in := e.stepInputs(inputs)
@@ -111,11 +112,11 @@ func tapGraph(e *Engine, names *[]string) func([]*Node) []*Node {
 		*names = nil
 		put := func(name string, n *Node) { *names, out = append(*names, name), append(out, n) }
 		put("output", picture)
-		for name, n := range g.layers {
-			put("layer."+name, n)
+		for _, name := range slices.Sorted(maps.Keys(g.layers)) {
+			put("layer."+name, g.layers[name])
 		}
-		for name, n := range in.vgg.maps {
-			put("feature."+name, n)
+		for _, name := range slices.Sorted(maps.Keys(in.vgg.maps)) {
+			put("feature."+name, in.vgg.maps[name])
 		}
 		for i, name := range StyleLayers {
 			put("gram."+name, gram(in.vgg.maps[name]))
