@@ -163,6 +163,9 @@ func ids(runs []tracker.Info) (list []int64) {
 
 // Charts can be drawn of whatever curves and measures there are.
 func TestCharts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("draws charts, which is slow with the race detector and not concurrent")
+	}
 	inf, nan := math.Inf(1), math.NaN()
 	for name, values := range map[string][]float64{
 		"nothing":    {},

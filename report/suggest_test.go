@@ -106,6 +106,9 @@ func repeated(points []point, spread float64) (all []point) {
 
 // What is suggested, and how sure it is; or what is missing. Page, Markdown and everybody else show this sentence.
 func TestSuggestion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("draws charts, which is slow with the race detector and not concurrent")
+	}
 	still := []float64{1000, 960, 930, 900, 870}
 	with := func(points []point, change func(p *point), which ...int) []point {
 		for _, i := range which {
