@@ -167,6 +167,9 @@ func many(t *testing.T, n int, job, path string) {
 
 // Eight processes make one new database.
 func (db suite) openAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector, which -short is for, sees nothing between processes")
+	}
 	for range rounds(30, 200) {
 		many(t, 8, "open", db.empty(t))
 	}
