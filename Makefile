@@ -78,9 +78,10 @@ bench: tools build ## whole steps beside PyTorch's, the tracker beside MLflow, L
 
 PEER = $(if $(shell python3 -c 'import torch' 2>&1),,$(wildcard ../shared/reference/peer.py))
 
-soak: tools ## the fuzzers, ten minutes each, hundreds of kills, and machines that are cut off, which needs root
+soak: tools ## the fuzzers, ten minutes each, hundreds of kills, every store's tests a hundred times, and machines that are cut off, which needs root
 	HRLAB_TEST_SOAK=1 HRLAB_TEST_REQUIRE_POSTGRES=1 go test -timeout 1h -v -run Chaos ./cmd/hrlab
 	HRLAB_TEST_SOAK=1 go test -timeout 1h -run 'Kill|SQLite/AtOnce' ./tracker
+	HRLAB_TEST_REQUIRE_POSTGRES=1 go test -timeout 24h -count 100 -run '^Test(SQLite|PostgreSQL)$$' ./tracker ./experiments
 	HRLAB_TEST_SOAK=1 go test -timeout 2h -v -run Memory ./experiments
 	go test -fuzz FuzzHandlers -fuzztime 10m -fuzzminimizetime 5s ./tracker/web
 	go test -fuzz FuzzFilter -fuzztime 10m -fuzzminimizetime 5s ./tracker
