@@ -139,7 +139,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, errors.Join(s.plain(err), s.db.close())
 	}
 	s.files = s.db.artifacts(s)
-	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))
+	s.closing, s.close = context.WithCancel(OnWait(context.WithoutCancel(ctx), func(string) {})) // who calls something tells
 	return s, nil
 }
 
