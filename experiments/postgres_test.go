@@ -63,3 +63,17 @@ func TestRoles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What goes wrong with the tables of the queue is told with the name of the database, in the tracker's words.
+func TestQueueErrors(t *testing.T) {
+	q := openQueue(t, Lab{Tracker: openStore(t, postgrestest.New(t))})
+	do(t, q.store, "ALTER TABLE river_job RENAME TO elsewhere")
+	do(t, q.store, "ALTER TABLE river_queue RENAME TO river_elsewhere")
+	_, asked := q.Unfit(t.Context())
+	_, counted := q.jobs.paused(t.Context())
+	for _, err := range []error{asked, counted, q.jobs.forget(t.Context(), 0)} {
+		if err == nil || !strings.HasPrefix(err.Error(), q.store.Name()+": relation ") {
+			t.Error(err)
+		}
+	}
+}

@@ -204,6 +204,9 @@ func (s *Store) DB() *sql.DB { return s.db.writes().DB }
 // then.
 func (s *Store) Await(ctx context.Context, f func() error) error { return s.db.again(ctx, f) }
 
+// Explain says in one line what an error of [Store.DB] means, with the database that it is of.
+func (s *Store) Explain(err error) error { return s.plain(err) }
+
 // Server says whether the database is PostgreSQL's. Otherwise it is SQLite's.
 func (s *Store) Server() bool { return s.Path() == "" }
 
