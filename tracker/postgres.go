@@ -83,6 +83,9 @@ const (
 	lostTimeout = 2 * time.Minute
 )
 
+// notPermitted is the code of an error: the role lacks a right.
+const notPermitted = "42501"
+
 // IsServer says whether a url is that of a server.
 func IsServer(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
@@ -268,6 +271,9 @@ func (d *postgres) migrate(ctx context.Context) error {
 		return err
 	}
 	_, err = provider.Up(ctx)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == notPermitted {
+		return d.because(err, "role %s may not make or upgrade the tables (%s): their owner does, by hrlab queue status", d.config.User, e.Message)
+	}
 	return err
 }
 
@@ -558,7 +564,7 @@ func (d *postgres) explain(err error) error {
 			return d.because(err, "the server refuses user %s: %s; passwords are in ~/.pgpass (PGPASSFILE) or PGPASSWORD", d.config.User, e.Message)
 		case "3D000":
 			return d.because(err, "there is no database %s: createdb makes it", d.config.Database)
-		case "42501":
+		case notPermitted:
 			return d.because(err, "%s: roles.sql in docs says what a role needs", e.Message)
 		case "54000":
 			return d.because(err, "a name is too long; allowed: 2000 bytes: %s", e.Message)
