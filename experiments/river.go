@@ -72,7 +72,7 @@ func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
 		err = migrate() // in the private copy
 	}
 	if err != nil {
-		return j, err
+		return j, store.Explain(err)
 	}
 	j.client, err = river.NewClient(driver, &river.Config{Logger: quiet})
 	return j, err

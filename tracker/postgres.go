@@ -91,12 +91,21 @@ func IsServer(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
+// parse parses a url. It has a path, so that postgres:// stays one when it is put together again.
+func parse(given string) (*url.URL, error) {
+	u, err := url.Parse(given)
+	if err == nil {
+		u.Path = cmp.Or(u.Path, "/")
+	}
+	return u, err
+}
+
 // WithoutPassword is a url without the password that it may have in it.
 func WithoutPassword(given string) string {
 	if !IsServer(given) {
 		return given
 	}
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if err != nil {
 		return "postgres://"
 	}
@@ -128,7 +137,7 @@ var secrets = []string{"password", "sslpassword"}
 
 // WithArtifacts is the url of a server's database whose artifacts are in a directory that all machines see.
 func WithArtifacts(given, directory string) (string, error) {
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if !IsServer(given) || err != nil {
 		return "", fmt.Errorf("%s: its artifacts are beside it; a directory for them is for a server's database", WithoutPassword(given))
 	}
@@ -144,7 +153,7 @@ func WithArtifacts(given, directory string) (string, error) {
 // newPostgres is the database at a url as https://www.postgresql.org/docs/current/libpq-connect.html describes them, with
 // one more setting: artifacts, a directory that all machines see.
 func newPostgres(given string) (*postgres, error) {
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if err != nil { // the error has the password
 		return nil, errors.New("database: not a URL; allowed: postgres://USER@HOST/DATABASE")
 	}
@@ -563,7 +572,7 @@ func (d *postgres) explain(err error) error {
 		case "28P01", "28000":
 			return d.because(err, "the server refuses user %s: %s; passwords are in ~/.pgpass (PGPASSFILE) or PGPASSWORD", d.config.User, e.Message)
 		case "3D000":
-			return d.because(err, "there is no database %s: createdb makes it", d.config.Database)
+			return d.because(err, "there is no database %s: createdb makes it", cmp.Or(d.config.Database, d.config.User))
 		case notPermitted:
 			return d.because(err, "%s: roles.sql in docs says what a role needs", e.Message)
 		case "54000":

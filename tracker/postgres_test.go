@@ -59,6 +59,8 @@ func TestPostgresTroubles(t *testing.T) {
 	defer execute(t, upgraded, "DROP OWNED BY nobody")
 	for _, c := range []struct{ name, url, want string }{
 		{"no such database", with(func(u *url.URL, _ url.Values) { u.Path = "/none" }), "postgres://postgres@/none: there is no database none: createdb makes it"},
+		{"no database named", strings.Replace(good, "postgres@"+u.Path, "locked:right@", 1), "there is no database locked: createdb makes it"},
+		{"nothing named", "postgres://?host=/none", "postgres:///: cannot be reached: dial unix /none/"},
 		{"no such role", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("who", "secret") }), "the server refuses user who: role \"who\" does not exist"},
 		{"a wrong password", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("locked", "secret") }), "the server refuses user locked: password authentication failed for user \"locked\"; passwords are in ~/.pgpass"},
 		{"no right to make tables", with(func(u *url.URL, _ url.Values) { u.User, u.Path = url.UserPassword("nobody", "secret"), "/postgres" }), "role nobody may not make or upgrade the tables (permission denied for schema public)"},
