@@ -114,7 +114,7 @@ func (db suite) files(t *testing.T) {
 	}
 	for _, id := range ids { // a machine that has other folders does them as well
 		var args string
-		if err := q.jobs.db.QueryRowContext(ctx, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id)).Scan(&args); err != nil || strings.Contains(args, dir) {
+		if err := q.store.DB().QueryRowContext(ctx, bind(q.store, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id))).Scan(&args); err != nil || strings.Contains(args, dir) {
 			t.Errorf("a job with a path: %s %v", args, err)
 		}
 	}
@@ -194,7 +194,7 @@ func (db suite) oldJobs(t *testing.T) {
 		config.Seed = seed // of no effect, but for the digest
 		id = enqueue(t, lab, q, pair, Trial{Config: config})[0]
 		var text string
-		if err := q.jobs.db.QueryRowContext(ctx, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id)).Scan(&text); err != nil {
+		if err := q.store.DB().QueryRowContext(ctx, bind(q.store, fmt.Sprintf("SELECT {json args} FROM river_job WHERE CAST(args ->> 'run' AS BIGINT) = %d", id))).Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		args := map[string]any{}

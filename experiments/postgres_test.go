@@ -63,3 +63,27 @@ func TestRoles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What goes wrong with the tables of the queue is told with the name of the database, in the tracker's words.
+func TestQueueErrors(t *testing.T) {
+	url := postgrestest.New(t)
+	store := openStore(t, url)
+	do(t, store, "CREATE ROLE nobody LOGIN")
+	defer func() { do(t, store, "DROP OWNED BY nobody"); do(t, store, "DROP ROLE nobody") }()
+	do(t, store, "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO nobody")
+	s := openStore(t, strings.Replace(url, "postgres@", "nobody@", 1))
+	if _, err := OpenQueue(t.Context(), s); err == nil || !strings.HasPrefix(err.Error(), s.Name()+": permission denied for schema public") {
+		t.Error(err)
+	}
+
+	q := openQueue(t, Lab{Tracker: store})
+	do(t, q.store, "ALTER TABLE river_job RENAME TO elsewhere")
+	do(t, q.store, "ALTER TABLE river_queue RENAME TO river_elsewhere")
+	_, asked := q.Unfit(t.Context())
+	_, counted := q.jobs.paused(t.Context())
+	for _, err := range []error{asked, counted, q.jobs.forget(t.Context(), 0)} {
+		if err == nil || !strings.HasPrefix(err.Error(), q.store.Name()+": relation ") {
+			t.Error(err)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func openJobs(ctx context.Context, store *tracker.Store) (j jobs, err error) {
 		err = migrate() // in the private copy
 	}
 	if err != nil {
-		return j, err
+		return j, store.Explain(err)
 	}
 	j.client, err = river.NewClient(driver, &river.Config{Logger: quiet})
 	return j, err
@@ -162,7 +162,6 @@ func bind(store *tracker.Store, statement string) string {
 // querier is the connection that writes, or a transaction of it.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
@@ -177,15 +176,7 @@ func (b bound) QueryContext(ctx context.Context, query string, args ...any) (row
 		rows, err = b.querier.QueryContext(ctx, bind(b.store, query), args...)
 		return err
 	})
-	return rows, err
-}
-
-func (b bound) QueryRowContext(ctx context.Context, query string, args ...any) (row *sql.Row) {
-	_ = b.await(ctx, func() error {
-		row = b.querier.QueryRowContext(ctx, bind(b.store, query), args...)
-		return row.Err()
-	}) // the row has the error
-	return row
+	return rows, b.store.Explain(err)
 }
 
 func (b bound) await(ctx context.Context, f func() error) error {
@@ -196,7 +187,8 @@ func (b bound) await(ctx context.Context, f func() error) error {
 }
 
 func (b bound) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return b.querier.ExecContext(ctx, bind(b.store, query), args...)
+	result, err := b.querier.ExecContext(ctx, bind(b.store, query), args...)
+	return result, b.store.Explain(err)
 }
 
 // in is a transaction that takes statements in no dialect.
@@ -259,7 +251,7 @@ func (j jobs) stamp(t time.Time) string {
 
 // count reads a query's one number.
 func (j jobs) count(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = j.db.QueryRowContext(ctx, query, args...).Scan(&n)
+	err = each(ctx, j.db, query, args, func(scan func(...any) error) error { return scan(&n) })
 	return n, err
 }
 
@@ -353,7 +345,7 @@ func (j jobs) sweeps(ctx context.Context) (sweeps []sweep, err error) {
 // the other. Only the worker that has the trial calls it.
 func (j jobs) lostAgain(ctx context.Context, id int64, step int) (times int, err error) {
 	var text string
-	if err := j.db.QueryRowContext(ctx, sqlLosses, id).Scan(&text); err != nil {
+	if err := each(ctx, j.db, sqlLosses, []any{id}, func(scan func(...any) error) error { return scan(&text) }); err != nil {
 		return 0, err
 	}
 	const form = "%d at step %d"

@@ -175,7 +175,7 @@ func (db suite) remembered(t *testing.T) {
 	ctx := t.Context()
 	args := func() (text string) {
 		t.Helper()
-		if err := q.jobs.db.QueryRowContext(ctx, "SELECT {json args} FROM river_job").Scan(&text); err != nil {
+		if err := q.store.DB().QueryRowContext(ctx, bind(q.store, "SELECT {json args} FROM river_job")).Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		return text

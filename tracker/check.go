@@ -27,9 +27,10 @@ func (f Finding) String() string {
 }
 
 // Check reads the whole database and every artifact, and returns what is not in order. Summaries that do not fit their
-// values it computes anew. What is missing or damaged it only names, for a disk may not be mounted, or a directory may
-// have been moved. With dropMissing it also replaces the artifacts that are missing or damaged by notes on their runs,
-// and computes the summaries of values that are missing without them. Other processes can go on writing meanwhile.
+// values it computes anew; what is left of a run that is gone it removes. What is missing or damaged it only names, for a
+// disk may not be mounted, or a directory may have been moved. With dropMissing it also replaces the artifacts that are
+// missing or damaged by notes on their runs, and computes the summaries of values that are missing without them. Other
+// processes can go on writing meanwhile.
 func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding, err error) {
 	findings, err = s.db.integrity(ctx)
 	if err != nil {
@@ -41,11 +42,40 @@ func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding
 	if err := s.findLost(ctx, true); err != nil {
 		return nil, err
 	}
-	if findings, err = s.checkSummaries(ctx, dropMissing); err != nil {
-		return findings, err
+	for _, check := range []func(context.Context, bool) ([]Finding, error){s.checkRunless, s.checkSummaries, s.checkArtifacts} {
+		found, err := check(ctx, dropMissing)
+		if findings = append(findings, found...); err != nil {
+			return findings, err
+		}
 	}
-	found, err := s.checkArtifacts(ctx, dropMissing)
-	return append(findings, found...), err
+	return findings, nil
+}
+
+// checkRunless removes the parameters and values of runs that are gone: not all of them have a reference to their run.
+func (s *Store) checkRunless(ctx context.Context, _ bool) (findings []Finding, err error) {
+	var gone []int64
+	err = each(ctx, s.db.reads(), sqlRunless, nil, func(scan func(...any) error) error {
+		var run int64
+		err := scan(&run)
+		gone = append(gone, run)
+		findings = append(findings, Finding{What: fmt.Sprintf("run %d is gone, but not its parameters and values", run), Repair: "removed"})
+		return err
+	})
+	if err != nil || len(gone) == 0 {
+		return nil, s.plain(err)
+	}
+	err = s.write(ctx, func(t tx) error {
+		for _, run := range gone {
+			if err := t.all([]any{run}, sqlPurgeMetrics, sqlPurgeParams); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return findings, nil
 }
 
 // metricOf is a metric of a run.

@@ -62,6 +62,7 @@ func (db suite) exercise(t *testing.T) {
 		{"DeleteRestoreGC", db.deleteRestoreGC},
 		{"GCWhileWriting", db.gcWhileWriting},
 		{"CheckRepairs", db.checkRepairs},
+		{"CheckRunless", db.checkRunless},
 		{"CheckWhileWriting", db.checkWhileWriting},
 		{"ClockSet", db.clockSet},
 		{"WrongClockElsewhere", db.wrongClockElsewhere},

@@ -190,6 +190,30 @@ func (db suite) checkRepairs(t *testing.T) {
 	whole(t, s)
 }
 
+// Check removes the parameters and values of a run that is gone, where the database has no reference that would have.
+func (db suite) checkRunless(t *testing.T) {
+	s, ctx := db.fresh(t), t.Context()
+	r := start(t, s, NewRun{Params: map[string]any{"p": 1}})
+	must(t, r.LogBatch(ctx, []Point{{"m", 1, 1}}), r.Finish(ctx, nil))
+	execute(t, s, "INSERT INTO metric (run, name, step, value, nan) VALUES (8, 1, 1, 1, 0), (8, 1, 2, 1, 0)")
+	want := []string{"run 8 is gone, but not its parameters and values: removed"}
+	if db.server {
+		execute(t, s, "INSERT INTO param (run, key, text) VALUES (8, 'p', '1'), (8, 'q', '1'), (9, 'p', '1')")
+		want = append(want, "run 9 is gone, but not its parameters and values: removed")
+	}
+	var got []string
+	for _, f := range check(t, s) {
+		got = append(got, f.String())
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	whole(t, s)
+	if i := info(t, s, r.ID); len(i.Params) != 1 || i.Metrics["m"].Last != 1 {
+		t.Errorf("%+v", i)
+	}
+}
+
 // Check waits for no writer, and none for it.
 func (db suite) checkWhileWriting(t *testing.T) {
 	url, ctx := db.empty(t), t.Context()

@@ -83,9 +83,21 @@ const (
 	lostTimeout = 2 * time.Minute
 )
 
+// notPermitted is the code of an error: the role lacks a right.
+const notPermitted = "42501"
+
 // IsServer says whether a url is that of a server.
 func IsServer(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+// parse parses a url. It has a path, so that postgres:// stays one when it is put together again.
+func parse(given string) (*url.URL, error) {
+	u, err := url.Parse(given)
+	if err == nil {
+		u.Path = cmp.Or(u.Path, "/")
+	}
+	return u, err
 }
 
 // WithoutPassword is a url without the password that it may have in it.
@@ -93,7 +105,7 @@ func WithoutPassword(given string) string {
 	if !IsServer(given) {
 		return given
 	}
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if err != nil {
 		return "postgres://"
 	}
@@ -125,7 +137,7 @@ var secrets = []string{"password", "sslpassword"}
 
 // WithArtifacts is the url of a server's database whose artifacts are in a directory that all machines see.
 func WithArtifacts(given, directory string) (string, error) {
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if !IsServer(given) || err != nil {
 		return "", fmt.Errorf("%s: its artifacts are beside it; a directory for them is for a server's database", WithoutPassword(given))
 	}
@@ -141,7 +153,7 @@ func WithArtifacts(given, directory string) (string, error) {
 // newPostgres is the database at a url as https://www.postgresql.org/docs/current/libpq-connect.html describes them, with
 // one more setting: artifacts, a directory that all machines see.
 func newPostgres(given string) (*postgres, error) {
-	u, err := url.Parse(given)
+	u, err := parse(given)
 	if err != nil { // the error has the password
 		return nil, errors.New("database: not a URL; allowed: postgres://USER@HOST/DATABASE")
 	}
@@ -268,6 +280,9 @@ func (d *postgres) migrate(ctx context.Context) error {
 		return err
 	}
 	_, err = provider.Up(ctx)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == notPermitted {
+		return d.because(err, "role %s may not make or upgrade the tables (%s): their owner does, by hrlab queue status", d.config.User, e.Message)
+	}
 	return err
 }
 
@@ -557,8 +572,8 @@ func (d *postgres) explain(err error) error {
 		case "28P01", "28000":
 			return d.because(err, "the server refuses user %s: %s; passwords are in ~/.pgpass (PGPASSFILE) or PGPASSWORD", d.config.User, e.Message)
 		case "3D000":
-			return d.because(err, "there is no database %s: createdb makes it", d.config.Database)
-		case "42501":
+			return d.because(err, "there is no database %s: createdb makes it", cmp.Or(d.config.Database, d.config.User))
+		case notPermitted:
 			return d.because(err, "%s: roles.sql in docs says what a role needs", e.Message)
 		case "54000":
 			return d.because(err, "a name is too long; allowed: 2000 bytes: %s", e.Message)

@@ -52,11 +52,18 @@ func TestPostgresTroubles(t *testing.T) {
 	must(t, err, other.Close())
 	newer := postgrestest.New(t)
 	execute(t, open(t, newer), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)")
+	older := postgrestest.New(t)
+	upgraded := open(t, older)
+	execute(t, upgraded, "DELETE FROM goose_db_version WHERE version_id = $1", schema)
+	execute(t, upgraded, "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO nobody")
+	defer execute(t, upgraded, "DROP OWNED BY nobody")
 	for _, c := range []struct{ name, url, want string }{
 		{"no such database", with(func(u *url.URL, _ url.Values) { u.Path = "/none" }), "postgres://postgres@/none: there is no database none: createdb makes it"},
+		{"no database named", strings.Replace(good, "postgres@"+u.Path, "locked:right@", 1), "there is no database locked: createdb makes it"},
+		{"nothing named", "postgres://?host=/none", "postgres:///: cannot be reached: dial unix /none/"},
 		{"no such role", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("who", "secret") }), "the server refuses user who: role \"who\" does not exist"},
 		{"a wrong password", with(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("locked", "secret") }), "the server refuses user locked: password authentication failed for user \"locked\"; passwords are in ~/.pgpass"},
-		{"no right to make tables", with(func(u *url.URL, _ url.Values) { u.User, u.Path = url.UserPassword("nobody", "secret"), "/postgres" }), "permission denied for schema public"},
+		{"no right to make tables", with(func(u *url.URL, _ url.Values) { u.User, u.Path = url.UserPassword("nobody", "secret"), "/postgres" }), "role nobody may not make or upgrade the tables (permission denied for schema public)"},
 		{"nobody there", "postgres://lab:secret@127.0.0.1:1/lab", "postgres://lab@127.0.0.1:1/lab: cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"no answer", "postgres://lab:secret@" + silent.Addr().String() + "/lab?connect_timeout=1", "no answer within 1s"},
 		{"a socket that is not there", "postgres://lab:secret@/lab?host=/none", "cannot be reached: dial unix /none/.s.PGSQL.5432"},
@@ -65,6 +72,7 @@ func TestPostgresTroubles(t *testing.T) {
 		{"another program's", program, "a database of another program"},
 		{"no such schema", with(func(_ *url.URL, settings url.Values) { settings.Set("search_path", "none") }), "there is no schema none: CREATE SCHEMA makes it"},
 		{"a newer schema", newer, fmt.Sprintf("made by a newer hrlab (schema 99, this one knows %d): update hrlab", schema)},
+		{"an older schema", strings.Replace(older, "postgres@", "nobody:secret@", 1), "role nobody may not make or upgrade the tables (must be owner of table run): their owner does, by hrlab queue status"},
 	} {
 		_, err := Open(t.Context(), c.url)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "secret") {

@@ -74,7 +74,7 @@ func (s *Store) Start(ctx context.Context, n NewRun) (*Run, error) {
 // beating starts the beats of a run that this process has taken, see [Run.beat].
 func (s *Store) beating(r *Run, err error) (*Run, error) {
 	if err == nil {
-		ctx, stop := context.WithCancel(OnWait(s.closing, func(string) {})) // who logs something tells
+		ctx, stop := context.WithCancel(s.closing)
 		r.stop = stop
 		s.beats.Go(func() { r.beat(ctx) })
 	}

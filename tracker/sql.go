@@ -184,6 +184,8 @@ const (
 	sqlPurgeEnvironments = `DELETE FROM environment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.environment = environment.id)`
 	sqlPurgeExperiments  = `DELETE FROM experiment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.experiment = experiment.id)`
 
+	sqlRunless = `SELECT run FROM (SELECT DISTINCT run FROM metric UNION SELECT DISTINCT run FROM param) AS named
+		WHERE NOT EXISTS (SELECT 1 FROM run AS r WHERE r.id = named.run)`
 	sqlAllMetrics   = `SELECT run, name, step, value FROM metric ORDER BY run, name, step`
 	sqlAllSummaries = `SELECT run, name, count, last, last_step, min, min_step, max, max_step FROM summary ORDER BY run, name`
 	sqlDropSummary  = `DELETE FROM summary WHERE run = $1 AND name = $2`

@@ -139,7 +139,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, errors.Join(s.plain(err), s.db.close())
 	}
 	s.files = s.db.artifacts(s)
-	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx))
+	s.closing, s.close = context.WithCancel(OnWait(context.WithoutCancel(ctx), func(string) {})) // who calls something tells
 	return s, nil
 }
 
@@ -203,6 +203,9 @@ func (s *Store) DB() *sql.DB { return s.db.writes().DB }
 // Await calls f, and again where the server went away meanwhile, for up to two minutes. [OnWait] is told. f must have changed nothing
 // then.
 func (s *Store) Await(ctx context.Context, f func() error) error { return s.db.again(ctx, f) }
+
+// Explain says in one line what an error of [Store.DB] means, with the database that it is of.
+func (s *Store) Explain(err error) error { return s.plain(err) }
 
 // Server says whether the database is PostgreSQL's. Otherwise it is SQLite's.
 func (s *Store) Server() bool { return s.Path() == "" }

@@ -33,3 +33,15 @@ func TestTellLock(t *testing.T) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }
+
+// What a store does by itself, as the beats of a worker, waits in silence: whoever opened it has not called that.
+func TestTellBeats(t *testing.T) {
+	var told []string
+	store, err := Open(OnWait(t.Context(), func(what string) { told = append(told, what) }), filepath.Join(t.TempDir(), "hrlab.db"))
+	must(t, err)
+	defer func() { must(t, store.Close()) }()
+	told = nil
+	if Tell(store.closing, "waiting"); len(told) > 0 {
+		t.Errorf("told %q", told)
+	}
+}
