@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -377,10 +376,7 @@ func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) 
 
 // waits is the status of a run that still waits for a worker, and empty for another.
 func (j jobs) waits(ctx context.Context, run int64) (status tracker.Status, err error) {
-	err = j.db.QueryRowContext(ctx, sqlWaits, run).Scan(&status)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
+	err = each(ctx, j.db, sqlWaits, []any{run}, func(scan func(...any) error) error { return scan(&status) })
 	return status, err
 }
 
