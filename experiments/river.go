@@ -94,7 +94,8 @@ const (
 	sqlSweeps = `SELECT r.experiment, count(CASE WHEN r.status = 'running' THEN 1 END) FROM run r WHERE r.deleted IS NULL AND r.status IN ('queued', 'running', 'lost')
 		GROUP BY r.experiment HAVING count(CASE WHEN r.status <> 'running' THEN 1 END) > 0 ORDER BY min(r.id)`
 	// IS TRUE has a server go through the jobs in their order, by River's index, until it has enough of them, and read the runs once.
-	sqlWaiting = `SELECT j.id, CAST(j.args ->> 'run' AS BIGINT), {json j.args} FROM river_job j WHERE queue = 'trials' AND state = 'available' AND
+	sqlWaiting = `SELECT j.id, CAST(j.args ->> 'run' AS BIGINT), (SELECT status FROM run WHERE id = CAST(j.args ->> 'run' AS BIGINT)), {json j.args}
+		FROM river_job j WHERE queue = 'trials' AND state = 'available' AND
 		EXISTS (SELECT 1 FROM run r WHERE r.id = CAST(j.args ->> 'run' AS BIGINT) AND r.experiment = $1 AND r.deleted IS NULL AND r.status IN ('queued', 'lost')) IS TRUE
 		ORDER BY j.priority, j.scheduled_at, j.id LIMIT $2 OFFSET $3`
 	// Earlier versions had River bring jobs into these states.
@@ -319,6 +320,7 @@ func (j jobs) open(ctx context.Context, db querier) (open map[int64]tracker.Stat
 // waiting is a trial that waits for a worker.
 type waiting struct {
 	id, run int64
+	status  tracker.Status // queued or lost
 	job     job
 	broken  error // why the job cannot be read
 }
@@ -362,7 +364,7 @@ func (j jobs) waiting(ctx context.Context, experiment int64, limit, offset int) 
 	err = each(ctx, j.db, sqlWaiting, []any{experiment, limit, offset}, func(scan func(...any) error) error {
 		var t waiting
 		var args []byte
-		if err := scan(&t.id, &t.run, &args); err != nil {
+		if err := scan(&t.id, &t.run, &t.status, &args); err != nil {
 			return err
 		}
 		if err := json.Unmarshal(args, &t.job); err != nil {

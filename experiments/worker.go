@@ -194,12 +194,12 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 			full := len(list) == page
 			w.near(list)
 			for _, t := range list {
-				status, err := w.queue.jobs.waits(ctx, t.run)
-				if err != nil {
-					return found, false, err
-				}
-				if status == "" { // another worker has it
-					continue
+				if found { // the list is no longer new
+					if t.status, err = w.queue.jobs.waits(ctx, t.run); err != nil {
+						return found, false, err
+					} else if t.status == "" {
+						continue
+					}
 				}
 				why, failure, err := w.fits(ctx, t)
 				if err != nil {
@@ -209,7 +209,7 @@ func (w *worker) next(ctx context.Context, drain bool) (found, done bool, err er
 					why, failure = nil, t.broken
 				}
 				if why == nil {
-					took, err := w.do(ctx, t, status, failure)
+					took, err := w.do(ctx, t, failure)
 					if took || err != nil {
 						w.took(s.id, t)
 					}
@@ -421,8 +421,8 @@ func (t waiting) unread(err error) error {
 // another version of the decoder, or a file of a job that an earlier version made.
 var errChanged = errors.New("not what it was when the trial was queued: queue it again")
 
-// do takes a trial that waits with this status, and brings it to its end. taken is false where another worker was quicker. failure,
-// if not nil, is why the trial fails without a fit. The error is one of the database: the trial is as it was then.
+// do takes a trial and brings it to its end. taken is false where another worker was quicker. failure, if not nil, is why the
+// trial fails without a fit. The error is one of the database: the trial is as it was then.
 //
 // What becomes of a trial that was taken is decided here, by the error that it ended with:
 //
@@ -433,12 +433,12 @@ var errChanged = errors.New("not what it was when the trial was queued: queue it
 //	three workers were lost   the run has failed, the job is closed: most likely the trial ends them; Retry asks for more
 //	before the fit began      the run is queued, the job open: it says nothing about the trial
 //	any other                 the run has failed, the job is closed: another try would fail likewise; Retry asks for one
-func (w *worker) do(ctx context.Context, t waiting, status tracker.Status, failure error) (taken bool, err error) {
+func (w *worker) do(ctx context.Context, t waiting, failure error) (taken bool, err error) {
 	always := context.WithoutCancel(ctx)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
-	run, start, err := w.lab.goOn(always, t.run, status)
+	run, start, err := w.lab.goOn(always, t.run, t.status)
 	switch {
 	case errors.Is(err, tracker.ErrTaken), errors.Is(err, tracker.ErrNotFound) && run == nil:
 		return false, nil
@@ -448,7 +448,7 @@ func (w *worker) do(ctx context.Context, t waiting, status tracker.Status, failu
 		return false, err
 	}
 	p := Progress{Run: t.run, Config: t.job.Config}
-	if status == tracker.Lost {
+	if t.status == tracker.Lost {
 		step := 0
 		if start != nil {
 			step = start.Step

@@ -2,6 +2,7 @@ package experiments
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"hrlab/hrstyle"
+	"hrlab/hrstyle/device"
 	"hrlab/hrstyle/sample"
 	"hrlab/picture"
 	"hrlab/report"
@@ -153,6 +155,37 @@ func (db suite) unfit(t *testing.T) {
 	for _, info := range infos(t, lab.Tracker, append(absent, noInit...)) {
 		if info.Status != tracker.Finished {
 			t.Errorf("run %d is %s: %s", info.ID, info.Status, info.Error)
+		}
+	}
+}
+
+// countedQueries counts the queries that pass.
+type countedQueries struct {
+	querier
+	n *int
+}
+
+func (c countedQueries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	*c.n++
+	return c.querier.QueryContext(ctx, query, args...)
+}
+
+// A worker that waits because it can do none of many trials asks the database for pages of them, not for each.
+func TestAsksForNone(t *testing.T) {
+	q, _ := onSQLite.queue(t, 250)
+	n := 0
+	q.jobs.db = countedQueries{q.jobs.db, &n}
+	w := &worker{
+		lab:   Lab{Engine: &hrstyle.Engine{Device: &device.Device{}, VGG: &hrstyle.VGG{Label: "other", Digest: "other"}}, Tracker: q.store},
+		queue: q, progress: func(Progress) {}, turns: map[int64]int{}, misfits: map[string]misfit{}, noted: map[int64]string{}, told: map[string]bool{},
+	}
+	for range 2 {
+		n = 0
+		if found, done, err := w.next(t.Context(), false); found || done || err != nil {
+			t.Fatal(found, done, err)
+		}
+		if n == 0 || n > 10 {
+			t.Errorf("%d queries", n)
 		}
 	}
 }
