@@ -1,6 +1,7 @@
 package hrstyle
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -9,15 +10,22 @@ import (
 	"hrlab/hrstyle/device"
 )
 
-// TestMain gives XLA what hrlab gives it: the flags that users run with, and the cache, so that a graph of many tests is
-// compiled once.
+// TestMain gives XLA what hrlab gives it: the flags that users run with, and a cache, so that a graph of many tests is
+// compiled once. The cache is a new one: no test depends on what an earlier program has compiled.
 func TestMain(m *testing.M) {
-	for _, v := range device.Environment() {
+	cache, err := os.MkdirTemp("", "hrlab-xla-")
+	for _, v := range append(device.Environment(), device.CacheVariable+"="+cache) {
 		name, value, _ := strings.Cut(v, "=")
-		if err := os.Setenv(name, value); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+		err = errors.Join(err, os.Setenv(name, value))
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(cache); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
