@@ -77,8 +77,9 @@ const postgresTokens = `;
 const postgresParams = `ALTER TABLE param DROP CONSTRAINT param_run_fkey`
 
 const (
-	// answerTimeout is how long the first answer may take, of whichever of several hosts.
-	answerTimeout = 9 * time.Second
+	// answerTimeout is how long the first answer may take, of whichever of several hosts: a command says within ten seconds that
+	// there is none.
+	answerTimeout = 8 * time.Second
 	// lostTimeout is how long a server may be gone while somebody writes.
 	lostTimeout = 2 * time.Minute
 )
