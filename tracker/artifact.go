@@ -83,7 +83,7 @@ func (f *File) AddTo(ctx context.Context, t *sql.Tx, runs []int64, name string) 
 	if err != nil {
 		return s.plain(err)
 	}
-	added, err := w.ofRuns(sqlAddArtifact, []any{clean(name), f.Digest, f.Size, micros(s.now())}, runs)
+	added, err := w.ofRuns(sqlShareArtifact, []any{clean(name), f.Digest, f.Size, micros(s.now())}, runs)
 	if err == nil {
 		_, err = w.ofRuns(sqlTouchAll, nil, added)
 	}

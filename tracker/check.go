@@ -53,14 +53,7 @@ func (s *Store) Check(ctx context.Context, dropMissing bool) (findings []Finding
 
 // checkRunless removes the parameters and values of runs that are gone: not all of them have a reference to their run.
 func (s *Store) checkRunless(ctx context.Context, _ bool) (findings []Finding, err error) {
-	var gone []int64
-	err = each(ctx, s.db.reads(), sqlRunless, nil, func(scan func(...any) error) error {
-		var run int64
-		err := scan(&run)
-		gone = append(gone, run)
-		findings = append(findings, Finding{What: fmt.Sprintf("run %d is gone, but not its parameters and values", run), Repair: "removed"})
-		return err
-	})
+	gone, err := column(ctx, s.db.reads(), sqlRunless, nil)
 	if err != nil || len(gone) == 0 {
 		return nil, s.plain(err)
 	}
@@ -74,6 +67,9 @@ func (s *Store) checkRunless(ctx context.Context, _ bool) (findings []Finding, e
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, run := range gone {
+		findings = append(findings, Finding{What: fmt.Sprintf("run %d is gone, but not its parameters and values", run), Repair: "removed"})
 	}
 	return findings, nil
 }

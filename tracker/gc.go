@@ -30,13 +30,7 @@ func (s *Store) GC(ctx context.Context) (freed Freed, err error) {
 	}
 	before := s.db.size()
 	err = s.write(ctx, func(t tx) error {
-		var ids []int64
-		err := each(t.ctx, t, sqlPurgeable, nil, func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			ids = append(ids, id)
-			return err
-		})
+		ids, err := column(t.ctx, t, sqlPurgeable, nil)
 		if err != nil {
 			return err
 		}

@@ -276,15 +276,11 @@ func (s *Store) enqueue(t tx, runs []NewRun, env map[string]string, command stri
 		rows[i] = append([]any{clean(n.Name), Queued, created, clean(called)}, known[k]...)
 	}
 	for statement, args := range inserts(sqlAddRuns, rows) {
-		err := each(t.ctx, t, statement, args, func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			ids = append(ids, id)
-			return err
-		})
+		more, err := column(t.ctx, t, statement, args)
 		if err != nil {
 			return nil, err
 		}
+		ids = append(ids, more...)
 	}
 	slices.Sort(ids) // the order in which rows are returned is nobody's promise
 	var params, tags, artifacts [][]any

@@ -109,7 +109,7 @@ const (
 	sqlAddArtifacts = `INSERT INTO artifact (run, name, digest, size, time) VALUES %s
 		ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, time = excluded.time`
 	// Of those of several runs that are open and have none of this name; %s is a list of parameters.
-	sqlAddArtifact = `INSERT INTO artifact (run, name, digest, size, time) SELECT id, $1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM run
+	sqlShareArtifact = `INSERT INTO artifact (run, name, digest, size, time) SELECT id, $1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM run
 		WHERE id IN (%s) AND status IN ('queued', 'running', 'lost') ON CONFLICT (run, name) DO NOTHING RETURNING run`
 	sqlArtifacts      = `SELECT name, digest, size, time FROM artifact WHERE run = $1 ORDER BY name`
 	sqlAllArtifacts   = `SELECT run, name, digest, size FROM artifact ORDER BY run, name`

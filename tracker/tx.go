@@ -106,15 +106,11 @@ func (t tx) ofRuns(statement string, args []any, runs []int64) (returned []int64
 		for _, id := range chunk {
 			values = append(values, id)
 		}
-		err := each(t.ctx, t, fmt.Sprintf(statement, list(len(args)+1, len(chunk))), values, func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			returned = append(returned, id)
-			return err
-		})
+		ids, err := column(t.ctx, t, fmt.Sprintf(statement, list(len(args)+1, len(chunk))), values)
 		if err != nil {
 			return nil, err
 		}
+		returned = append(returned, ids...)
 	}
 	return returned, nil
 }
@@ -149,6 +145,17 @@ func each(ctx context.Context, q querier, query string, args []any, row func(sca
 		}
 	}
 	return result.Err()
+}
+
+// column reads a query's one column of ids.
+func column(ctx context.Context, q querier, query string, args []any) (ids []int64, err error) {
+	err = each(ctx, q, query, args, func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, err
 }
 
 // plain says in one line what is wrong, and with which database.
