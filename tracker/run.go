@@ -171,7 +171,13 @@ func (s *Store) resume(ctx context.Context, id int64, more map[string]string, fr
 		if err := s.findLost(ctx, true); err != nil {
 			return nil, err
 		}
-		r, err = take()
+		var now Status
+		if err := value(ctx, s.db.reads(), []any{&now}, sqlStatus, id); err != nil {
+			return nil, s.plain(err)
+		}
+		if now != Running { // others have not to wait for a writer that takes nothing
+			r, err = take()
+		}
 	}
 	return s.beating(r, err)
 }

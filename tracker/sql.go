@@ -43,10 +43,11 @@ const (
 	// A run that was cancelled is not for the next one.
 	sqlGiveBack = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'queued' ELSE 'stopped' END,
 		ended = CASE WHEN cancelled IS NULL THEN NULL ELSE CAST($2 AS BIGINT) END, error = '', cancelled = NULL WHERE id = $1`
-	sqlBeat  = `UPDATE run SET beat = $2 WHERE id = $1`
-	sqlState = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token, command = '' FROM run WHERE id = $1` // no command: see NewRun.Remote
-	sqlAlive = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
-	sqlLost  = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n FROM change) + $4
+	sqlBeat   = `UPDATE run SET beat = $2 WHERE id = $1`
+	sqlStatus = `SELECT status FROM run WHERE id = $1`
+	sqlState  = `SELECT status, deleted IS NOT NULL, host, pid, process_start, beat, token, command = '' FROM run WHERE id = $1` // no command: see NewRun.Remote
+	sqlAlive  = `SELECT id, host, pid, process_start, beat, token FROM run WHERE status = 'running'`
+	sqlLost   = `UPDATE run SET status = CASE WHEN cancelled IS NULL THEN 'lost' ELSE 'stopped' END, cancelled = NULL, ended = beat, changed = (SELECT n FROM change) + $4
 		WHERE id = $1 AND token = $2 AND beat = $3 AND status = 'running'`
 
 	sqlAddWorker    = `INSERT INTO worker (host, pid, process_start, beat) VALUES ($1, $2, $3, $4) RETURNING id`
